@@ -1,0 +1,1 @@
+"""The harness: data, coverage, training in cohorts, evaluation and records."""

@@ -1,0 +1,113 @@
+"""Run records and the append-only store that every table and figure is drawn from.
+
+One run leaves one JSON file, ``<root>/<experiment>/<run_id>.json``, written to a temporary name
+and renamed, so that a reader never meets half a record. A stored record is never edited.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+Status = Literal["completed", "empty", "failed"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run leaves behind: raw numbers only, averages are derived from them.
+
+    Attributes:
+        run_id: Hash of everything that can change the result, the seed included.
+        status: ``empty`` when the degradation left no data, ``failed`` when ``error`` says why.
+        config: The resolved configuration that `run_id` was computed from.
+        dataset: Source, fingerprint, sizes and mean return of the data that was trained on.
+        coverage: Measures of what that data still covers; null ones have a reason in ``reasons``.
+        values: Optimum, uniform, behavior and best covered value, in the environment's units.
+        evaluations: Per evaluation the update, the raw episode returns and the exact value.
+        final: Regrets and scores of the last evaluation.
+        metrics: Per name a list of ``[update, value]``.
+    """
+
+    run_id: str
+    experiment: str
+    status: Status
+    algorithm: str
+    environment: str
+    seed: int
+    config: dict[str, Any]
+    dataset: dict[str, Any] = field(default_factory=dict)
+    coverage: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, float | None] = field(default_factory=dict)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    final: dict[str, float | None] = field(default_factory=dict)
+    metrics: dict[str, list[list[float]]] = field(default_factory=dict)
+    timing: dict[str, float | None] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the record that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """Return the record as JSON; NaN and infinities raise ``ValueError``."""
+        return json.dumps(asdict(self), allow_nan=False, indent=1)
+
+
+class RunStore:
+    """The folder of records, ``<root>/<experiment>/<run_id>.json``."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+
+    def experiments(self) -> list[str]:
+        """Return the names of the experiments that have at least one record."""
+        return sorted({path.parent.name for path in self._paths("*")})
+
+    def stored(self) -> dict[str, Path]:
+        """Return the path of every stored run id; one stored under two experiments counts once."""
+        return {path.stem: path for path in self._paths("*")}
+
+    def read(self, experiment: str) -> Iterator[RunRecord]:
+        """Yield the records of one experiment in the order of their run ids."""
+        for path in sorted(self._paths(experiment)):
+            yield RunRecord.from_json(path.read_text())
+
+    def write(self, record: RunRecord) -> Path:
+        """Store one record atomically and return its path."""
+        text = record.to_json()
+        folder = self.root / record.experiment
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".partial")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            path = folder / f"{record.run_id}.json"
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return path
+
+    def adopt(self, paths: Iterable[Path], experiment: str) -> int:
+        """File records of other experiments under `experiment` too; return how many were new."""
+        adopted = 0
+        for path in paths:
+            if path.parent.name != experiment and not self._path(experiment, path.stem).exists():
+                self.write(replace(RunRecord.from_json(path.read_text()), experiment=experiment))
+                adopted += 1
+        return adopted
+
+    def _path(self, experiment: str, run_id: str) -> Path:
+        return self.root / experiment / f"{run_id}.json"
+
+    def _paths(self, experiment: str) -> Iterator[Path]:
+        # Temporary files begin with a dot, which a glob's `*` at the start does match.
+        return (p for p in self.root.glob(f"{experiment}/*.json") if not p.name.startswith("."))
