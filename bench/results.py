@@ -73,9 +73,17 @@ class RunStore:
         return {path.stem: path for path in self._paths("*")}
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
-        """Yield the records of one experiment in the order of their run ids."""
+        """Yield the records of one experiment in the order of their run ids.
+
+        Raises:
+            ValueError: If a file is not a run record; the message names it.
+        """
         for path in sorted(self._paths(experiment)):
-            yield RunRecord.from_json(path.read_text())
+            try:
+                record = RunRecord.from_json(path.read_text())
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path} is not a run record: {error}") from error
+            yield record
 
     def write(self, record: RunRecord) -> Path:
         """Store one record atomically and return its path."""

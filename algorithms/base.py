@@ -1,0 +1,104 @@
+"""The contract of an algorithm: hyperparameters and pure functions, written for a single run.
+
+Nothing here or in a concrete algorithm knows of other runs: the cohort maps `update` over runs
+with ``torch.func.vmap``. What follows from that for whoever writes an algorithm:
+
+* no Python branch on a tensor and no ``.item()``; branching on `phase` is fine, it is a plain int;
+* randomness is an input: name the shapes in `noise_shapes`, receive standard uniform numbers;
+* float hyperparameters may arrive as 0-d tensors, since they may differ between runs;
+* clip gradients inside `update`, per run; every mean over a batch is weighted by ``batch.weight``.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.types import Batch, DataSummary, Discount, EnvSpec
+
+Metrics = dict[str, Tensor]
+
+
+class Categorical(NamedTuple):
+    """A stochastic policy over discrete actions, ``logits[..., num_actions]``."""
+
+    logits: Tensor
+
+    def mode(self) -> Tensor:
+        """Return the most likely action ``[...]``."""
+        return self.logits.argmax(-1)
+
+    def probabilities(self) -> Tensor:
+        """Return the probability of each action ``[..., num_actions]``."""
+        return self.logits.softmax(-1)
+
+
+class Greedy(NamedTuple):
+    """A deterministic policy that takes the highest of ``scores[..., num_actions]``."""
+
+    scores: Tensor
+
+    def mode(self) -> Tensor:
+        """Return the first highest-scored action ``[...]``."""
+        return self.scores.argmax(-1)
+
+    def probabilities(self) -> Tensor:
+        """Return the one-hot probabilities ``[..., num_actions]``."""
+        one_hot = torch.nn.functional.one_hot(self.mode(), self.scores.shape[-1])
+        return one_hot.to(self.scores.dtype)
+
+
+ActionDistribution = Categorical | Greedy
+
+
+@dataclass(frozen=True)
+class Algorithm(ABC):
+    """Hyperparameters of one algorithm with its pure functions.
+
+    Attributes:
+        discount: Discount factor of the learner; null in a YAML means the dataset's.
+    """
+
+    discount: Discount
+
+    num_minibatches: ClassVar[int] = 1
+    """Minibatches an update asks for: 0 gives ``batch=None``, above 1 adds a leading axis."""
+
+    tabular_only: ClassVar[bool] = False
+    """Whether the algorithm needs the counts of a tabular task."""
+
+    def noise_shapes(self, spec: EnvSpec, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the uniform noise in [0, 1) that `update` wants, by name."""
+        del spec, batch_size
+        return {}
+
+    def phase(self, step: int) -> int:
+        """Return which variant of `update` the step, counted from 0, takes.
+
+        An update is traced once per phase and sees the phase instead of the step, so whatever
+        changes from step to step by rule (a target copied every so often) must be said here; what
+        changes gradually (a schedule) belongs into the state.
+        """
+        del step
+        return 0
+
+    @abstractmethod
+    def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> Any:
+        """Return the initial state, a NamedTuple or dict of tensors."""
+
+    @abstractmethod
+    def update(
+        self,
+        state: Any,
+        summary: DataSummary,
+        batch: Batch,
+        noise: dict[str, Tensor],
+        phase: int,
+    ) -> tuple[Any, Metrics]:
+        """Return the next state and scalar metrics; pure."""
+
+    @abstractmethod
+    def policy(self, state: Any, observation: Tensor) -> ActionDistribution:
+        """Return the action distribution at encoded observations ``[..., observation_size]``."""

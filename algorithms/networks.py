@@ -1,0 +1,60 @@
+"""Networks as plain nested tuples of tensors, with ``nn.Linear``'s initial scale."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from bench.types import EnvSpec
+
+Layer = dict[str, Tensor]
+Network = tuple[Layer, ...]
+InitialValue = Literal["zero", "v_min", "v_max"]
+
+
+def initial_value(spec: EnvSpec, name: InitialValue) -> float:
+    """Return the number that a critic starts from."""
+    return {"zero": 0.0, "v_min": spec.v_min, "v_max": spec.v_max}[name]
+
+
+def action_network(
+    spec: EnvSpec, hidden_sizes: Sequence[int], generator: torch.Generator, value: float = 0.0
+) -> Network:
+    """Return a network from observations to one number per action that starts around `value`.
+
+    Without hidden layers on one-hot observations it is a table: exactly `value` everywhere and
+    no bias, so that an update in one state moves no other. Else `value` is added to the last bias.
+    """
+    if not hidden_sizes and spec.observation_kind == "discrete":
+        return ({"weight": torch.full((spec.observation_size, spec.num_actions), float(value))},)
+    sizes = [spec.observation_size, *hidden_sizes, spec.num_actions]
+    layers = [linear(i, o, generator) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+    layers[-1]["bias"] = layers[-1]["bias"] + value
+    return tuple(layers)
+
+
+def linear(size_in: int, size_out: int, generator: torch.Generator) -> Layer:
+    """Return a layer at ``nn.Linear``'s initial scale, uniform within 1 / sqrt(size_in)."""
+    bound = 1 / math.sqrt(size_in)
+    weight = torch.empty(size_in, size_out).uniform_(-bound, bound, generator=generator)
+    bias = torch.empty(size_out).uniform_(-bound, bound, generator=generator)
+    return {"weight": weight, "bias": bias}
+
+
+def apply(network: Network, x: Tensor) -> Tensor:
+    """Return the output ``[..., out]`` at inputs ``[..., in]``, ReLU between layers."""
+    for index, layer in enumerate(network):
+        x = x @ layer["weight"]
+        if "bias" in layer:
+            x = x + layer["bias"]
+        if index < len(network) - 1:
+            x = x.relu()
+    return x
+
+
+def polyak_average(target: Network, online: Network, polyak: float | Tensor) -> Network:
+    """Return ``target + polyak (online - target)``, parameter by parameter."""
+    return tree_map(lambda slow, fast: slow + polyak * (fast - slow), target, online)

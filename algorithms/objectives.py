@@ -1,0 +1,32 @@
+"""Loss terms that several algorithms share; each is one formula over a weighted batch."""
+
+import torch
+from torch import Tensor
+
+from bench.types import Batch
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean of ``values[batch]`` under ``weight[batch]``; 0 if all weights are 0."""
+    return (values * weight).sum() / weight.sum().clamp_min(1e-12)
+
+
+def at_action(values: Tensor, action: Tensor) -> Tensor:
+    """Return ``values[batch, num_actions]`` at ``action[batch]``."""
+    return values.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def huber(error: Tensor) -> Tensor:
+    """Return ``error^2 / 2`` up to 1 and ``|error| - 1/2`` beyond."""
+    size = error.abs()
+    return torch.where(size <= 1, 0.5 * error * error, size - 0.5)
+
+
+def negative_log_likelihood(logits: Tensor, action: Tensor) -> Tensor:
+    """Return ``-log softmax(logits)[action]``, ``[batch]``."""
+    return logits.logsumexp(-1) - at_action(logits, action)
+
+
+def bellman_target(batch: Batch, next_value: Tensor, discount: float | Tensor) -> Tensor:
+    """Return ``r + discount (1 - terminated) next_value``: only termination stops the bootstrap."""
+    return batch.reward + discount * (1 - batch.terminated) * next_value

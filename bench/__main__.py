@@ -1,0 +1,70 @@
+"""`python -m bench`: one run, or with `-m` or `experiment=...` a sweep.
+
+Whatever is wrong with the command ends in one sentence and exit status 2, before anything is
+written.
+"""
+
+import os
+import re
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+CONFIG = Path(str(files("conf")))
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    sys.path.append(str(Path(__file__).parent / "plugins"))
+    # Hydra would print its own errors; this way they arrive here and become one sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    from bench.config import ConfigError
+
+    try:
+        _app()
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on with what is missing.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
+def _app(config: DictConfig) -> None:
+    from bench.launcher import launch
+
+    words = list(HydraConfig.get().overrides.task)
+    status = launch(GlobalHydra.instance().config_loader(), words)
+    if status:
+        sys.exit(status)
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error of ours or of Hydra's as one sentence that says what is allowed."""
+    text = str(error)
+    missing = re.search(r"Could not find '([\w/]+)/([^']*)'", text)
+    if missing:
+        group, name = missing.groups()
+        names = sorted(path.stem for path in (CONFIG / group).glob("*.yaml"))
+        return f"{group}={name} is unknown; allowed here: {', '.join(names)}."
+    unknown = re.search(r"Could not override '([^']*)'", text)
+    if unknown:
+        return (
+            f"{unknown[1]} is not a setting of this run; "
+            "`python -m bench --cfg job` with the same group choices lists them all."
+        )
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Behavior policies and seeded collection into datasets."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from bench import seeding, tabular
+from bench.datasets import DataSource, OfflineDataset, Storage, Task
+from bench.environments import Environment, TabularEnvironment, World, rollout
+from bench.types import Count, Fraction, Positive
+
+# Part of every run's identity: raise it when the same settings would collect other data.
+GENERATOR_VERSION = 1
+EPISODES_PER_WAVE = 64
+
+
+class Component(TypedDict):
+    """A share of the episodes, collected epsilon-greedily around the reference policy.
+
+    The reference policy is the optimal one where the MDP is known and the environment's scripted
+    controller elsewhere; epsilon 1 is the uniform policy.
+    """
+
+    epsilon: Fraction
+    share: Positive
+
+
+@dataclass(frozen=True)
+class Collected(DataSource):
+    """Data collected here: a mixture of episodes of epsilon-greedy behavior policies."""
+
+    environment: World
+    behavior: tuple[Component, ...]
+    num_transitions: Count
+    max_steps: Count
+
+    def __post_init__(self) -> None:
+        """Refuse an empty mixture."""
+        if not self.behavior:
+            raise ValueError("behavior must name at least one {epsilon, share}")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the version of the collecting code."""
+        return {"generator": GENERATOR_VERSION}
+
+    def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
+        """Collect the dataset, or read it from the cache."""
+        environment = self.environment.environment(name, seed, discount, self.max_steps)
+        recipe = {
+            "source": "collected",
+            "name": name,
+            "seed": seed,
+            "discount": discount,
+            "world": type(self.environment).__name__,
+            **asdict(self),
+            **self.recipe(),
+        }
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        path = None if cache is None else cache / f"{name}-{digest}.npz"
+        storage = None if path is None else Storage.load(path)
+        if storage is None:
+            storage = collect(environment, self.behavior, self.num_transitions, seed)
+            if path is not None:
+                storage.save(path)
+        data = OfflineDataset.full(storage, environment.spec, recipe)
+        if isinstance(environment, TabularEnvironment):
+            value, occupancy = self._exact(environment)
+            return Task(environment, data, value, occupancy)
+        return Task(environment, data, _mean_complete_return(data), None)
+
+    def _exact(self, environment: TabularEnvironment) -> tuple[float, np.ndarray]:
+        """Return exact value and occupancy of the mixture of episodes."""
+        mdp, discount = environment.mdp, environment.spec.discount
+        tables = np.stack(
+            [
+                tabular.epsilon_greedy(environment.optimal_actions, mdp.num_actions, part["epsilon"])
+                for part in self.behavior
+            ]
+        )
+        shares = _shares(self.behavior)
+        value = shares @ tabular.policy_value(mdp, tables, discount)
+        occupancy = np.tensordot(shares, tabular.occupancy(mdp, tables, discount), axes=1)
+        return float(value), occupancy
+
+
+def collect(
+    environment: Environment, behavior: tuple[Component, ...], num_transitions: int, seed: int
+) -> Storage:
+    """Return exactly `num_transitions` transitions; the last episode is cut where they are full.
+
+    Whole waves of episodes are collected and kept in order, so that short episodes are not
+    favoured over long ones.
+    """
+    waves: list[dict[str, np.ndarray]] = []
+    collected, episodes = 0, 0
+    while collected < num_transitions:
+        wave = _collect_wave(environment, behavior, seed, len(waves))
+        wave["episode"] += episodes
+        episodes += EPISODES_PER_WAVE
+        collected += len(wave["action"])
+        waves.append(wave)
+    columns = {key: np.concatenate([wave[key] for wave in waves]) for key in waves[0]}
+    columns = {key: column[:num_transitions] for key, column in columns.items()}
+    comparator = environment.reference_action(columns["observation"])
+    return Storage(comparator_action=comparator, **columns)
+
+
+def _collect_wave(
+    environment: Environment, behavior: tuple[Component, ...], seed: int, wave: int
+) -> dict[str, np.ndarray]:
+    """Return the columns of one wave of complete episodes, ordered by episode and step."""
+    world = seeding.numpy_generator("collect", seed, "world", wave)
+    choice = seeding.numpy_generator("collect", seed, "behavior", wave)
+    component = choice.choice(len(behavior), size=EPISODES_PER_WAVE, p=_shares(behavior))
+    epsilon = np.array([part["epsilon"] for part in behavior])[component]
+    num_actions = environment.spec.num_actions
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        explore = choice.random(EPISODES_PER_WAVE) < epsilon
+        uniform = choice.integers(num_actions, size=EPISODES_PER_WAVE)
+        return np.where(explore, uniform, environment.reference_action(observation))
+
+    simulator = environment.simulator([environment], [world], EPISODES_PER_WAVE)
+    steps = list(rollout(simulator, act, environment.spec.horizon))
+    active = np.stack([step.active[0] for step in steps], axis=1)  # [episode, time]
+
+    def column(name: str) -> np.ndarray:
+        # [time, 1, episode, ...] -> [episode, time, ...] -> flat, inactive steps dropped
+        return np.stack([getattr(step, name)[0] for step in steps], axis=1)[active]
+
+    episode, time = np.nonzero(active)
+    return {
+        "observation": column("observation"),
+        "action": column("action"),
+        "reward": column("reward"),
+        "next_observation": column("next_observation"),
+        "terminated": column("terminated"),
+        "episode": episode,
+        "step": time,
+    }
+
+
+def _shares(behavior: tuple[Component, ...]) -> np.ndarray:
+    weights = np.array([part["share"] for part in behavior])
+    return weights / weights.sum()
+
+
+def _mean_complete_return(data: OfflineDataset) -> float:
+    """Return the mean return of the episodes, without the last one where it was cut."""
+    last = data.episode == data.episode[-1]
+    ended = data.terminated[-1] or data.step[-1] + 1 == data.spec.horizon
+    kept = data if ended or last.all() else data.keep(~last, "complete")
+    return float(kept.episode_returns.mean())

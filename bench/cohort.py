@@ -1,0 +1,193 @@
+"""Cohort: runs trained together, one vmapped update for all of them.
+
+The only file, beside replay and evaluation, that knows of a run axis. `vmap` and `grad` are traced
+away once per phase of the update (``make_fx``), which leaves a flat list of tensor operations: a
+cohort then costs little more than its arithmetic. Compiling that list is an option on top.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from algorithms.base import ActionDistribution, Algorithm
+from bench import compilation, seeding
+from bench.datasets import OfflineDataset
+from bench.encoding import Encoder, Normalization, statistics
+from bench.replay import Replay
+from bench.summary import summarize
+from bench.types import EnvSpec
+
+Compile = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One run of a cohort: its algorithm, its seed and its data (degraded and full)."""
+
+    algorithm: Algorithm
+    seed: int
+    dataset: OfflineDataset
+    full: OfflineDataset
+
+
+class Cohort:
+    """Runs stacked on a leading axis ``[run, ...]``, differing in seed, data and float settings."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        batch_size: int | Literal["full"],
+        normalization: Normalization = "data",
+        device: torch.device | str = "cpu",
+        compiled: bool = False,
+    ):
+        """Initialise every run from its own generator.
+
+        Raises:
+            ValueError: If the runs differ in more than seed, data and float hyperparameters.
+        """
+        self.device, self.compiled = torch.device(device), compiled
+        self.spec = members[0].dataset.spec
+        self.algorithm, self.hyperparameters = _stack_algorithms([m.algorithm for m in members])
+        self._check_specs([member.dataset.spec for member in members])
+        fitted = [statistics(m.dataset, m.full, normalization) for m in members]
+        self.encoder = Encoder(self.spec, *map(list, zip(*fitted, strict=True))).to(self.device)
+        discrete = self.spec.observation_kind == "discrete"
+        summaries = [
+            summarize(m.dataset, mean, std, with_counts=discrete)
+            for m, (mean, std) in zip(members, fitted, strict=True)
+        ]
+        seeds = [member.seed for member in members]
+        states = [
+            m.algorithm.init(m.dataset.spec, summary, seeding.torch_generator("init", m.seed))
+            for m, summary in zip(members, summaries, strict=True)
+        ]
+        self.summary = self._stack(summaries)
+        self.state = self._stack(states)
+        self.replay = Replay(
+            [member.dataset for member in members],
+            seeds,
+            self.encoder,
+            self.summary.initial_observations,
+            batch_size,
+            self.algorithm.num_minibatches,
+            self.device,
+        )
+        self.noise_shapes = self.algorithm.noise_shapes(self.spec, self.replay.batch_size)
+        self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
+        self.num_runs, self.step = len(members), 0
+        self.metrics: dict[str, Tensor] = {}
+        self._updates: dict[int, Callable[..., Any]] = {}
+
+    def train(self, num_updates: int) -> Iterator[int]:
+        """Make updates, yielding the number made so far after each."""
+        for _ in range(num_updates):
+            inputs = (
+                self.hyperparameters, self.state, self.summary, self.replay.next(), self._noise(),
+            )  # fmt: skip
+            phase = self.algorithm.phase(self.step)
+            if phase not in self._updates:
+                self._updates[phase] = self._trace(phase, inputs)
+            self.state, self.metrics = self._updates[phase](*inputs)
+            self.step += 1
+            yield self.step
+
+    def policy(self, observation: np.ndarray) -> ActionDistribution:
+        """Return the action distributions at raw observations ``[run, ..., (dim)]``."""
+        encoded = self.encoder(torch.as_tensor(observation, device=self.device))
+
+        def one_run(
+            hyperparameters: dict[str, Tensor], state: Any, x: Tensor
+        ) -> ActionDistribution:
+            return replace(self.algorithm, **hyperparameters).policy(state, x)
+
+        with torch.no_grad():
+            return torch.func.vmap(one_run)(self.hyperparameters, self.state, encoded)
+
+    def finite(self) -> np.ndarray:
+        """Return per run whether all its parameters are finite, ``[run]``."""
+        leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]
+        ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
+        return torch.stack(ok).all(0).cpu().numpy()
+
+    def _trace(self, phase: int, example: tuple[Any, ...]) -> Callable[..., Any]:
+        """Return the update of one phase as a flat graph of tensor operations."""
+
+        def one_run(
+            hyperparameters: dict[str, Tensor], state: Any, summary: Any, batch: Any, noise: Any
+        ) -> Any:
+            algorithm = replace(self.algorithm, **hyperparameters)
+            return algorithm.update(state, summary, batch, noise, phase)
+
+        # Absent inputs (no batch, no counts) are not tensors and have no axis to map over.
+        leaves, structure = tree_flatten(example)
+        present = [isinstance(leaf, Tensor) for leaf in leaves]
+        out_structure: Any = None
+
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            nonlocal out_structure
+            supply = iter(tensors)
+            filled = [next(supply) if p else leaf for p, leaf in zip(present, leaves, strict=True)]
+            in_dims = tree_unflatten([0 if p else None for p in present], structure)
+            mapped = torch.func.vmap(one_run, in_dims=in_dims)
+            result, out_structure = tree_flatten(mapped(*tree_unflatten(filled, structure)))
+            return result
+
+        graph = make_fx(flat)(*[x for x in leaves if isinstance(x, Tensor)])
+        run = compilation.compile_graph(graph) if self.compiled else graph
+
+        def update(*inputs: Any) -> Any:
+            tensors = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+            with torch.no_grad():
+                return tree_unflatten(run(*tensors), out_structure)
+
+        return update
+
+    def _noise(self) -> dict[str, Tensor]:
+        """Return the next uniform noise of every run, ``[run, ...]`` by name."""
+        return {
+            name: torch.stack(
+                [torch.rand(shape, generator=generator) for generator in self.noise_generators]
+            ).to(self.device)
+            for name, shape in self.noise_shapes.items()
+        }
+
+    def _stack(self, trees: list[Any]) -> Any:
+        """Return one tree of ``[run, ...]`` tensors; absent leaves stay absent."""
+
+        def stack(*leaves: Tensor | None) -> Tensor | None:
+            present = [leaf for leaf in leaves if leaf is not None]
+            return torch.stack(present).to(self.device) if present else None
+
+        return tree_map(stack, *trees)
+
+    def _check_specs(self, specs: list[EnvSpec]) -> None:
+        for spec in specs:
+            # Instances of one family may differ in what a seed draws, never in shape.
+            same = replace(
+                spec,
+                v_min=self.spec.v_min, v_max=self.spec.v_max,
+                reward_min=self.spec.reward_min, reward_max=self.spec.reward_max,
+            )  # fmt: skip
+            if same != self.spec:
+                raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")
+
+
+def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str, Tensor]]:
+    """Return the shared algorithm and its float hyperparameters as ``[run]`` tensors."""
+    floats = [f.name for f in fields(algorithms[0]) if isinstance(getattr(algorithms[0], f.name), float)]
+    first = algorithms[0]
+    for other in algorithms:
+        if replace(other, **{name: getattr(first, name) for name in floats}) != first:
+            raise ValueError(f"A cohort shares all but float settings, not {first} and {other}.")
+    stacked = {
+        name: torch.tensor([getattr(a, name) for a in algorithms], dtype=torch.float32)
+        for name in floats
+    }
+    return first, stacked

@@ -1,0 +1,266 @@
+"""From plain settings to typed objects, without a registry: a YAML names the class it configures.
+
+Every setting is checked against the annotations of the class or function that will receive it.
+Whatever is wrong ends in one `ConfigError`, whose sentence says what is allowed.
+"""
+
+import hashlib
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from algorithms.base import Algorithm
+from bench.datasets import DataSource
+from bench.encoding import Normalization
+from bench.environments import World
+from bench.types import Count, Discount, Fraction, Seed
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message is one sentence for the user."""
+
+
+class DatasetConfig(BaseModel):
+    """What every dataset group has, whatever its source."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    source: DataSource
+    discount: Discount
+    seed: Seed
+    normalization: Normalization
+
+
+class CoverageConfig(BaseModel):
+    """A degradation and how strong it is."""
+
+    model_config = STRICT
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    degrade: Callable[..., Any]
+    severity: Fraction
+
+
+class RunConfig(BaseModel):
+    """Everything that can change a run's result, typed."""
+
+    model_config = STRICT
+    algorithm: Algorithm
+    algorithm_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    dataset: DatasetConfig
+    coverage: CoverageConfig
+    seed: Seed
+    num_updates: Count
+    batch_size: Count | Literal["full"]
+    eval_every: Count
+    eval_episodes: Count
+
+
+class LauncherConfig(BaseModel):
+    """How a sweep's runs are brought together on this machine."""
+
+    model_config = STRICT
+    cohort_size: Count
+    retry_failed: bool
+    dry_run: bool
+
+
+class HarnessConfig(BaseModel):
+    """Everything about a run that cannot change its result."""
+
+    model_config = STRICT
+    experiment_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    results_dir: Path
+    device: Literal["cpu", "cuda", "auto"]
+    compile: Literal["auto", "on", "off"]
+    launcher: LauncherConfig
+
+
+def run_config(settings: Mapping[str, Any]) -> RunConfig:
+    """Return the typed run of resolved settings (see `resolve`).
+
+    Raises:
+        ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
+    """
+    algorithm, dataset, coverage = (
+        dict(_mapping(settings, key)) for key in ("algorithm", "dataset", "coverage")
+    )
+    name = algorithm.pop("name", None)
+    rest = {k: v for k, v in settings.items() if k not in ("algorithm", "dataset", "coverage")}
+    common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
+    applied = {key: coverage.pop(key) for key in ("name", "severity") if key in coverage}
+    source = typed_object(dataset, "dataset", other_keys=common)
+    degrade = typed_object(coverage, "coverage", other_keys=applied)
+    config: RunConfig = checked(
+        RunConfig,
+        {
+            **rest,
+            "algorithm": typed_object(algorithm, "algorithm", other_keys={"name": name}),
+            "algorithm_name": name,
+            "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
+            "coverage": checked(CoverageConfig, {**applied, "degrade": degrade}, "coverage"),
+        },
+        "",
+    )
+    _check_together(config)
+    return config
+
+
+def resolve(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with every default that depends on another setting filled in.
+
+    ``dataset.seed`` defaults to the seed and ``algorithm.discount`` to the dataset's; a severity
+    of 0 takes nothing away, so it is the same run under every degradation's name.
+    """
+    algorithm, dataset = (dict(_mapping(settings, key)) for key in ("algorithm", "dataset"))
+    coverage = dict(_mapping(settings, "coverage"))
+    if dataset.get("seed") is None:
+        dataset["seed"] = settings.get("seed")
+    if algorithm.get("discount") is None:
+        algorithm["discount"] = dataset.get("discount")
+    if coverage.get("severity") == 0 and not isinstance(coverage["severity"], bool):
+        coverage = {"name": "none", "target": "bench.degradations.none", "severity": 0.0}
+    return {**settings, "algorithm": algorithm, "dataset": dataset, "coverage": coverage}
+
+
+def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
+    """Return the hash of resolved settings and the data's recipe, 16 hexadecimal digits."""
+    identity = {"settings": _canonical(settings), "recipe": config.dataset.source.recipe()}
+    text = json.dumps(identity, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def typed_object(settings: Mapping[str, Any], where: str, other_keys: Mapping[str, Any]) -> Any:
+    """Return what ``settings["target"]`` names, given the other settings.
+
+    A class is constructed. A function gets its keyword-only parameters bound. Settings that are
+    mappings with a target of their own are made first. `other_keys` are settings of the same group
+    that are read elsewhere; they are only named in the message about an unknown one.
+    """
+    target = _import(settings, where)
+    values = {
+        key: typed_object(value, f"{where}.{key}", {})
+        if isinstance(value, Mapping) and "target" in value
+        else _tuples(value)
+        for key, value in settings.items()
+        if key != "target"
+    }
+    model = _model(target)
+    validated = checked(model, values, where, other_keys)
+    arguments = {name: getattr(validated, name) for name in model.model_fields}
+    if not inspect.isclass(target):
+        return partial(target, **arguments)
+    try:
+        return target(**arguments)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}.") from None
+
+
+def checked(
+    model: type[BaseModel], values: Any, where: str, other_keys: Mapping[str, Any] | None = None
+) -> Any:
+    """Return the validated model; raise ``ConfigError`` with the first thing that is wrong."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        allowed = sorted({*model.model_fields, *(other_keys or {})})
+        raise ConfigError(_sentence(error, where, allowed)) from None
+
+
+def _sentence(error: ValidationError, where: str, allowed: list[str]) -> str:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    # An undeclared key is named before whatever else it may have led to.
+    for problem in problems:
+        if problem["type"] == "extra_forbidden":
+            first = problem
+    path = ".".join(str(part) for part in (where, *_keys(first["loc"])) if part != "")
+    if first["type"] == "extra_forbidden":
+        return f"{path} is not a setting; allowed here: {', '.join(allowed)}."
+    if first["type"] == "missing":
+        return f"{path} is missing."
+    same_place = [p for p in problems if _keys(p["loc"])[:1] == _keys(first["loc"])[:1]]
+    wanted = " or ".join(dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in same_place))
+    return f"{path} is {first['input']!r}, but should be {wanted}."
+
+
+def _keys(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the keys of a location without the branches of a union that pydantic adds."""
+    return tuple(p for p in location if isinstance(p, int) or str(p).isidentifier())[:3]
+
+
+@cache
+def _model(target: Callable[..., Any]) -> type[BaseModel]:
+    """Return the model of a target's settings, read from its annotations."""
+    signature = inspect.signature(target)
+    source = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    hints = get_type_hints(source, include_extras=True)
+    only_keywords = not inspect.isclass(target)
+    members: dict[str, Any] = {
+        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+        for name, parameter in signature.parameters.items()
+        if not only_keywords or parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return create_model(target.__name__, __config__=STRICT, **members)
+
+
+def _import(settings: Mapping[str, Any], where: str) -> Callable[..., Any]:
+    path = settings.get("target")
+    module, _, name = str(path).rpartition(".")
+    try:
+        target = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        target = None
+    if not callable(target):
+        raise ConfigError(
+            f"{where}.target is {path!r}, but should be the full name of a class or function."
+        )
+    return target
+
+
+def _mapping(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = settings.get(key)
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {value!r}, but should name a file of conf/{key}/.")
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    """Return the value with every list made a tuple, which frozen objects want."""
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(item) for item in value)
+    return value
+
+
+def _canonical(value: Any) -> Any:
+    """Return the value with whole floats and ints alike, so that 1 and 1.0 are one setting."""
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return float(value) if abs(value) < 2**53 else value
+    return value
+
+
+def _check_together(config: RunConfig) -> None:
+    """Refuse settings that are fine alone and impossible together."""
+    if config.coverage.name == "none" and config.coverage.severity > 0:
+        raise ConfigError(
+            f"coverage.severity is {config.coverage.severity}, but coverage=none takes nothing "
+            "away: choose a degradation or leave the severity at 0."
+        )
+    world = getattr(config.dataset.source, "environment", None)
+    tabular = isinstance(world, World) and world.tabular
+    if config.algorithm.tabular_only and not tabular:
+        raise ConfigError(
+            f"algorithm={config.algorithm_name} needs a tabular dataset, "
+            f"which dataset={config.dataset.name} is not."
+        )

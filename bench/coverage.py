@@ -1,0 +1,181 @@
+"""CoverageReport: what the degraded data still covers, exact where the MDP is known.
+
+All ratios compare the distribution of the data over (state, action) with a policy's discounted
+occupancy, both summing to one, so that ``min mu / d`` and ``1 / E_mu[(d / mu)^2]`` lie in [0, 1]:
+1 is perfect and 0 says that something the policy visits is not covered (never an infinity).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+from bench import seeding, tabular
+from bench.datasets import OfflineDataset, Task
+from bench.environments import Environment, rollout
+
+NUM_NEIGHBORS = 5
+RADIUS_QUANTILE = 0.95
+BINS_PER_DIMENSION = 8
+COMPARATOR_EPISODES = 4
+
+
+@dataclass(frozen=True)
+class CoverageReport:
+    """Measures of coverage; those that cannot be computed are None and have a reason.
+
+    Attributes:
+        support_fraction: Share of the optimal policy's occupancy on (state, action) with data.
+        inverse_concentrability: ``min d > 0: mu / d`` of the optimal policy.
+        inverse_l2_concentrability: ``1 / E_mu[(d / mu)^2]`` of the optimal policy.
+        nearest_neighbor_support: Share of the reference policy's steps near enough to the data.
+        saco: Unique (state, action) cells relative to the full data's (Schweighofer 2021).
+        by_policy: The three exact measures for each policy that they were computed for.
+        reasons: Why a measure is None.
+    """
+
+    support_fraction: float | None = None
+    inverse_concentrability: float | None = None
+    inverse_l2_concentrability: float | None = None
+    nearest_neighbor_support: float | None = None
+    saco: float | None = None
+    by_policy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def measure(task: Task, dataset: OfflineDataset) -> CoverageReport:
+    """Return the coverage report of a degraded view of the task's data."""
+    if task.environment.mdp is None:
+        exact = "exact occupancies need a known MDP"
+        return CoverageReport(
+            nearest_neighbor_support=nearest_neighbor_support(task, dataset),
+            saco=saco(dataset, task.data),
+            reasons={
+                "support_fraction": exact,
+                "inverse_concentrability": exact,
+                "inverse_l2_concentrability": exact,
+                "by_policy": exact,
+            },
+        )
+    by_policy = {
+        name: occupancy_coverage(occupancy, dataset)
+        for name, occupancy in _comparators(task, dataset).items()
+    }
+    return CoverageReport(
+        **by_policy["optimal"],
+        saco=saco(dataset, task.data),
+        by_policy=by_policy,
+        reasons={"nearest_neighbor_support": "the exact support is known"},
+    )
+
+
+def data_distribution(dataset: OfflineDataset) -> np.ndarray:
+    """Return the share of the transitions at each ``[states, actions]`` of a tabular task."""
+    shape = (dataset.spec.observation_size, dataset.spec.num_actions)
+    flat = np.ravel_multi_index((dataset.observation, dataset.action), shape)
+    return np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape) / len(dataset)
+
+
+def best_covered_policy(
+    environment: Environment, dataset: OfflineDataset
+) -> tuple[np.ndarray, float]:
+    """Return the optimal actions ``[states]`` and value where the unseen is worth `v_min`."""
+    mdp, spec = environment.mdp, environment.spec
+    assert mdp is not None
+    covered = data_distribution(dataset) > 0
+    action_value = tabular.value_iteration(mdp, spec.discount, covered, spec.v_min)
+    return tabular.greedy(action_value), float(mdp.initial @ action_value.max(-1))
+
+
+def occupancy_coverage(occupancy: np.ndarray, dataset: OfflineDataset) -> dict[str, float]:
+    """Return the three exact measures of an occupancy ``[states, actions]``."""
+    mu = data_distribution(dataset)
+    visited = occupancy > 0
+    d = occupancy[visited] / occupancy.sum()
+    mu = mu[visited]
+    covered = bool(np.all(mu > 0))
+    return {
+        "support_fraction": float(min(1.0, d[mu > 0].sum())),
+        "inverse_concentrability": float((mu / d).min()) if covered else 0.0,
+        "inverse_l2_concentrability": float(1 / (d**2 / mu).sum()) if covered else 0.0,
+    }
+
+
+def _comparators(task: Task, dataset: OfflineDataset) -> dict[str, np.ndarray]:
+    environment = task.environment
+    mdp, discount = environment.mdp, environment.spec.discount
+    assert mdp is not None
+    assert task.behavior_occupancy is not None
+    optimal = environment.reference_action(np.arange(mdp.num_states))
+    best_covered, _ = best_covered_policy(environment, dataset)
+    tables = tabular.deterministic(np.stack([optimal, best_covered]), mdp.num_actions)
+    of_optimal, of_best_covered = tabular.occupancy(mdp, tables, discount)
+    return {
+        "optimal": of_optimal,
+        "best_covered": of_best_covered,
+        "behavior": task.behavior_occupancy,
+    }
+
+
+def saco(dataset: OfflineDataset, reference: OfflineDataset) -> float:
+    """Return unique (state, action) cells relative to `reference`, whose quantiles fix the bins."""
+    edges = None
+    if reference.spec.observation_kind == "vector":
+        levels = np.linspace(0, 1, BINS_PER_DIMENSION + 1)[1:-1]
+        edges = np.quantile(reference.observation, levels, axis=0).T
+
+    def num_cells(view: OfflineDataset) -> int:
+        columns = [view.observation] if edges is None else [
+            np.searchsorted(edge, column)
+            for edge, column in zip(edges, view.observation.T, strict=True)
+        ]  # fmt: skip
+        return len(np.unique(np.stack([*columns, view.action]), axis=1).T)
+
+    return num_cells(dataset) / num_cells(reference)
+
+
+def nearest_neighbor_support(task: Task, dataset: OfflineDataset) -> float:
+    """Return the share of the reference policy's steps that lie near the data.
+
+    A step is near if its k-th nearest transition with the same action, in coordinates standardised
+    on the full data, is within the radius that holds for 95 % of the full data's own transitions.
+    """
+    mean, std = task.data.observation.mean(0), task.data.observation.std(0) + 1e-3
+
+    def points(view: OfflineDataset, action: int) -> np.ndarray:
+        return (view.observation[view.action == action] - mean) / std
+
+    observation, chosen = _reference_steps(task)
+    near = 0
+    for action in range(task.environment.spec.num_actions):
+        query = (observation[chosen == action] - mean) / std
+        full, left = points(task.data, action), points(dataset, action)
+        if min(len(full) - 1, len(left)) < NUM_NEIGHBORS or len(query) == 0:
+            continue
+        # A transition is its own nearest neighbour, hence one more among the full data.
+        own = NearestNeighbors(n_neighbors=NUM_NEIGHBORS + 1).fit(full).kneighbors(full)[0]
+        radius = np.quantile(own[:, -1], RADIUS_QUANTILE)
+        distance = NearestNeighbors(n_neighbors=NUM_NEIGHBORS).fit(left).kneighbors(query)[0]
+        near += int((distance[:, -1] <= radius).sum())
+    return near / len(observation)
+
+
+def _reference_steps(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return observations and actions of a few rollouts of the reference policy."""
+    environment = task.environment
+    rng = seeding.numpy_generator("coverage", int(task.data.provenance["seed"]))
+    simulator = environment.simulator([environment], [rng], COMPARATOR_EPISODES)
+    steps = list(rollout(simulator, environment.reference_action, environment.spec.horizon))
+    active = np.stack([step.active for step in steps])
+    observation = np.stack([step.observation for step in steps])[active]
+    return observation, np.stack([step.action for step in steps])[active]
+
+
+def as_dict(report: CoverageReport, learned: dict[str, float] | None) -> dict[str, Any]:
+    """Return the report as a record stores it, the learned policy's coverage included."""
+    by_policy = {name: dict(measures) for name, measures in report.by_policy.items()}
+    if learned is not None:
+        by_policy["learned"] = learned
+    return {**report.__dict__, "by_policy": by_policy, "reasons": dict(report.reasons)}

@@ -1,0 +1,52 @@
+"""Observations as algorithms see them: one-hot states or standardised vectors.
+
+The same encoder serves training and evaluation, so a normalisation fitted on what is left of the
+data wraps the evaluation by construction.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.datasets import OfflineDataset
+from bench.types import EnvSpec
+
+Normalization = Literal["data", "full", "none"]
+STD_EPSILON = 1e-3
+
+
+class Encoder:
+    """Encodes raw observations of several runs, each with its own statistics."""
+
+    def __init__(self, spec: EnvSpec, means: list[np.ndarray], stds: list[np.ndarray]):
+        """Take per run the mean and the std to standardise with, ``[observation_size]`` each."""
+        self.spec = spec
+        self.mean = torch.as_tensor(np.stack(means), dtype=torch.float32)
+        self.scale = torch.as_tensor(np.stack(stds), dtype=torch.float32) + STD_EPSILON
+        self.one_hot = torch.eye(spec.observation_size if spec.observation_kind == "discrete" else 0)
+
+    def to(self, device: torch.device) -> "Encoder":
+        """Move the statistics to a device and return the encoder."""
+        self.mean, self.scale = self.mean.to(device), self.scale.to(device)
+        self.one_hot = self.one_hot.to(device)
+        return self
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Return ``[run, ..., observation_size]`` float32 of raw ``[run, ..., (dim)]``."""
+        if self.spec.observation_kind == "discrete":
+            return self.one_hot[observation]
+        shape = (len(self.mean), *[1] * (observation.ndim - 2), self.spec.observation_size)
+        return (observation.float() - self.mean.view(shape)) / self.scale.view(shape)
+
+
+def statistics(
+    dataset: OfflineDataset, full: OfflineDataset, normalization: Normalization
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and std ``[observation_size]`` that a run standardises with."""
+    size = dataset.spec.observation_size
+    if dataset.spec.observation_kind == "discrete" or normalization == "none":
+        return np.zeros(size), np.full(size, 1 - STD_EPSILON)
+    source = dataset if normalization == "data" else full
+    return source.observation.mean(0), source.observation.std(0)

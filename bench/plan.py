@@ -1,0 +1,100 @@
+"""The plan of a sweep: typed runs with their ids, and which of them are trained together."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.config import ConfigError, HarnessConfig, RunConfig, checked, resolve, run_config, run_id
+
+HARNESS_KEYS = tuple(HarnessConfig.model_fields)
+
+
+@dataclass(frozen=True, eq=False)
+class RunSpec:
+    """One training with one seed: its id, its settings as data and as typed objects."""
+
+    run_id: str
+    settings: dict[str, Any]
+    config: RunConfig
+
+    @cached_property
+    def cohort_key(self) -> str:
+        """What runs must share to be trained together: all but seeds, data and float settings."""
+        algorithm = {
+            key: "float" if isinstance(getattr(self.config.algorithm, key, None), float) else value
+            for key, value in self.settings["algorithm"].items()
+        }
+        world = self.settings["dataset"].get("environment")
+        shared = {
+            key: self.settings[key]
+            for key in ("num_updates", "batch_size", "eval_every", "eval_episodes")
+        }
+        dataset = {key: self.settings["dataset"].get(key) for key in ("name", "max_steps",
+                                                                      "discount", "normalization")}  # fmt: skip
+        return json.dumps([algorithm, world, dataset, shared], sort_keys=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a command asks for.
+
+    Attributes:
+        harness: Settings that change no result.
+        runs: All runs, each once, in the order of the grid.
+        stored: Records of runs that are done, by id; they are not trained.
+        earlier_failures: Ids of stored runs whose record says ``failed``.
+    """
+
+    harness: HarnessConfig
+    runs: list[RunSpec]
+    stored: dict[str, Path] = field(default_factory=dict)
+    earlier_failures: frozenset[str] = frozenset()
+
+    @property
+    def pending(self) -> list[RunSpec]:
+        """Runs to be trained."""
+        retried = self.earlier_failures if self.harness.launcher.retry_failed else frozenset()
+        return [r for r in self.runs if r.run_id not in self.stored or r.run_id in retried]
+
+    @property
+    def cohorts(self) -> list[list[RunSpec]]:
+        """Pending runs in groups that are trained together, none above the cohort size."""
+        groups: dict[str, list[RunSpec]] = {}
+        for run in self.pending:
+            groups.setdefault(run.cohort_key, []).append(run)
+        size = self.harness.launcher.cohort_size
+        return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
+
+
+def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
+    """Return the plan of composed settings, every one checked; equal runs are planned once.
+
+    Raises:
+        ConfigError: If any of them cannot be run; then nothing has been written.
+    """
+    runs: dict[str, RunSpec] = {}
+    harness: HarnessConfig | None = None
+    for job in jobs:
+        own = {key: job.pop(key) for key in HARNESS_KEYS if key in job}
+        if harness is None:
+            harness = _harness(own)
+        settings = resolve(job)
+        config = run_config(settings)
+        spec = RunSpec(run_id(settings, config), settings, config)
+        runs.setdefault(spec.run_id, spec)
+    if harness is None:
+        raise ConfigError("The grid is empty: it needs at least one sub-grid with values.")
+    return Plan(harness, list(runs.values()))
+
+
+def _harness(own: dict[str, Any]) -> HarnessConfig:
+    launcher = own.pop("launcher", None)
+    if isinstance(own.get("results_dir"), str):
+        own["results_dir"] = Path(own["results_dir"])
+    from bench.config import LauncherConfig
+
+    own["launcher"] = checked(LauncherConfig, launcher, "launcher")
+    return checked(HarnessConfig, own, "")

@@ -1,0 +1,59 @@
+"""The three regrets of a policy, and the anchor values that they are measured against."""
+
+from dataclasses import dataclass
+
+from bench.coverage import best_covered_policy
+from bench.datasets import OfflineDataset, Task
+from bench.evaluation import PolicyEvaluation
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Values to compare with, in the environment's units of value.
+
+    Attributes:
+        optimum: Of the optimal policy.
+        uniform: Of the uniformly random policy.
+        behavior: Of the policy that collected the data.
+        best_covered: Optimum of the MDP in which a pair without data is worth `v_min`; tabular only.
+    """
+
+    optimum: float
+    uniform: float
+    behavior: float
+    best_covered: float | None
+
+
+def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
+    """Return the anchor values for a degraded view of the task's data."""
+    environment = task.environment
+    known = environment.mdp is not None
+    return Anchors(
+        optimum=environment.optimum,
+        uniform=environment.uniform,
+        behavior=task.behavior_value,
+        best_covered=best_covered_policy(environment, dataset)[1] if known else None,
+    )
+
+
+def scores(evaluation: PolicyEvaluation, against: Anchors) -> dict[str, float | None]:
+    """Return a record's final numbers; no regret is ever clipped.
+
+    ``regret`` is optimum minus achieved, ``normalized_regret`` divides it by optimum minus uniform
+    (0 the optimum, 1 the uniform policy), ``regret_to_covered`` is best covered minus achieved,
+    ``improvement`` is achieved minus behavior.
+    """
+    achieved = evaluation.value
+    scale = against.optimum - against.uniform
+    regret = against.optimum - achieved
+    covered = against.best_covered
+    return {
+        "return_mean": sum(evaluation.returns) / len(evaluation.returns),
+        "value": achieved,
+        "sampled_value": evaluation.sampled_value,
+        "normalized_score": 100 * (achieved - against.uniform) / scale if scale else None,
+        "regret": regret,
+        "normalized_regret": regret / scale if scale else None,
+        "regret_to_covered": None if covered is None else covered - achieved,
+        "improvement": achieved - against.behavior,
+    }

@@ -1,0 +1,115 @@
+"""Replay: the data of a cohort in one place, and the minibatches its runs draw from it.
+
+Storage is the concatenation of the distinct sources, so runs that share a source share memory; a
+run holds positions only. Each run draws from its own generator, below its own size, so it draws
+the same minibatches alone and in any cohort. A draw is a uniform number times the size: runs of
+one seed whose data differ in size draw alike (common random numbers).
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import seeding
+from bench.datasets import OfflineDataset
+from bench.encoding import Encoder
+from bench.types import Batch
+
+# Draws are made this many updates at a time, whatever the evaluation interval.
+DRAWS_AHEAD = 64
+
+
+class Replay:
+    """Minibatches ``[run, batch, ...]`` for the runs of a cohort."""
+
+    def __init__(
+        self,
+        datasets: list[OfflineDataset],
+        seeds: list[int],
+        encoder: Encoder,
+        initial_observations: Tensor,
+        batch_size: int | Literal["full"],
+        num_minibatches: int,
+        device: torch.device,
+    ):
+        """Take the data of each run; `initial_observations` are ``[run, 256, size]``, encoded."""
+        self.encoder, self.initial_observations, self.device = encoder, initial_observations, device
+        self.num_minibatches = num_minibatches
+        sources = list({id(d.storage): d.storage for d in datasets}.values())
+        first_row = dict(
+            zip(map(id, sources), np.cumsum([0, *map(len, sources)]).tolist(), strict=False)
+        )
+        self.columns = {
+            name: torch.as_tensor(
+                np.concatenate([getattr(source, name) for source in sources])
+            ).to(device, _dtype(name, datasets[0]))
+            for name in ("observation", "action", "reward", "next_observation", "terminated",
+                         "episode_return")
+        }  # fmt: skip
+        self.sizes = [len(dataset) for dataset in datasets]
+        rows = [first_row[id(dataset.storage)] + dataset.indices for dataset in datasets]
+        self.rows = torch.as_tensor(np.concatenate(rows)).to(device)
+        self.first = torch.as_tensor(np.cumsum([0, *self.sizes[:-1]])).to(device)[:, None]
+        self.generators = [seeding.torch_generator("minibatch", seed) for seed in seeds]
+        self.batch_size = max(self.sizes) if batch_size == "full" else batch_size
+        self.fixed = self._full_batch() if batch_size == "full" else None
+        self.drawn: Tensor | None = None
+        self.position = 0
+
+    def next(self) -> Batch | None:
+        """Return the next minibatch of every run; None if the algorithm asks for none."""
+        if self.num_minibatches == 0:
+            return None
+        if self.fixed is not None:
+            return self.fixed
+        if self.drawn is None or self.position == DRAWS_AHEAD:
+            self.drawn, self.position = self._draw(), 0
+        uniform = self.drawn[:, self.position]
+        self.position += 1
+        half = uniform.shape[1] // 2
+        size = torch.tensor(self.sizes, device=self.device, dtype=torch.float64)[:, None]
+        at = (uniform[:, :half] * size).long()
+        rows = self.rows[self.first + torch.minimum(at, size.long() - 1)]
+        weight = torch.ones(rows.shape, device=self.device)
+        return self._gather(rows, weight, uniform[:, half:])
+
+    def _draw(self) -> Tensor:
+        """Return uniform numbers ``[run, updates, 2 * minibatches * batch]`` of the next updates."""
+        shape = (DRAWS_AHEAD, 2 * self.num_minibatches * self.batch_size)
+        draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
+        return torch.stack(draws).to(self.device)
+
+    def _gather(self, rows: Tensor, weight: Tensor, initial: Tensor) -> Batch:
+        """Return the batch at storage rows ``[run, n]`` and uniform draws ``[run, n]``."""
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        pick = (initial * self.initial_observations.shape[1]).long()
+        run = torch.arange(len(pick), device=self.device)[:, None]
+        columns["observation"] = self.encoder(columns["observation"])
+        columns["next_observation"] = self.encoder(columns["next_observation"])
+        batch = Batch(
+            **columns, weight=weight, initial_observation=self.initial_observations[run, pick]
+        )
+        if self.num_minibatches == 1:
+            return batch
+        # [run, minibatches * batch, ...] -> [run, minibatches, batch, ...]
+        return Batch(*(x.unflatten(1, (self.num_minibatches, self.batch_size)) for x in batch))
+
+    def _full_batch(self) -> Batch:
+        """Return all transitions of every run, padded to the longest with weight 0."""
+        position = torch.arange(self.batch_size, device=self.device)
+        size = torch.tensor(self.sizes, device=self.device)[:, None]
+        weight = (position < size).float()
+        rows = self.rows[self.first + torch.minimum(position.expand(len(size), -1), size - 1)]
+        initial = (position / self.batch_size).expand(len(size), -1)
+        repeat = (1, self.num_minibatches)
+        return self._gather(rows.repeat(repeat), weight.repeat(repeat), initial.repeat(repeat))
+
+
+def _dtype(name: str, dataset: OfflineDataset) -> torch.dtype:
+    if name == "action":
+        return torch.int64
+    if name.endswith("observation") and dataset.spec.observation_kind == "discrete":
+        return torch.int64
+    return torch.float32

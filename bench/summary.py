@@ -1,0 +1,59 @@
+"""DataSummary: what a run may know of its own data beyond a minibatch."""
+
+import numpy as np
+import torch
+from scipy.spatial.distance import pdist
+from torch import Tensor
+
+from bench import seeding
+from bench.datasets import OfflineDataset
+from bench.encoding import Encoder
+from bench.types import DataSummary, TabularStatistics
+
+NUM_INITIAL = 256
+
+
+def summarize(
+    dataset: OfflineDataset, mean: np.ndarray, std: np.ndarray, with_counts: bool
+) -> DataSummary:
+    """Return the summary of one run's data; counts only where asked for, they are large."""
+    spec = dataset.spec
+    rng = seeding.numpy_generator("summary", int(dataset.provenance["seed"]))
+    encoder = Encoder(spec, [mean], [std])
+
+    def sample(observation: np.ndarray) -> Tensor:
+        drawn = observation[rng.integers(len(observation), size=NUM_INITIAL)]
+        return encoder(torch.as_tensor(drawn)[None])[0]
+
+    # A degradation may have removed every first step; what is left must then stand in for them.
+    initial = dataset.observation[dataset.initial] if dataset.initial.any() else dataset.observation
+    distances = pdist(sample(dataset.observation).numpy())
+    returns = np.quantile(dataset.episode_returns, np.linspace(0, 1, 101), method="lower")
+    return DataSummary(
+        num_transitions=torch.tensor(float(len(dataset))),
+        initial_observations=sample(initial),
+        observation_mean=torch.as_tensor(mean, dtype=torch.float32),
+        observation_std=torch.as_tensor(std, dtype=torch.float32),
+        bandwidth=torch.tensor(float(np.median(distances))),
+        return_quantiles=torch.as_tensor(returns, dtype=torch.float32),
+        tabular=tabular_statistics(dataset) if with_counts else None,
+    )
+
+
+def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:
+    """Return the counts and reward sums of a tabular dataset."""
+    states, actions = dataset.spec.observation_size, dataset.spec.num_actions
+    at = (dataset.observation, dataset.action)
+    ended = dataset.terminated
+    successors = np.zeros((states, actions, states), dtype=np.float32)
+    going = (*(column[~ended] for column in at), dataset.next_observation[~ended])
+    np.add.at(successors, going, 1)
+    terminations = np.zeros((states, actions), dtype=np.float32)
+    np.add.at(terminations, tuple(column[ended] for column in at), 1)
+    rewards = np.zeros((states, actions))
+    np.add.at(rewards, at, dataset.reward)
+    return TabularStatistics(
+        torch.as_tensor(successors),
+        torch.as_tensor(terminations),
+        torch.as_tensor(rewards, dtype=torch.float32),
+    )

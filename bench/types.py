@@ -1,0 +1,110 @@
+"""All that crosses between the harness and the algorithms; imports nothing of this project.
+
+Shapes: ``batch`` is the number of transitions in a minibatch. Algorithms see no run axis.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor
+
+# Ranges of settings, checked once when a configuration is read (bench/config.py).
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Le(1)]
+PositiveFraction = Annotated[float, Gt(0), Le(1)]
+Discount = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What the world is, known without any data.
+
+    Attributes:
+        name: The environment's name in records and figures.
+        observation_kind: ``discrete`` states reach algorithms one-hot, ``vector`` standardised.
+        observation_size: Number of states, or length of the observation vector.
+        num_actions: Number of discrete actions.
+        discount: Discount factor that defines value for evaluation.
+        horizon: Step limit of an episode, in collection and evaluation.
+        reward_min: Smallest reward of a single step.
+        reward_max: Largest reward of a single step.
+        v_min: Lower bound of any policy's discounted return, from the reward range alone.
+        v_max: Upper bound of the same.
+        observation_names: Names of a vector observation's dimensions.
+    """
+
+    name: str
+    observation_kind: Literal["discrete", "vector"]
+    observation_size: int
+    num_actions: int
+    discount: float
+    horizon: int
+    reward_min: float
+    reward_max: float
+    v_min: float
+    v_max: float
+    observation_names: tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """One minibatch of one run; with several minibatches every field gains a leading axis.
+
+    Attributes:
+        observation: ``[batch, observation_size]``, one-hot or standardised.
+        action: ``[batch]``, integers.
+        reward: ``[batch]``.
+        next_observation: ``[batch, observation_size]``.
+        terminated: ``[batch]``, 1.0 where the bootstrap stops; a time limit or a cut is 0.0.
+        weight: ``[batch]``, 0.0 for padding; every mean over the batch is a weighted mean.
+        episode_return: ``[batch]``, undiscounted return of the episode as collected.
+        initial_observation: ``[batch, observation_size]``, drawn from the initial observations.
+    """
+
+    observation: Tensor
+    action: Tensor
+    reward: Tensor
+    next_observation: Tensor
+    terminated: Tensor
+    weight: Tensor
+    episode_return: Tensor
+    initial_observation: Tensor
+
+
+class TabularStatistics(NamedTuple):
+    """Sufficient statistics of a tabular dataset.
+
+    Attributes:
+        successor_counts: ``[states, actions, states]``, transitions that did not terminate.
+        termination_counts: ``[states, actions]``, transitions that terminated.
+        reward_sums: ``[states, actions]``.
+    """
+
+    successor_counts: Tensor
+    termination_counts: Tensor
+    reward_sums: Tensor
+
+
+class DataSummary(NamedTuple):
+    """What a run may know of its own data beyond a minibatch, in shapes that stack.
+
+    Attributes:
+        num_transitions: ``[]``.
+        initial_observations: ``[256, observation_size]``, sampled with replacement.
+        observation_mean: ``[observation_size]``, of the raw observations.
+        observation_std: ``[observation_size]``, of the raw observations.
+        bandwidth: ``[]``, median distance between encoded observations.
+        return_quantiles: ``[101]``, percentiles of the return over episodes.
+        tabular: Counts for tabular tasks, None elsewhere.
+    """
+
+    num_transitions: Tensor
+    initial_observations: Tensor
+    observation_mean: Tensor
+    observation_std: Tensor
+    bandwidth: Tensor
+    return_quantiles: Tensor
+    tabular: TabularStatistics | None

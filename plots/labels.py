@@ -1,0 +1,65 @@
+"""Names of curves and columns: a base name plus the settings that set its runs apart.
+
+Two runs may share a curve only if nothing but their seed differs. A setting that varies within one
+environment therefore becomes part of the name; one that differs between environments only (a
+discount, say) does not, since no panel holds both values.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from bench.results import RunRecord
+from plots.records import condition, flatten
+
+Settings = Mapping[str, str]
+
+
+def learner_labels(records: Iterable[RunRecord]) -> dict[str, str]:
+    """Return per run id the learner's label, as in ``fqi (initial_value=v_max)``."""
+    return _labels({r.run_id: (r.environment, r.algorithm, _learner_settings(r)) for r in records})
+
+
+def degradation_labels(records: Iterable[RunRecord]) -> dict[str, str]:
+    """Return per run id the degradation's label, ``none`` at severity 0."""
+    named = {}
+    for record in records:
+        name = condition(record).degradation
+        named[record.run_id] = (record.environment, name, _degradation_settings(record, name))
+    return _labels(named)
+
+
+def _learner_settings(record: RunRecord) -> Settings:
+    """Return what may set two learners of one name apart: all but the data's loss and seeds."""
+    flat = flatten({k: v for k, v in record.config.items() if k != "coverage"})
+    named = {key.removeprefix("algorithm."): value for key, value in flat.items()}
+    return {
+        key: value for key, value in named.items() if key not in ("name", "seed", "dataset.seed")
+    }
+
+
+def _degradation_settings(record: RunRecord, name: str) -> Settings:
+    if name == "none":
+        return {}
+    flat = flatten(record.config.get("coverage", {}))
+    return {key: value for key, value in flat.items() if key not in ("name", "severity", "seed")}
+
+
+def _labels(named: Mapping[str, tuple[str, str, Settings]]) -> dict[str, str]:
+    """Return a label per run id from its (environment, base name, settings)."""
+    groups: dict[tuple[str, str], list[Settings]] = defaultdict(list)
+    for environment, name, settings in named.values():
+        groups[environment, name].append(settings)
+    # What varies in one environment is spelled out in all, so that a label means one thing.
+    telling: dict[str, set[str]] = defaultdict(set)
+    for (_, name), group in groups.items():
+        telling[name] |= _varying(group)
+    labels = {}
+    for run_id, (_, name, settings) in named.items():
+        shown = [f"{key}={settings[key]}" for key in sorted(telling[name]) if key in settings]
+        labels[run_id] = f"{name} ({', '.join(shown)})" if shown else name
+    return labels
+
+
+def _varying(group: list[Settings]) -> set[str]:
+    keys = set().union(*group)
+    return {key for key in keys if len({settings.get(key) for settings in group}) > 1}

@@ -1,0 +1,84 @@
+"""What the runs say about the world they were trained in, whatever the learner."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.results import RunRecord
+
+COVERAGES = ("support_fraction", "nearest_neighbor_support")
+INFORMATIVE_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the completed runs under one condition, of all learners, say about their data.
+
+    Attributes:
+        coverage: Mean measured coverage in [0, 1], None if not measured.
+        informative: Whether the best covered policy is far enough from the uniform one to tell
+            methods apart; None where the best covered policy is not known.
+    """
+
+    coverage: float | None
+    informative: bool | None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the completed runs in one environment have in common.
+
+    Attributes:
+        exact: Whether final policies are scored by their exact value.
+        num_episodes: The numbers of episodes of the final evaluations.
+        last_updates: The updates after which the final evaluations were made.
+        coverage_name: Which measure of coverage the runs have, None if none.
+        scale: Mean value of the optimum minus the uniform policy's.
+    """
+
+    exact: bool
+    num_episodes: tuple[int, ...]
+    last_updates: tuple[int, ...]
+    coverage_name: str | None
+    scale: float | None
+
+
+def surroundings(records: list[RunRecord]) -> Surroundings:
+    """Return what the records of one environment have in common."""
+    completed = [r for r in records if r.status == "completed"]
+    last = [r.evaluations[-1] for r in completed if r.evaluations]
+    gaps = [_gap(r, "optimum") for r in completed]
+    known = [gap for gap in gaps if gap is not None]
+    measured = [n for n in COVERAGES if any(r.coverage.get(n) is not None for r in completed)]
+    return Surroundings(
+        exact=bool(last) and all(e.get("exact_value") is not None for e in last),
+        num_episodes=tuple(sorted({len(e.get("returns") or []) for e in last})),
+        last_updates=tuple(sorted({e["update"] for e in last if "update" in e})),
+        coverage_name=measured[0] if measured else None,
+        scale=float(np.mean(known)) if known else None,
+    )
+
+
+def situation(records: list[RunRecord]) -> Situation:
+    """Return what the records under one condition say about their data."""
+    completed = [r for r in records if r.status == "completed"]
+    coverages = [value for r in completed if (value := _coverage(r)) is not None]
+    gaps = [(_gap(r, "best_covered"), _gap(r, "optimum")) for r in completed]
+    known = [(covered, full) for covered, full in gaps if covered is not None and full is not None]
+    informative = None
+    if known:
+        covered, full = np.mean(known, axis=0)
+        informative = bool(covered >= INFORMATIVE_SHARE * full)
+    return Situation(float(np.mean(coverages)) if coverages else None, informative)
+
+
+def _coverage(record: RunRecord) -> float | None:
+    """Return the share of the comparator's behavior that the data supports, None if unmeasured."""
+    measured = [record.coverage.get(name) for name in COVERAGES]
+    return next((float(value) for value in measured if value is not None), None)
+
+
+def _gap(record: RunRecord, name: str) -> float | None:
+    """Return by how much the named value exceeds the uniform policy's, None if not known."""
+    value, uniform = record.values.get(name), record.values.get("uniform")
+    return None if value is None or uniform is None else value - uniform
