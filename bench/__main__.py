@@ -7,6 +7,8 @@ written.
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
@@ -26,16 +28,8 @@ def main() -> NoReturn:
     sys.path.append(str(Path(__file__).parent / "plugins"))
     # Hydra would print its own errors; this way they arrive here and become one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    from bench.config import ConfigError
-
-    try:
+    with one_sentence():
         _app()
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
-        print(_sentence(error), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on with what is missing.", file=sys.stderr)
-        sys.exit(130)
     sys.exit(0)
 
 
@@ -44,9 +38,24 @@ def _app(config: DictConfig) -> None:
     from bench.launcher import launch
 
     words = list(HydraConfig.get().overrides.task)
-    status = launch(GlobalHydra.instance().config_loader(), words)
-    if status:
-        sys.exit(status)
+    # Hydra announces an exception that leaves this function; an exit it lets pass.
+    with one_sentence():
+        sys.exit(launch(GlobalHydra.instance().config_loader(), words))
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what a user can do wrong into one sentence and an exit status."""
+    from bench.config import ConfigError
+
+    try:
+        yield
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+        print(_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on with what is missing.", file=sys.stderr)
+        sys.exit(130)
 
 
 def _sentence(error: Exception) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -48,19 +48,24 @@ class CoverageConfig(BaseModel):
     severity: Fraction
 
 
-class RunConfig(BaseModel):
-    """Everything that can change a run's result, typed."""
+class TrainingConfig(BaseModel):
+    """The settings of a run that belong to no group."""
 
     model_config = STRICT
-    algorithm: Algorithm
-    algorithm_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
-    dataset: DatasetConfig
-    coverage: CoverageConfig
     seed: Seed
     num_updates: Count
     batch_size: Count | Literal["full"]
     eval_every: Count
     eval_episodes: Count
+
+
+class RunConfig(TrainingConfig):
+    """Everything that can change a run's result, typed."""
+
+    algorithm: Algorithm
+    algorithm_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    dataset: DatasetConfig
+    coverage: CoverageConfig
 
 
 class LauncherConfig(BaseModel):
@@ -83,51 +88,45 @@ class HarnessConfig(BaseModel):
     launcher: LauncherConfig
 
 
+GROUPS = ("algorithm", "dataset", "coverage")
+NOTHING_REMOVED = {"name": "none", "target": "bench.degradations.none", "severity": 0.0}
+
+
 def run_config(settings: Mapping[str, Any]) -> RunConfig:
-    """Return the typed run of resolved settings (see `resolve`).
+    """Return the typed run of settings whose defaults are filled in (see `fill_defaults`).
 
     Raises:
         ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    algorithm, dataset, coverage = (
-        dict(_mapping(settings, key)) for key in ("algorithm", "dataset", "coverage")
-    )
-    name = algorithm.pop("name", None)
-    rest = {k: v for k, v in settings.items() if k not in ("algorithm", "dataset", "coverage")}
+    algorithm, dataset, coverage = (dict(_mapping(settings, key)) for key in GROUPS)
+    training = {key: value for key, value in settings.items() if key not in GROUPS}
+    checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HarnessConfig.model_fields))
     common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
+    source = typed_object(dataset, "dataset", other_keys=DatasetConfig.model_fields)
     applied = {key: coverage.pop(key) for key in ("name", "severity") if key in coverage}
-    source = typed_object(dataset, "dataset", other_keys=common)
-    degrade = typed_object(coverage, "coverage", other_keys=applied)
-    config: RunConfig = checked(
-        RunConfig,
-        {
-            **rest,
-            "algorithm": typed_object(algorithm, "algorithm", other_keys={"name": name}),
-            "algorithm_name": name,
-            "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
-            "coverage": checked(CoverageConfig, {**applied, "degrade": degrade}, "coverage"),
-        },
-        "",
-    )
+    degrade = typed_object(coverage, "coverage", other_keys=("name", "severity"))
+    parts = {
+        "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
+        "coverage": checked(CoverageConfig, {**applied, "degrade": degrade}, "coverage"),
+        "algorithm_name": algorithm.pop("name", None),
+        "algorithm": typed_object(algorithm, "algorithm", other_keys=("name",)),
+    }
+    config: RunConfig = checked(RunConfig, {**training, **parts}, "")
     _check_together(config)
     return config
 
 
-def resolve(settings: dict[str, Any]) -> dict[str, Any]:
+def fill_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with every default that depends on another setting filled in.
 
-    ``dataset.seed`` defaults to the seed and ``algorithm.discount`` to the dataset's; a severity
-    of 0 takes nothing away, so it is the same run under every degradation's name.
+    ``dataset.seed`` defaults to the seed and ``algorithm.discount`` to the dataset's.
     """
     algorithm, dataset = (dict(_mapping(settings, key)) for key in ("algorithm", "dataset"))
-    coverage = dict(_mapping(settings, "coverage"))
-    if dataset.get("seed") is None:
-        dataset["seed"] = settings.get("seed")
-    if algorithm.get("discount") is None:
-        algorithm["discount"] = dataset.get("discount")
-    if coverage.get("severity") == 0 and not isinstance(coverage["severity"], bool):
-        coverage = {"name": "none", "target": "bench.degradations.none", "severity": 0.0}
-    return {**settings, "algorithm": algorithm, "dataset": dataset, "coverage": coverage}
+    if dataset.get("seed") is None and settings.get("seed") is not None:
+        dataset["seed"] = settings["seed"]
+    if algorithm.get("discount") is None and dataset.get("discount") is not None:
+        algorithm["discount"] = dataset["discount"]
+    return {**settings, "algorithm": algorithm, "dataset": dataset}
 
 
 def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
@@ -137,7 +136,9 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def typed_object(settings: Mapping[str, Any], where: str, other_keys: Mapping[str, Any]) -> Any:
+def typed_object(
+    settings: Mapping[str, Any], where: str, other_keys: Iterable[str] = ()
+) -> Any:
     """Return what ``settings["target"]`` names, given the other settings.
 
     A class is constructed. A function gets its keyword-only parameters bound. Settings that are
@@ -146,7 +147,7 @@ def typed_object(settings: Mapping[str, Any], where: str, other_keys: Mapping[st
     """
     target = _import(settings, where)
     values = {
-        key: typed_object(value, f"{where}.{key}", {})
+        key: typed_object(value, f"{where}.{key}")
         if isinstance(value, Mapping) and "target" in value
         else _tuples(value)
         for key, value in settings.items()
@@ -164,13 +165,13 @@ def typed_object(settings: Mapping[str, Any], where: str, other_keys: Mapping[st
 
 
 def checked(
-    model: type[BaseModel], values: Any, where: str, other_keys: Mapping[str, Any] | None = None
+    model: type[BaseModel], values: Any, where: str, other_keys: Iterable[str] = ()
 ) -> Any:
     """Return the validated model; raise ``ConfigError`` with the first thing that is wrong."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        allowed = sorted({*model.model_fields, *(other_keys or {})})
+        allowed = sorted({*model.model_fields, *other_keys})
         raise ConfigError(_sentence(error, where, allowed)) from None
 
 
@@ -257,10 +258,13 @@ def _check_together(config: RunConfig) -> None:
             f"coverage.severity is {config.coverage.severity}, but coverage=none takes nothing "
             "away: choose a degradation or leave the severity at 0."
         )
-    world = getattr(config.dataset.source, "environment", None)
-    tabular = isinstance(world, World) and world.tabular
-    if config.algorithm.tabular_only and not tabular:
+    world: World | None = getattr(config.dataset.source, "environment", None)
+    if config.algorithm.tabular_only and not (world and world.tabular):
         raise ConfigError(
             f"algorithm={config.algorithm_name} needs a tabular dataset, "
             f"which dataset={config.dataset.name} is not."
         )
+    dimension = getattr(config.coverage.degrade, "keywords", {}).get("dimension")
+    if dimension is not None and dimension not in (world.observation_names if world else ()):
+        names = ", ".join(world.observation_names if world else ()) or "null, states have none"
+        raise ConfigError(f"coverage.dimension is {dimension!r}, but should be one of: {names}.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from bench import seeding, tabular
@@ -17,9 +18,9 @@ from bench.datasets import OfflineDataset, Task
 from bench.environments import Environment, rollout
 
 NUM_NEIGHBORS = 5
-RADIUS_QUANTILE = 0.95
 BINS_PER_DIMENSION = 8
-COMPARATOR_EPISODES = 4
+COMPARATOR_EPISODES = 8
+COMPARATOR_STRIDE = 5
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class CoverageReport:
         support_fraction: Share of the optimal policy's occupancy on (state, action) with data.
         inverse_concentrability: ``min d > 0: mu / d`` of the optimal policy.
         inverse_l2_concentrability: ``1 / E_mu[(d / mu)^2]`` of the optimal policy.
-        nearest_neighbor_support: Share of the reference policy's steps near enough to the data.
+        nearest_neighbor_support: Share of the reference policy's steps on the data's manifold.
         saco: Unique (state, action) cells relative to the full data's (Schweighofer 2021).
         by_policy: The three exact measures for each policy that they were computed for.
         reasons: Why a measure is None.
@@ -137,40 +138,43 @@ def saco(dataset: OfflineDataset, reference: OfflineDataset) -> float:
 
 
 def nearest_neighbor_support(task: Task, dataset: OfflineDataset) -> float:
-    """Return the share of the reference policy's steps that lie near the data.
+    """Return the share of the reference policy's steps that lie on the data's manifold.
 
-    A step is near if its k-th nearest transition with the same action, in coordinates standardised
-    on the full data, is within the radius that holds for 95 % of the full data's own transitions.
+    A step is covered if it falls into the ball of a transition that is left and has the same
+    action; a transition's ball reaches to its k-th nearest neighbour among the full data's
+    transitions of that action (Kynkaanniemi et al. 2019, "improved recall"), so that balls are
+    small where data is dense. Coordinates are standardised on the full data.
     """
     mean, std = task.data.observation.mean(0), task.data.observation.std(0) + 1e-3
-
-    def points(view: OfflineDataset, action: int) -> np.ndarray:
-        return (view.observation[view.action == action] - mean) / std
-
+    full = (task.data.observation - mean) / std
+    left = np.isin(task.data.indices, dataset.indices)
     observation, chosen = _reference_steps(task)
-    near = 0
+    query = (observation - mean) / std
+    covered = 0
     for action in range(task.environment.spec.num_actions):
-        query = (observation[chosen == action] - mean) / std
-        full, left = points(task.data, action), points(dataset, action)
-        if min(len(full) - 1, len(left)) < NUM_NEIGHBORS or len(query) == 0:
+        same = task.data.action == action
+        steps = query[chosen == action]
+        if same.sum() <= NUM_NEIGHBORS or not (same & left).any() or len(steps) == 0:
             continue
-        # A transition is its own nearest neighbour, hence one more among the full data.
-        own = NearestNeighbors(n_neighbors=NUM_NEIGHBORS + 1).fit(full).kneighbors(full)[0]
-        radius = np.quantile(own[:, -1], RADIUS_QUANTILE)
-        distance = NearestNeighbors(n_neighbors=NUM_NEIGHBORS).fit(left).kneighbors(query)[0]
-        near += int((distance[:, -1] <= radius).sum())
-    return near / len(observation)
+        # A transition is its own nearest neighbour, hence one more.
+        neighbors = NearestNeighbors(n_neighbors=NUM_NEIGHBORS + 1).fit(full[same])
+        radius = neighbors.kneighbors(full[same])[0][:, -1]
+        distance = cdist(steps, full[same & left])
+        covered += int((distance <= radius[left[same]]).any(1).sum())
+    return covered / len(observation)
 
 
 def _reference_steps(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations and actions of a few rollouts of the reference policy."""
+    """Return observations and actions along a few rollouts of the reference policy."""
     environment = task.environment
     rng = seeding.numpy_generator("coverage", int(task.data.provenance["seed"]))
     simulator = environment.simulator([environment], [rng], COMPARATOR_EPISODES)
     steps = list(rollout(simulator, environment.reference_action, environment.spec.horizon))
     active = np.stack([step.active for step in steps])
     observation = np.stack([step.observation for step in steps])[active]
-    return observation, np.stack([step.action for step in steps])[active]
+    action = np.stack([step.action for step in steps])[active]
+    # Neighbouring steps are nearly alike; every few of them say as much and cost less.
+    return observation[::COMPARATOR_STRIDE], action[::COMPARATOR_STRIDE]
 
 
 def as_dict(report: CoverageReport, learned: dict[str, float] | None) -> dict[str, Any]:

@@ -104,6 +104,9 @@ class World(ABC):
     tabular: ClassVar[bool] = False
     """Whether the environments are finite MDPs with known tables."""
 
+    observation_names: ClassVar[tuple[str, ...]] = ()
+    """Names of a vector observation's dimensions."""
+
     @abstractmethod
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the instance; `horizon` limits the steps of an episode."""
@@ -223,6 +226,10 @@ def _draw(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
 class CartPole(World):
     """Gymnasium's CartPole-v1."""
 
+    observation_names: ClassVar[tuple[str, ...]] = (
+        "position", "velocity", "angle", "angular_velocity",
+    )  # fmt: skip
+
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same."""
         del seed
@@ -238,7 +245,7 @@ class CartPole(World):
                 reward_max=1.0,
                 v_min=0.0,
                 v_max=1 / (1 - discount),
-                observation_names=("position", "velocity", "angle", "angular_velocity"),
+                observation_names=self.observation_names,
             )
         )
 

@@ -7,7 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.config import ConfigError, HarnessConfig, RunConfig, checked, resolve, run_config, run_id
+from bench.config import (
+    NOTHING_REMOVED,
+    ConfigError,
+    HarnessConfig,
+    LauncherConfig,
+    RunConfig,
+    checked,
+    fill_defaults,
+    run_config,
+    run_id,
+)
 
 HARNESS_KEYS = tuple(HarnessConfig.model_fields)
 
@@ -81,8 +91,12 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
         own = {key: job.pop(key) for key in HARNESS_KEYS if key in job}
         if harness is None:
             harness = _harness(own)
-        settings = resolve(job)
+        settings = fill_defaults(job)
         config = run_config(settings)
+        if config.coverage.severity == 0:
+            # Taking nothing away is one run, whichever degradation is not applied.
+            settings["coverage"] = NOTHING_REMOVED
+            config = run_config(settings)
         spec = RunSpec(run_id(settings, config), settings, config)
         runs.setdefault(spec.run_id, spec)
     if harness is None:
@@ -94,7 +108,5 @@ def _harness(own: dict[str, Any]) -> HarnessConfig:
     launcher = own.pop("launcher", None)
     if isinstance(own.get("results_dir"), str):
         own["results_dir"] = Path(own["results_dir"])
-    from bench.config import LauncherConfig
-
     own["launcher"] = checked(LauncherConfig, launcher, "launcher")
     return checked(HarnessConfig, own, "")

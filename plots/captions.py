@@ -63,8 +63,10 @@ def figure_caption(frame: Frame, plot: Plot, rows: list[str]) -> str:
         f"{MEASURE_WORDS[plot.measure]} {over}.",
         "Rows are environments, columns degradations.",
         rule(frame),
-        "Bands are those intervals; a cell of one run has none.",
+        "Bands and bars are those intervals; a cell of one run has none.",
     ]
+    if plot.axis == "severity":
+        sentences.append("Learners stand side by side at each severity so that equal ones show.")
     if any(exceeds(frame, plot, name) for name in rows):
         sentences.append(f"Triangles at an edge: values beyond the axis, {_cut(plot)}.")
     shown = [s for c, s in frame.situations.items() if c.environment in rows]

@@ -1,10 +1,9 @@
 """One panel of a figure: one environment under one degradation, a line per learner.
 
 A line runs through the interquartile means of the learner's cells in the order of severity, with
-their bootstrap band, for a single cell a bar; a cell of one run has neither.
+their bootstrap intervals as band and bars; a cell of one run has none.
 """
 
-from collections import defaultdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +12,16 @@ from matplotlib.axes import Axes
 from bench.statistics import Estimate
 from plots.frame import Frame
 from plots.records import Condition
-from plots.style import GREY, look
+from plots.style import GREY, Look, look
 
 # In multiples of optimum minus uniform: what lies beyond is drawn as a triangle at the edge, so
 # that one diverging learner cannot flatten all others.
 HIGHEST = 1.5
 LOWEST = -1.0
+
+# Share of the x axis over which the learners at one place are spread.
+WIDTH = 0.11
+WIDTH_ALONE = 0.4
 
 OPTIMUM: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "linestyle": "-"}
 UNIFORM: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "linestyle": (0, (1.5, 1.5))}
@@ -52,35 +55,53 @@ def draw_panel(axes: Axes, frame: Frame, plot: Plot, environment: str, degradati
         axes.axhline(1, zorder=1, **UNIFORM)
     conditions = frame.curve(environment, degradation)
     _hatch_uninformative(axes, frame, plot, conditions)
-    # Learners over one place stand side by side; over several, their lines tell them apart.
-    left, right = axes.get_xlim()
-    step = 0.04 * (right - left) if len(conditions) == 1 else 0.0
-    bottom, top = axes.get_ylim()
-    above: dict[float, list[str]] = defaultdict(list)
-    below: dict[float, list[str]] = defaultdict(list)
-    for number, learner in enumerate(frame.learners):
+    places = sorted({c.severity for c in conditions})
+    shifts = _shifts(axes, plot, places, len(frame.learners))
+    for learner, shift in zip(frame.learners, shifts, strict=True):
         points = _points(frame, plot, environment, degradation, learner.label)
-        if points.size == 0:
-            continue
-        style = look(learner)
-        x, middle, low, high, num_runs = points.T
-        x = x + step * (number - (len(frame.learners) - 1) / 2)
-        repeated = num_runs > 1
-        if len(points) > 1:
-            axes.fill_between(
-                x, low, high, where=list(repeated), color=style.color, alpha=0.15, linewidth=0
-            )
-        else:
-            axes.vlines(x[repeated], low[repeated], high[repeated], color=style.color, linewidth=1)
-        axes.plot(x, middle, zorder=3, **style.line())
-        for place, value in zip(x, middle, strict=True):
-            if value > top:
-                above[place].append(style.color)
-            elif value < bottom:
-                below[place].append(style.color)
+        if points.size:
+            points[:, 0] += shift
+            _draw_curve(axes, points, look(learner))
+
+
+def _draw_curve(axes: Axes, points: np.ndarray, style: Look) -> None:
+    """Draw one learner: bands and bars where there is more than one run, triangles at the edges."""
+    x, middle, low, high, num_runs = points.T
+    several = num_runs > 1
+    faint: dict[str, Any] = {"color": style.color, "linewidth": 0}
+    axes.fill_between(x, low, high, where=list(several), alpha=0.1, **faint)
+    axes.vlines(x[several], low[several], high[several], color=style.color, linewidth=0.6)
+    axes.plot(x, middle, zorder=3, **style.line())
+    bottom, top = axes.get_ylim()
     margin = 0.03 * (top - bottom)
-    _mark_beyond(axes, above, "^", top - margin)
-    _mark_beyond(axes, below, "v", bottom + margin)
+    edges = ((middle > top, "^", top - margin), (middle < bottom, "v", bottom + margin))
+    for beyond, marker, edge in edges:
+        if beyond.any():
+            axes.plot(
+                x[beyond],
+                np.full(int(beyond.sum()), edge),
+                linestyle="",
+                marker=marker,
+                markersize=2.8,
+                color=style.color,
+                zorder=4,
+            )
+
+
+def _shifts(axes: Axes, plot: Plot, places: list[float], num_learners: int) -> np.ndarray:
+    """Return how far along x each learner's whole curve is moved, so that equal ones show.
+
+    A measured coverage is a number, not a step of a design, and stays where it is.
+    """
+    left, right = axes.get_xlim()
+    if len(places) == 1:
+        width = WIDTH_ALONE * (right - left)
+    elif plot.axis == "severity":
+        width = min(WIDTH * (right - left), 0.75 * float(np.diff(places).min()))
+    else:
+        width = 0.0
+    order = np.arange(num_learners) - (num_learners - 1) / 2
+    return order * width / max(num_learners, 6)
 
 
 def position(frame: Frame, plot: Plot, condition: Condition) -> float | None:
@@ -126,7 +147,7 @@ def _points(frame: Frame, plot: Plot, environment: str, degradation: str, label:
 
 
 def _hatch_uninformative(axes: Axes, frame: Frame, plot: Plot, conditions: list[Condition]) -> None:
-    """Hatch around what cannot tell methods apart, up to halfway to the neighbouring cells."""
+    """Hatch around what cannot tell methods apart, at most halfway to the next place."""
     flags: dict[float, bool] = {}
     for condition in conditions:
         x = position(frame, plot, condition)
@@ -134,27 +155,10 @@ def _hatch_uninformative(axes: Axes, frame: Frame, plot: Plot, conditions: list[
             unable = frame.situations[condition].informative is False
             flags[x] = flags.get(x, False) or unable
     places = sorted(flags)
+    lowest, highest = sorted(axes.get_xlim())
+    reach = 0.08 * (highest - lowest)
     for i, x in enumerate(places):
         if flags[x]:
-            left = (places[i - 1] + x) / 2 if i > 0 else x - 0.05
-            right = (places[i + 1] + x) / 2 if i + 1 < len(places) else x + 0.05
+            left = (places[i - 1] + x) / 2 if i > 0 else max(x - reach, lowest)
+            right = (places[i + 1] + x) / 2 if i + 1 < len(places) else min(x + reach, highest)
             axes.axvspan(left, right, zorder=0, **HATCHING)
-
-
-def _mark_beyond(axes: Axes, colors: dict[float, list[str]], marker: str, height: float) -> None:
-    """Put the triangles of learners beyond the axis side by side, at their x, inside the panel."""
-    left, right = sorted(axes.get_xlim())
-    gap = 0.022 * (right - left)
-    for x, group in colors.items():
-        half = gap * (len(group) - 1) / 2
-        start = max(min(x + half, right - gap) - 2 * half, left + gap)
-        for number, color in enumerate(group):
-            axes.plot(
-                [start + number * gap],
-                [height],
-                linestyle="",
-                marker=marker,
-                markersize=2.8,
-                color=color,
-                zorder=4,
-            )

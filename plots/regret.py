@@ -70,9 +70,11 @@ def _set_x_axis(axes: Any, frame: Frame, plot: Plot, names: list[str]) -> None:
     """Set the shared x axis: from intact data on the left to degraded data on the right."""
     used = [c for c in frame.situations if c.environment in names]
     places = sorted({x for c in used if (x := position(frame, plot, c)) is not None})
-    pad = 0.05 * (places[-1] - places[0]) or 0.3
+    # Room for the learners at the outermost places, which stand side by side.
+    pad = 0.09 * (places[-1] - places[0]) or 0.3
     if plot.axis == "coverage":
         axes.set_xlim(places[-1] + pad, places[0] - pad)
+        axes.xaxis.set_major_formatter("{x:g}")
         return
     axes.set_xlim(places[0] - pad, places[-1] + pad)
     if len(places) <= 6:

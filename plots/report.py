@@ -45,7 +45,8 @@ def _reading() -> str:
             "curves part, methods differ in what they do off the data.",
             "- Figures by severity say how much was taken away; figures by measured coverage say "
             "how much of a good policy the data still supports. The same severity costs different "
-            "degradations different amounts of coverage.",
+            "degradations different amounts of coverage: where points crowd on the left of a "
+            "panel, it cost little.",
             f"- Hatched conditions and rows with † are not evidence: {uninformative_rule()}.",
             "- Intervals over few runs are rough. Two curves whose bands overlap are not thereby "
             "equal.",

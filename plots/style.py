@@ -104,5 +104,8 @@ def styled() -> Iterator[None]:
 def save(figure: Figure, folder: Path, stem: str) -> None:
     """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    # The layout is found once: all formats show the same, and none pays for it again.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     for suffix in SUFFIXES:
         figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix])
