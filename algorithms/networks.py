@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -31,7 +32,7 @@ def action_network(
     if not hidden_sizes and spec.observation_kind == "discrete":
         return ({"weight": torch.full((spec.observation_size, spec.num_actions), float(value))},)
     sizes = [spec.observation_size, *hidden_sizes, spec.num_actions]
-    layers = [linear(i, o, generator) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
+    layers = [linear(size_in, size_out, generator) for size_in, size_out in pairwise(sizes)]
     layers[-1]["bias"] = layers[-1]["bias"] + value
     return tuple(layers)
 

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 class AdamState(NamedTuple):
     """Updates made so far ``[]`` and the running moments, shaped like the parameters."""
 
-    count: Tensor
+    num_updates: Tensor
     first: Any
     second: Any
 
@@ -31,7 +31,7 @@ def adam(
     epsilon: float = 1e-8,
 ) -> tuple[Any, AdamState]:
     """Return parameters and state after one update (Kingma and Ba 2015, Algorithm 1)."""
-    count = state.count + 1
+    count = state.num_updates + 1
     correction_first = 1 - decay_first**count
     correction_second = (1 - decay_second**count).sqrt()
     grads, structure = tree_flatten(gradient)

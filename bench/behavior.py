@@ -78,7 +78,9 @@ class Collected(DataSource):
         mdp, discount = environment.mdp, environment.spec.discount
         tables = np.stack(
             [
-                tabular.epsilon_greedy(environment.optimal_actions, mdp.num_actions, part["epsilon"])
+                tabular.epsilon_greedy(
+                    environment.optimal_actions, mdp.num_actions, part["epsilon"]
+                )
                 for part in self.behavior
             ]
         )

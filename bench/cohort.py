@@ -102,9 +102,7 @@ class Cohort:
         """Return the action distributions at raw observations ``[run, ..., (dim)]``."""
         encoded = self.encoder(torch.as_tensor(observation, device=self.device))
 
-        def one_run(
-            hyperparameters: dict[str, Tensor], state: Any, x: Tensor
-        ) -> ActionDistribution:
+        def one_run(hyperparameters: Any, state: Any, x: Tensor) -> ActionDistribution:
             return replace(self.algorithm, **hyperparameters).policy(state, x)
 
         with torch.no_grad():
@@ -119,9 +117,7 @@ class Cohort:
     def _trace(self, phase: int, example: tuple[Any, ...]) -> Callable[..., Any]:
         """Return the update of one phase as a flat graph of tensor operations."""
 
-        def one_run(
-            hyperparameters: dict[str, Tensor], state: Any, summary: Any, batch: Any, noise: Any
-        ) -> Any:
+        def one_run(hyperparameters: Any, state: Any, summary: Any, batch: Any, noise: Any) -> Any:
             algorithm = replace(self.algorithm, **hyperparameters)
             return algorithm.update(state, summary, batch, noise, phase)
 
@@ -181,7 +177,9 @@ class Cohort:
 
 def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str, Tensor]]:
     """Return the shared algorithm and its float hyperparameters as ``[run]`` tensors."""
-    floats = [f.name for f in fields(algorithms[0]) if isinstance(getattr(algorithms[0], f.name), float)]
+    floats = [
+        f.name for f in fields(algorithms[0]) if isinstance(getattr(algorithms[0], f.name), float)
+    ]
     first = algorithms[0]
     for other in algorithms:
         if replace(other, **{name: getattr(first, name) for name in floats}) != first:

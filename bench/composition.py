@@ -27,7 +27,8 @@ class Composer:
         """Take the words of the command line; words with several values become axes."""
         self.config_loader = config_loader
         self.parser = OverridesParser.create(config_loader=config_loader)
-        parsed = self.parser.parse_overrides(overrides)
+        # Of two words for one setting the later one counts.
+        parsed = list({o.key_or_group: o for o in self.parser.parse_overrides(overrides)}.values())
         self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
         self.fixed = [o for o in parsed if not o.is_sweep_override()]
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -36,13 +37,15 @@ class Composer:
         self.grid = self.settings["grid"]
 
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """Yield the settings of every run: each sub-grid times the axes of the command line.
+        """Yield the settings of every run: each sub-grid as the command line narrows it.
 
-        What the command line sets, to one value or to several, replaces an axis of the grid.
+        What the command line sets selects from the grid where the grid has it (``dataset=lock``
+        keeps the sub-grids with the lock), and replaces the grid's values where it has not.
         """
-        on_command_line = {override.key_or_group for override in self.fixed} | set(self.axes)
-        for sub_grid in self._sub_grids():
-            axes = {k: v for k, v in sub_grid.items() if k not in on_command_line} | self.axes
+        # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
+        composed = {override.key_or_group for override in self.fixed}
+        for sub_grid in self._narrowed_grid():
+            axes = {key: values for key, values in sub_grid.items() if key not in composed}
             for values in itertools.product(*axes.values()):
                 yield self._job(dict(zip(axes, values, strict=True)))
 
@@ -74,6 +77,21 @@ class Composer:
         if key not in self.known_groups:
             self.known_groups[key] = bool(self.config_loader.get_group_options(key))
         return self.known_groups[key]
+
+    def _narrowed_grid(self) -> list[Axes]:
+        """Return the sub-grids, narrowed to or replaced by what the command line names."""
+        grid = self._sub_grids()
+        fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed if not o.is_delete()}
+        for key, named in (fixed | self.axes).items():
+            if any(value in sub.get(key, []) for sub in grid for value in named):
+                grid = [
+                    {**sub, key: [value for value in named if value in sub[key]]}
+                    for sub in grid
+                    if any(value in sub.get(key, []) for value in named)
+                ]
+            else:
+                grid = [{**sub, key: named} for sub in grid]
+        return grid
 
     def _sub_grids(self) -> list[Axes]:
         if self.grid is None:

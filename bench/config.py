@@ -136,9 +136,7 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def typed_object(
-    settings: Mapping[str, Any], where: str, other_keys: Iterable[str] = ()
-) -> Any:
+def typed_object(settings: Mapping[str, Any], where: str, other_keys: Iterable[str] = ()) -> Any:
     """Return what ``settings["target"]`` names, given the other settings.
 
     A class is constructed. A function gets its keyword-only parameters bound. Settings that are
@@ -164,9 +162,7 @@ def typed_object(
         raise ConfigError(f"{where}: {error}.") from None
 
 
-def checked(
-    model: type[BaseModel], values: Any, where: str, other_keys: Iterable[str] = ()
-) -> Any:
+def checked(model: type[BaseModel], values: Any, where: str, other_keys: Iterable[str] = ()) -> Any:
     """Return the validated model; raise ``ConfigError`` with the first thing that is wrong."""
     try:
         return model.model_validate(values)
@@ -188,7 +184,9 @@ def _sentence(error: ValidationError, where: str, allowed: list[str]) -> str:
     if first["type"] == "missing":
         return f"{path} is missing."
     same_place = [p for p in problems if _keys(p["loc"])[:1] == _keys(first["loc"])[:1]]
-    wanted = " or ".join(dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in same_place))
+    wanted = " or ".join(
+        dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in same_place)
+    )
     return f"{path} is {first['input']!r}, but should be {wanted}."
 
 
@@ -201,7 +199,7 @@ def _keys(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
 def _model(target: Callable[..., Any]) -> type[BaseModel]:
     """Return the model of a target's settings, read from its annotations."""
     signature = inspect.signature(target)
-    source = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    source = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(source, include_extras=True)
     only_keywords = not inspect.isclass(target)
     members: dict[str, Any] = {

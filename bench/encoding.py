@@ -25,7 +25,9 @@ class Encoder:
         self.spec = spec
         self.mean = torch.as_tensor(np.stack(means), dtype=torch.float32)
         self.scale = torch.as_tensor(np.stack(stds), dtype=torch.float32) + STD_EPSILON
-        self.one_hot = torch.eye(spec.observation_size if spec.observation_kind == "discrete" else 0)
+        self.one_hot = torch.eye(
+            spec.observation_size if spec.observation_kind == "discrete" else 0
+        )
 
     def to(self, device: torch.device) -> "Encoder":
         """Move the statistics to a device and return the encoder."""

@@ -74,7 +74,9 @@ class Engine:
         except Exception as error:
             if len(ready) == 1:
                 facts = _dataset_facts(ready[0])
-                return [self._record(ready[0].spec, "failed", error=_describe(error), dataset=facts)]
+                return [
+                    self._record(ready[0].spec, "failed", error=_describe(error), dataset=facts)
+                ]
             # One run's exception stops the whole tensor program: find out whose it is.
             return [r for one in ready for r in self._train_or_split([one], on_update)]
 

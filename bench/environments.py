@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium
 import numpy as np
@@ -288,7 +288,7 @@ class CartPoleEnvironment(Environment):
 class _CartPoleSimulator(Simulator):
     def __init__(self, generators: Sequence[np.random.Generator], num_episodes: int, horizon: int):
         self.shape = (len(generators), num_episodes)
-        self.environment = gymnasium.make_vec(
+        self.environment: Any = gymnasium.make_vec(
             "CartPole-v1",
             num_envs=len(generators) * num_episodes,
             vectorization_mode="vector_entry_point",

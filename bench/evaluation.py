@@ -87,7 +87,9 @@ def _evaluate_by_rollout(
 
     returns = _returns(environments, seeds, num_episodes, act)
     sampled: list[float | None] = [None] * len(environments)
-    if isinstance(cohort.policy(np.zeros((len(seeds), 1, cohort.spec.observation_size))), Categorical):
+    if isinstance(
+        cohort.policy(np.zeros((len(seeds), 1, cohort.spec.observation_size))), Categorical
+    ):
         generators = [seeding.numpy_generator("evaluation", seed, "action") for seed in seeds]
 
         def act_randomly(observation: np.ndarray) -> np.ndarray:

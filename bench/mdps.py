@@ -5,7 +5,7 @@ Garnet: the unseen is harmless. Combination lock and cliff: the unseen is danger
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -157,7 +157,7 @@ class ToyText(TabularWorld):
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return the environment's table; every instance is the same."""
         del rng
-        world = gymnasium.make(self.id).unwrapped
+        world: Any = gymnasium.make(self.id).unwrapped
         table = world.P
         num_states, num_actions = len(table), len(table[0])
         outcomes = max(len(table[s][a]) for s in range(num_states) for a in range(num_actions))

@@ -13,6 +13,7 @@ from bench.config import (
     HarnessConfig,
     LauncherConfig,
     RunConfig,
+    TrainingConfig,
     checked,
     fill_defaults,
     run_config,
@@ -38,13 +39,10 @@ class RunSpec:
             for key, value in self.settings["algorithm"].items()
         }
         world = self.settings["dataset"].get("environment")
-        shared = {
-            key: self.settings[key]
-            for key in ("num_updates", "batch_size", "eval_every", "eval_episodes")
-        }
-        dataset = {key: self.settings["dataset"].get(key) for key in ("name", "max_steps",
-                                                                      "discount", "normalization")}  # fmt: skip
-        return json.dumps([algorithm, world, dataset, shared], sort_keys=True)
+        dataset = self.settings["dataset"]
+        shared = [dataset.get(key) for key in ("name", "max_steps", "discount", "normalization")]
+        lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
+        return json.dumps([algorithm, world, shared, lengths], sort_keys=True)
 
 
 @dataclass(frozen=True, eq=False)

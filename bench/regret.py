@@ -15,7 +15,7 @@ class Anchors:
         optimum: Of the optimal policy.
         uniform: Of the uniformly random policy.
         behavior: Of the policy that collected the data.
-        best_covered: Optimum of the MDP in which a pair without data is worth `v_min`; tabular only.
+        best_covered: Optimum where a pair without data is worth `v_min`; tabular only.
     """
 
     optimum: float

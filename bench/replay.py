@@ -76,7 +76,7 @@ class Replay:
         return self._gather(rows, weight, uniform[:, half:])
 
     def _draw(self) -> Tensor:
-        """Return uniform numbers ``[run, updates, 2 * minibatches * batch]`` of the next updates."""
+        """Return the next uniform numbers ``[run, updates, 2 * minibatches * batch]``."""
         shape = (DRAWS_AHEAD, 2 * self.num_minibatches * self.batch_size)
         draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(self.device)

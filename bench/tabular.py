@@ -57,7 +57,8 @@ class TabularMDP:
         Rows sum to one minus the probability of terminating.
         """
         matrix = np.zeros((self.num_states, self.num_actions, self.num_states))
-        state, action, _ = np.indices(self.probability.shape, sparse=True)
+        state = np.arange(self.num_states)[:, None, None]
+        action = np.arange(self.num_actions)[:, None]
         np.add.at(matrix, (state, action, self.next_state), self.probability * ~self.terminated)
         return matrix
 

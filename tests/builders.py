@@ -54,13 +54,20 @@ def make_dataset(spec, transitions, seed=0):
 
     An episode ends where a row terminates or where the next row does not go on from it.
     """
-    observation, action, reward, following, terminated = map(np.array, zip(*transitions, strict=True))
+    observation, action, reward, following, terminated = map(
+        np.array, zip(*transitions, strict=True)
+    )
     goes_on = np.array(
-        [not end and np.array_equal(a, b) for end, a, b in zip(terminated, following, observation[1:])]
+        [
+            not end and np.array_equal(a, b)
+            for end, a, b in zip(terminated, following, observation[1:])
+        ]
     )
     episode = np.concatenate([[0], np.cumsum(~goes_on)]).astype(int)
     step = np.arange(len(action)) - np.searchsorted(episode, episode)
-    return from_columns(spec, observation, action, reward, following, terminated, episode, step, seed)
+    return from_columns(
+        spec, observation, action, reward, following, terminated, episode, step, seed
+    )
 
 
 def from_columns(spec, observation, action, reward, following, terminated, episode, step, seed=0):
@@ -147,7 +154,9 @@ def as_module(network):
     modules = []
     for layer in network:
         size_in, size_out = layer["weight"].shape
-        linear = torch.nn.Linear(size_in, size_out, bias="bias" in layer, dtype=layer["weight"].dtype)
+        linear = torch.nn.Linear(
+            size_in, size_out, bias="bias" in layer, dtype=layer["weight"].dtype
+        )
         with torch.no_grad():
             linear.weight.copy_(layer["weight"].T)
             if "bias" in layer:

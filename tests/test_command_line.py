@@ -126,7 +126,5 @@ def test_the_module_itself_refuses_a_wrong_command(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr == (
-        "coverage.severity is 7, but should be less than or equal to 1.\n"
-    )
+    assert done.stderr == ("coverage.severity is 7, but should be less than or equal to 1.\n")
     assert list(tmp_path.iterdir()) == []

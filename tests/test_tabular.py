@@ -1,5 +1,7 @@
 """Exact answers on finite MDPs, against enumeration of policies and sums over time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from worlds import all_policies, random_mdp, random_policy, slow_chain, slow_occupancy, slow_values
@@ -146,9 +148,7 @@ def test_full_coverage_is_the_optimum_and_no_coverage_is_v_min():
     mdp = random_mdp(4)
     everything, nothing = np.ones((3, 2), dtype=bool), np.zeros((3, 2), dtype=bool)
     optimum = tabular.value_iteration(mdp, DISCOUNT)
-    np.testing.assert_array_equal(
-        tabular.value_iteration(mdp, DISCOUNT, everything, -9.0), optimum
-    )
+    np.testing.assert_array_equal(tabular.value_iteration(mdp, DISCOUNT, everything, -9.0), optimum)
     assert np.all(tabular.value_iteration(mdp, DISCOUNT, nothing, -9.0) == -9.0)
 
 
@@ -185,6 +185,5 @@ def test_continuation_adds_up_outcomes_with_the_same_successor():
 @pytest.mark.parametrize("broken", ["probability", "initial"])
 def test_a_distribution_that_does_not_sum_to_one_is_refused(broken):
     mdp = random_mdp(0)
-    fields = {**mdp.__dict__, broken: getattr(mdp, broken) * 0.99}
     with pytest.raises(ValueError, match="must sum to 1"):
-        TabularMDP(**fields)
+        replace(mdp, **{broken: getattr(mdp, broken) * 0.99})
