@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-CONFIG = Path(str(files("conf")))
+from bench import CONF
 
 
 def main() -> NoReturn:
@@ -33,7 +32,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@hydra.main(version_base="1.3", config_path=str(CONFIG), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _app(config: DictConfig) -> None:
     from bench.launcher import launch
 
@@ -64,7 +63,7 @@ def _sentence(error: Exception) -> str:
     missing = re.search(r"Could not find '([\w/]+)/([^']*)'", text)
     if missing:
         group, name = missing.groups()
-        names = sorted(path.stem for path in (CONFIG / group).glob("*.yaml"))
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         return f"{group}={name} is unknown; allowed here: {', '.join(names)}."
     unknown = re.search(r"Could not override '([^']*)'", text)
     if unknown:

@@ -14,7 +14,7 @@ from bench.results import RunRecord, RunStore
 TABLE_LIMIT = 24
 NUMBERS = {
     "value": "value",
-    "regret / (optimum - uniform)": "normalized_regret",
+    "normalized regret": "normalized_regret",
     "regret to covered": "regret_to_covered",
     "improvement": "improvement",
 }

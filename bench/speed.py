@@ -9,8 +9,6 @@ import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from algorithms.base import Algorithm
+from bench import CONF
 from bench.cohort import Cohort, Member
 from bench.config import typed_object
 from bench.datasets import Task
@@ -106,20 +105,16 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
 
 
 def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted(_conf("algorithm").glob("*.yaml")):
+    for path in sorted((CONF / "algorithm").glob("*.yaml")):
         settings = yaml.safe_load(path.read_text())
         yield settings.pop("name"), settings
 
 
 def _task(name: str) -> Task:
-    settings = yaml.safe_load((_conf("dataset") / f"{name}.yaml").read_text())
+    settings = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
     common = {key: settings.pop(key) for key in ("name", "discount", "seed", "normalization")}
     source = typed_object(settings, name)
     return source.load(name, SEED, common["discount"], None)
-
-
-def _conf(group: str) -> Path:
-    return Path(str(files("conf"))) / group
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Small worlds, datasets, batches and algorithms that several test files share."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def make_dataset(spec, transitions, seed=0):
     goes_on = np.array(
         [
             not end and np.array_equal(a, b)
-            for end, a, b in zip(terminated, following, observation[1:])
+            for end, a, b in zip(terminated[:-1], following[:-1], observation[1:], strict=True)
         ]
     )
     episode = np.concatenate([[0], np.cumsum(~goes_on)]).astype(int)
@@ -141,7 +142,7 @@ def random_network(sizes, seed=0, dtype=torch.float64, scale=1.0):
     """Return a network with the given layer sizes; two sizes make a table without bias."""
     draw = torch.Generator().manual_seed(seed)
     layers = []
-    for size_in, size_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for size_in, size_out in itertools.pairwise(sizes):
         layer = {"weight": scale * torch.randn(size_in, size_out, generator=draw, dtype=dtype)}
         if len(sizes) > 2:
             layer["bias"] = scale * torch.randn(size_out, generator=draw, dtype=dtype)

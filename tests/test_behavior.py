@@ -70,13 +70,39 @@ def test_another_seed_collects_other_data(source):
     assert load(source, 0).data.fingerprint != load(source, 1).data.fingerprint
 
 
+def test_another_seed_brings_other_luck_to_the_world():
+    # Without exploration only slips can differ.
+    lock = Collected(CombinationLock(8, 3, 0.5), ({"epsilon": 0.0, "share": 1.0},), 300, 30)
+    instance = lock.environment.environment("lock", 0, 0.9, 30)
+    first, second = (behavior.collect(instance, lock.behavior, 300, seed) for seed in (0, 1))
+    assert not np.array_equal(first.observation, second.observation)
+
+
+def test_another_seed_explores_differently():
+    # On a cliff without slips only exploration can differ.
+    cliff = Collected(Cliff(3, 4, 0.0), UNIFORM, 300, 30)
+    assert load(cliff, 0).data.fingerprint != load(cliff, 1).data.fingerprint
+
+
+def test_no_wave_of_episodes_repeats_another():
+    starts = load(replace(SOURCES["cartpole"], num_transitions=9000)).data
+    starts = starts.observation[starts.initial]
+    assert len(np.unique(starts, axis=0)) == len(starts) > 2 * behavior.EPISODES_PER_WAVE
+    # On a cliff without slips only exploration tells waves apart.
+    data = load(Collected(Cliff(3, 4, 0.0), UNIFORM, 3000, 30)).data
+    wave = behavior.EPISODES_PER_WAVE
+    returns = [data.episode_return[data.initial][k * wave : (k + 1) * wave] for k in range(3)]
+    assert not np.array_equal(returns[0], returns[1])
+    assert not np.array_equal(returns[1], returns[2])
+
+
 def test_columns_have_the_documented_types(source):
     data = load(source).data
     vector = data.spec.observation_kind == "vector"
     kinds = {name: getattr(data, name).dtype for name in COLUMNS}
     assert kinds["observation"] == kinds["next_observation"] == (np.float32 if vector else np.int64)
     assert kinds["reward"] == np.float64
-    assert kinds["terminated"] == bool
+    assert kinds["terminated"] == np.bool_
     assert kinds["action"] == kinds["episode"] == kinds["step"] == np.int64
 
 

@@ -28,7 +28,9 @@ def test_on_and_off_are_obeyed_whatever_is_at_hand(monkeypatch, compilers, num_u
     assert not wanted("off", num_updates)
 
 
-@pytest.mark.parametrize("tools", [{"compilers": ("g++",)}, {"compilers": ("clang++",)}, {"gpu": True}])
+@pytest.mark.parametrize(
+    "tools", [{"compilers": ("g++",)}, {"compilers": ("clang++",)}, {"gpu": True}]
+)
 def test_a_long_training_is_compiled_where_a_compiler_is_at_hand(monkeypatch, tools):
     at_hand(monkeypatch, **tools)
     assert wanted("auto", LONG)

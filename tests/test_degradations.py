@@ -1,6 +1,7 @@
 """What each degradation takes away, what it leaves, and that more severity takes more."""
 
 from functools import cache, partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_what_is_removed_grows_with_severity(case):
     for seed in range(12):
         data = dataset(seed)
         views = [degrade(data, severity, rng(seed)) for severity in SEVERITIES]
-        for milder, harsher in zip(views[:-1], views[1:], strict=True):
+        for milder, harsher in pairwise(views):
             assert np.isin(harsher.indices, milder.indices).all()
 
 
@@ -308,5 +309,5 @@ def test_cells_are_those_of_the_full_data_at_every_severity():
     sizes = [len(view) for view in views]
     assert sizes == sorted(sizes, reverse=True)
     assert len(set(sizes)) == len(sizes)
-    for milder, harsher in zip(views[:-1], views[1:], strict=True):
+    for milder, harsher in pairwise(views):
         assert np.isin(harsher.indices, milder.indices).all()

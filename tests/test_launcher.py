@@ -9,7 +9,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import initialize_config_dir
 
-from bench.__main__ import CONFIG, main
+from bench import CONF
+from bench.__main__ import main
 from bench.composition import Composer
 from bench.plan import Plan, make_plan
 from bench.results import RunRecord, RunStore
@@ -27,7 +28,7 @@ TINY = [
 def plan(*words: str) -> Plan:
     """Return what the words of a command line would run."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG)):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return make_plan(composer(*words).jobs())
 
 
@@ -207,7 +208,7 @@ def test_the_id_of_a_run_is_stable() -> None:
 
 def test_hydra_composes_once_per_choice_of_groups_and_not_per_job() -> None:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONFIG)):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         words = ("algorithm=bc,cql", "coverage=thin", "coverage.severity=0.1,0.5", "seed=range(50)")
         composition = composer(*words)
         assert len(list(composition.jobs())) == 200

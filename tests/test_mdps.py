@@ -193,6 +193,12 @@ def test_no_policy_on_the_cliff_reaches_the_cells_one_cannot_act_in():
     assert np.all(occupancy[:19] > 0)
 
 
+def test_where_one_cannot_act_on_the_cliff_everything_ends_with_nothing():
+    mdp = Cliff(4, 6, 0.1).mdp(rng())
+    for cell, action in itertools.product(range(19, 24), range(4)):
+        assert outcomes(mdp, cell, action) == {(None, 0.0, True): pytest.approx(1.0)}
+
+
 # Garnet
 
 

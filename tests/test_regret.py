@@ -1,6 +1,7 @@
 """The three regrets and the values they are measured against."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,8 +104,9 @@ def test_anchors_of_a_known_mdp():
     task = cliff_task()
     view = region(task.data, 0.5, np.random.default_rng(0), shape="slab", dimension=None)
     found, mdp = anchors(task, view), task.environment.mdp
+    uniform = mdp.initial @ slow_values(mdp, np.full((12, 4), 0.25), 0.9)
     assert found.optimum == task.environment.optimum
-    assert found.uniform == pytest.approx(mdp.initial @ slow_values(mdp, np.full((12, 4), 0.25), 0.9))
+    assert found.uniform == pytest.approx(uniform)
     assert found.behavior == task.behavior_value
     assert found.best_covered == best_covered_policy(task.environment, view)[1]
 
@@ -174,7 +176,7 @@ def test_best_covered_falls_with_severity_from_the_optimum_and_never_below_v_min
         view = region(task.data, severity, np.random.default_rng(0), shape="slab", dimension=None)
         values.append(anchors(task, view).best_covered)
     assert values[0] == pytest.approx(task.environment.optimum)
-    assert values == sorted(values, reverse=True)
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(values))
     assert values[0] > values[-1] >= task.environment.spec.v_min
 
 

@@ -40,7 +40,7 @@ def test_no_key_can_pass_for_two():
 
 def test_seeds_fit_into_63_bits_and_fill_them():
     seeds = [seeding.derive("noise", key) for key in range(400)]
-    assert 0 <= min(seeds)
+    assert min(seeds) >= 0
     assert 2**62 < max(seeds) < 2**63
     assert abs(np.mean([seed % 2 for seed in seeds]) - 0.5) < 4 * 0.5 / 20
 
@@ -51,7 +51,8 @@ def test_generators_of_one_stream_draw_the_same_numbers():
         (seeding.torch_generator, lambda g: torch.rand(5, generator=g).tolist()),
     ):
         assert draw(make("init", 0, "a")) == draw(make("init", 0, "a"))
-        streams = [draw(make(*key)) for key in (("init", 0), ("init", 1), ("noise", 0))]
+        keys = (("init", 0), ("init", 1), ("noise", 0), ("init", 0, "a"), ("init", 0, "b"))
+        streams = [draw(make(*key)) for key in keys]
         assert all(one != other for one, other in itertools.combinations(streams, 2))
 
 
@@ -68,6 +69,12 @@ def global_states():
         [np.array(part).tolist() for part in np.random.get_state()],  # noqa: NPY002
         torch.get_rng_state().tolist(),
     )
+
+
+def test_a_torch_stream_is_not_the_global_one():
+    before = global_states()
+    torch.rand(5, generator=seeding.torch_generator("init", 0))
+    assert global_states() == before
 
 
 @pytest.mark.parametrize("task", [cliff_task, cartpole_task])
