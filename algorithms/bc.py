@@ -65,8 +65,8 @@ class BehaviorCloning(Algorithm):
     def _return_threshold(self, summary: DataSummary) -> Tensor:
         """Return the quantile of the episode return above which `top_fraction` lies."""
         percentiles = summary.return_quantiles
-        # Rounded down to a stored percentile: never fewer episodes than asked for. The small
-        # number keeps (1 - 0.9) * 100 at 10 in float32.
+        # Rounded down to a whole percentile: never fewer episodes than asked for. The small number
+        # keeps (1 - 0.9) * 100 at 10 in float32.
         position = (1 - torch.as_tensor(self.top_fraction)) * (percentiles.shape[-1] - 1)
         index = (position + 1e-4).floor().long()
         return percentiles.gather(-1, index.reshape(1)).squeeze(-1)

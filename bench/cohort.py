@@ -54,7 +54,8 @@ class Cohort:
         """
         self.device, self.compiled = torch.device(device), compiled
         self.spec = members[0].dataset.spec
-        self.algorithm, self.hyperparameters = _stack_algorithms([m.algorithm for m in members])
+        self.algorithm, settings = _stack_algorithms([m.algorithm for m in members])
+        self.hyperparameters = {name: x.to(self.device) for name, x in settings.items()}
         self._check_specs([member.dataset.spec for member in members])
         fitted = [statistics(m.dataset, m.full, normalization) for m in members]
         self.encoder = Encoder(self.spec, *map(list, zip(*fitted, strict=True))).to(self.device)
@@ -79,7 +80,9 @@ class Cohort:
             self.algorithm.num_minibatches,
             self.device,
         )
-        self.noise_shapes = self.algorithm.noise_shapes(self.spec, self.replay.batch_size)
+        # With full batches a run draws noise for its own size, whatever the longest run's is.
+        sizes = self.replay.sizes if batch_size == "full" else [batch_size] * len(members)
+        self.noise_shapes = [self.algorithm.noise_shapes(self.spec, size) for size in sizes]
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
         self.metrics: dict[str, Tensor] = {}
@@ -146,13 +149,12 @@ class Cohort:
         return update
 
     def _noise(self) -> dict[str, Tensor]:
-        """Return the next uniform noise of every run, ``[run, ...]`` by name."""
-        return {
-            name: torch.stack(
-                [torch.rand(shape, generator=generator) for generator in self.noise_generators]
-            ).to(self.device)
-            for name, shape in self.noise_shapes.items()
-        }
+        """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
+        drawn = [
+            {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
+            for shapes, generator in zip(self.noise_shapes, self.noise_generators, strict=True)
+        ]
+        return {name: _pad_and_stack([d[name] for d in drawn]).to(self.device) for name in drawn[0]}
 
     def _stack(self, trees: list[Any]) -> Any:
         """Return one tree of ``[run, ...]`` tensors; absent leaves stay absent."""
@@ -189,3 +191,12 @@ def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str,
         for name in floats
     }
     return first, stacked
+
+
+def _pad_and_stack(tensors: list[Tensor]) -> Tensor:
+    """Return ``[run, ...]`` of tensors that differ in size, zeros where one is smaller."""
+    largest = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
+    stacked = torch.zeros(len(tensors), *largest)
+    for row, tensor in zip(stacked, tensors, strict=True):
+        row[tuple(map(slice, tensor.shape))] = tensor
+    return stacked

@@ -87,7 +87,10 @@ def best_covered_policy(
     assert mdp is not None
     covered = data_distribution(dataset) > 0
     action_value = tabular.value_iteration(mdp, spec.discount, covered, spec.v_min)
-    return tabular.greedy(action_value), float(mdp.initial @ action_value.max(-1))
+    # Where a covered pair is worth just `v_min` too, the policy stays on the data.
+    among_covered = np.where(covered, action_value, -np.inf)
+    choice = np.where(covered.any(-1, keepdims=True), among_covered, action_value)
+    return tabular.greedy(choice), float(mdp.initial @ action_value.max(-1))
 
 
 def occupancy_coverage(occupancy: np.ndarray, dataset: OfflineDataset) -> dict[str, float]:
@@ -99,8 +102,9 @@ def occupancy_coverage(occupancy: np.ndarray, dataset: OfflineDataset) -> dict[s
     covered = bool(np.all(mu > 0))
     return {
         "support_fraction": float(min(1.0, d[mu > 0].sum())),
-        "inverse_concentrability": float((mu / d).min()) if covered else 0.0,
-        "inverse_l2_concentrability": float(1 / (d**2 / mu).sum()) if covered else 0.0,
+        # Rounding alone could lift them above 1.
+        "inverse_concentrability": float(min(1.0, (mu / d).min())) if covered else 0.0,
+        "inverse_l2_concentrability": float(min(1.0, 1 / (d**2 / mu).sum())) if covered else 0.0,
     }
 
 
@@ -173,7 +177,7 @@ def _reference_steps(task: Task) -> tuple[np.ndarray, np.ndarray]:
     active = np.stack([step.active for step in steps])
     observation = np.stack([step.observation for step in steps])[active]
     action = np.stack([step.action for step in steps])[active]
-    # Neighbouring steps are nearly alike; every few of them say as much and cost less.
+    # Steps of one rollout are much alike; every few of them say as much and cost less.
     return observation[::COMPARATOR_STRIDE], action[::COMPARATOR_STRIDE]
 
 

@@ -7,6 +7,7 @@ runs that share a source share its memory.
 import hashlib
 import os
 import tempfile
+import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -71,7 +72,7 @@ class Storage:
         try:
             with np.load(path) as arrays:
                 return cls(**{f.name: arrays[f.name] for f in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 
 

@@ -50,5 +50,15 @@ def statistics(
     size = dataset.spec.observation_size
     if dataset.spec.observation_kind == "discrete" or normalization == "none":
         return np.zeros(size), np.full(size, 1 - STD_EPSILON)
-    source = dataset if normalization == "data" else full
-    return source.observation.mean(0), source.observation.std(0)
+    return moments(dataset if normalization == "data" else full)
+
+
+def moments(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and std ``[observation_size]`` of raw vectors, or of states one-hot."""
+    if dataset.spec.observation_kind == "discrete":
+        visits = np.bincount(dataset.observation, minlength=dataset.spec.observation_size)
+        share = visits / len(dataset)
+        return share, np.sqrt(share * (1 - share))
+    # In float32 the sums of many rows far from the origin lose all their digits.
+    observation = dataset.observation.astype(np.float64)
+    return observation.mean(0), observation.std(0)

@@ -15,6 +15,7 @@ from torch import Tensor
 from bench import seeding
 from bench.datasets import OfflineDataset
 from bench.encoding import Encoder
+from bench.summary import NUM_INITIAL
 from bench.types import Batch
 
 # Draws are made this many updates at a time, whatever the evaluation interval.
@@ -102,7 +103,8 @@ class Replay:
         size = torch.tensor(self.sizes, device=self.device)[:, None]
         weight = (position < size).float()
         rows = self.rows[self.first + torch.minimum(position.expand(len(size), -1), size - 1)]
-        initial = (position / self.batch_size).expand(len(size), -1)
+        # In turn, so that what a run gets does not depend on the padding beside it.
+        initial = ((position % NUM_INITIAL + 0.5) / NUM_INITIAL).expand(len(size), -1)
         repeat = (1, self.num_minibatches)
         return self._gather(rows.repeat(repeat), weight.repeat(repeat), initial.repeat(repeat))
 

@@ -6,6 +6,7 @@ dataset draw, initial networks and evaluation episodes to every algorithm that i
 """
 
 import hashlib
+import json
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ Stream = Literal["instance", "collect", "degrade", "summary", "init", "minibatch
 
 def derive(stream: Stream, *keys: int | str) -> int:
     """Return the 63-bit seed of a stream; different names or keys give unrelated seeds."""
-    text = "/".join([stream, *(f"{type(key).__name__}:{key}" for key in keys)])
+    # JSON tells 1 from "1" and quotes what a key might contain.
+    text = json.dumps([stream, *keys])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench import seeding
 from bench.datasets import OfflineDataset
-from bench.encoding import Encoder
+from bench.encoding import Encoder, moments
 from bench.types import DataSummary, TabularStatistics
 
 NUM_INITIAL = 256
@@ -16,7 +16,10 @@ NUM_INITIAL = 256
 def summarize(
     dataset: OfflineDataset, mean: np.ndarray, std: np.ndarray, with_counts: bool
 ) -> DataSummary:
-    """Return the summary of one run's data; counts only where asked for, they are large."""
+    """Return the summary of one run's data, encoded with its `mean` and `std`.
+
+    Counts are made only where asked for, they are large.
+    """
     spec = dataset.spec
     rng = seeding.numpy_generator("summary", int(dataset.provenance["seed"]))
     encoder = Encoder(spec, [mean], [std])
@@ -27,17 +30,30 @@ def summarize(
 
     # A degradation may have removed every first step; what is left must then stand in for them.
     initial = dataset.observation[dataset.initial] if dataset.initial.any() else dataset.observation
+    raw_mean, raw_std = moments(dataset)
     distances = pdist(sample(dataset.observation).numpy())
-    returns = np.quantile(dataset.episode_returns, np.linspace(0, 1, 101), method="lower")
     return DataSummary(
         num_transitions=torch.tensor(float(len(dataset))),
         initial_observations=sample(initial),
-        observation_mean=torch.as_tensor(mean, dtype=torch.float32),
-        observation_std=torch.as_tensor(std, dtype=torch.float32),
+        observation_mean=torch.as_tensor(raw_mean, dtype=torch.float32),
+        observation_std=torch.as_tensor(raw_std, dtype=torch.float32),
         bandwidth=torch.tensor(float(np.median(distances))),
-        return_quantiles=torch.as_tensor(returns, dtype=torch.float32),
+        return_quantiles=torch.as_tensor(
+            return_quantiles(dataset.episode_returns), dtype=torch.float32
+        ),
         tabular=tabular_statistics(dataset) if with_counts else None,
     )
+
+
+def return_quantiles(returns: np.ndarray) -> np.ndarray:
+    """Return per percentile p the return that the best ``100 - p`` percent of episodes reach.
+
+    At least one episode, and never fewer than the percentage: of ``[episodes]`` returns,
+    ``ceil((100 - p) / 100 * episodes)`` are at or above entry p of ``[101]`` (ties aside).
+    """
+    count = len(returns)
+    best = -(-(100 - np.arange(101)) * count // 100)
+    return np.sort(returns)[np.minimum(count - best, count - 1)]
 
 
 def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:

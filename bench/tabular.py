@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-# Actions whose values differ by less than this, relative to the largest, count as tied; the first
-# of them is chosen, so that rounding cannot decide which action a degradation removes.
+# Actions whose values differ by less than this (times the largest value where that is above 1) count
+# as tied; the first is chosen, so that rounding cannot decide which action a degradation removes.
 TIE_TOLERANCE = 1e-9
 
 
@@ -29,7 +29,9 @@ class TabularMDP:
     initial: np.ndarray
 
     def __post_init__(self) -> None:
-        """Refuse distributions that do not sum to one."""
+        """Refuse what is not a distribution."""
+        if self.probability.min() < 0 or self.initial.min() < 0:
+            raise ValueError("Probabilities must not be negative.")
         if not np.allclose(self.probability.sum(-1), 1, atol=1e-9):
             raise ValueError("Outcome probabilities of every (state, action) must sum to 1.")
         if not np.isclose(self.initial.sum(), 1, atol=1e-9):
@@ -98,7 +100,8 @@ def value_iteration(
 def greedy(action_value: np.ndarray) -> np.ndarray:
     """Return the first maximising action ``[states]``, ties within `TIE_TOLERANCE`."""
     best = action_value.max(-1, keepdims=True)
-    slack = TIE_TOLERANCE * max(1.0, float(np.abs(action_value).max()))
+    finite = action_value[np.isfinite(action_value)]
+    slack = TIE_TOLERANCE * max(1.0, float(np.abs(finite).max()))
     return (action_value >= best - slack).argmax(-1)
 
 

@@ -94,10 +94,10 @@ class DataSummary(NamedTuple):
     Attributes:
         num_transitions: ``[]``.
         initial_observations: ``[256, observation_size]``, sampled with replacement.
-        observation_mean: ``[observation_size]``, of the raw observations.
-        observation_std: ``[observation_size]``, of the raw observations.
+        observation_mean: ``[observation_size]``, before standardising (one-hot for states).
+        observation_std: ``[observation_size]``, likewise.
         bandwidth: ``[]``, median distance between encoded observations.
-        return_quantiles: ``[101]``, percentiles of the return over episodes.
+        return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
         tabular: Counts for tabular tasks, None elsewhere.
     """
 

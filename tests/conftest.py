@@ -2,6 +2,8 @@
 
 from hypothesis import settings
 
+import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
+
 # The same examples every time and no limit on a single one: a slow machine is no failure.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

@@ -148,7 +148,8 @@ def test_it_acts_under_the_mask_of_the_target():
     critic = table([9.0, 1.0, 2.0], [9.0, 1.0, 2.0])
     imitation = log_table([0.02, 0.49, 0.49], [0.4, 0.3, 0.3])
     algorithm = build_algorithm("bcq", threshold=0.3)
-    state = new_state(critic, imitation, critic)
+    # What the target critic holds would be chosen nowhere.
+    state = new_state(critic, imitation, table([9.0, 8.0, 2.0], [1.0, 9.0, 2.0]))
     policy = algorithm.policy(state, torch.eye(2).double())
     assert policy.mode().tolist() == [2, 0]
     assert policy.probabilities().tolist() == [[0, 0, 1], [1, 0, 0]]

@@ -164,11 +164,6 @@ def test_noise_is_the_same_alone_and_in_company():
             assert torch.equal(together[name][:, run], seen[name][:, 0])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="with batch_size=full the noise has the padded length, so from the second update on "
-    "a run's noise depends on the longest run beside it",
-)
 def test_noise_for_full_batches_is_the_same_alone_and_in_company():
     together = reports(witnesses(2, batch_size="full"), 2)["noise_rows"]
     alone = reports(witnesses(1, batch_size="full"), 2)["noise_rows"]
@@ -254,10 +249,6 @@ def test_the_normalization_reaches_the_minibatches(normalization):
     np.testing.assert_allclose(batch.observation[0], observation, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="float settings stay on the CPU, so every update on a GPU stops with an error",
-)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_everything_an_update_needs_is_on_the_cohorts_device(name):
     # The device `meta` holds shapes instead of numbers and refuses to mix with the CPU.

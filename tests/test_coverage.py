@@ -116,7 +116,6 @@ def test_exact_measures_are_never_far_outside_the_unit_interval():
             assert all(0 <= value <= 1 for value in measures.values())
 
 
-@pytest.mark.xfail(strict=True, reason="only support_fraction is kept from rounding above 1")
 def test_rounding_lifts_no_exact_measure_above_one():
     assert all(value <= 1 for seed in range(50) for value in random_measures(seed).values())
 
@@ -203,7 +202,6 @@ def test_the_best_covered_policy_stays_where_there_is_data():
     assert report.support_fraction < 0.9
 
 
-@pytest.mark.xfail(strict=True, reason="what has no data is chosen where it ties with what has")
 def test_the_best_covered_policy_prefers_data_where_both_are_worth_v_min():
     # In a lock without slips a wrong action is worth -1, exactly as much as one without data.
     environment = CombinationLock(2, 3, 0.0).environment("lock", 0, 0.9, 10)

@@ -239,6 +239,14 @@ def test_a_little_conservatism_still_finds_the_best_action_of_uniform_data():
     assert trained_table(0.1, covering_rows()).argmax(1).tolist() == [2, 2]
 
 
+def test_it_acts_greedily_in_the_critic():
+    critic, target = two_networks()
+    x = random_batch(SPEC, 20).observation
+    mode = build_algorithm("cql").policy(new_state(critic, target), x).mode()
+    assert torch.equal(mode, as_module(critic)(x).argmax(-1))
+    assert not torch.equal(mode, as_module(target)(x).argmax(-1))
+
+
 def test_the_metrics_are_the_parts_of_the_loss():
     algorithm = build_algorithm("cql", conservatism=0.3)
     (critic, target), batch = two_networks(), random_batch(SPEC, 20)

@@ -188,9 +188,9 @@ def test_a_time_limit_does_not_end_the_world():
     torch.testing.assert_close(table, torch.tensor([2.0, 1.0]), rtol=0, atol=0.01)
 
 
-def test_it_acts_greedily():
+def test_it_acts_greedily_in_the_critic():
     algorithm = build_algorithm("fqi", discount=DISCOUNT)
-    critic = random_network((4, 8, 3))
+    critic, target_critic = random_network((4, 8, 3), seed=1), random_network((4, 8, 3), seed=2)
     x = random_batch(SPEC, 20).observation
-    mode = algorithm.policy(new_state(critic), x).mode()
+    mode = algorithm.policy(new_state(critic, target_critic), x).mode()
     assert mode.tolist() == [int(np.argmax(row)) for row in as_module(critic)(x).detach().numpy()]

@@ -14,8 +14,8 @@ from bench import coverage, degradations, seeding
 
 def test_a_seed_is_the_same_wherever_and_whenever_it_is_derived():
     # Whoever changes these numbers changes every result there is.
-    assert seeding.derive("collect", 0) == 1296515753307815506
-    assert seeding.derive("init", 7, "weights") == 3901984290796150344
+    assert seeding.derive("collect", 0) == 6073498267729931925
+    assert seeding.derive("init", 7, "weights") == 6255216799266070637
 
 
 def test_streams_with_different_names_have_different_seeds():
@@ -33,7 +33,6 @@ def test_the_number_one_and_the_text_1_are_different_keys():
     assert seeding.derive("collect", 1) != seeding.derive("collect", "1")
 
 
-@pytest.mark.xfail(strict=True, reason="keys are joined by a slash that a key may itself contain")
 def test_no_key_can_pass_for_two():
     assert seeding.derive("collect", "a/str:b") != seeding.derive("collect", "a", "b")
 
