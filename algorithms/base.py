@@ -79,7 +79,8 @@ class Algorithm(ABC):
 
         An update is traced once per phase and sees the phase instead of the step, so whatever
         changes from step to step by rule (a target copied every so often) must be said here; what
-        changes gradually (a schedule) belongs into the state.
+        changes gradually (a schedule) belongs into the state. It may depend on settings that all
+        runs of a cohort share, so not on a float.
         """
         del step
         return 0

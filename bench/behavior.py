@@ -57,6 +57,8 @@ class Collected(DataSource):
             "seed": seed,
             "discount": discount,
             "world": type(self.environment).__name__,
+            # Data must not outlive a change in how seeds become streams.
+            "stream": [seeding.derive("instance", seed), seeding.derive("collect", seed)],
             **asdict(self),
             **self.recipe(),
         }

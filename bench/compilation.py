@@ -12,11 +12,11 @@ import torch
 WORTHWHILE_UPDATES = 20_000
 
 
-def wanted(setting: Literal["auto", "on", "off"], num_updates: int) -> bool:
-    """Return whether to compile; `auto` needs a C++ compiler (or a GPU) and a long training."""
+def wanted(setting: Literal["auto", "on", "off"], num_updates: int, device: str = "cpu") -> bool:
+    """Return whether to compile; `auto` needs a long training and, on a CPU, a C++ compiler."""
     if setting != "auto":
         return setting == "on"
-    at_hand = torch.cuda.is_available() or any(map(shutil.which, ("g++", "clang++")))
+    at_hand = device == "cuda" or any(map(shutil.which, ("g++", "clang++")))
     return at_hand and num_updates >= WORTHWHILE_UPDATES
 
 

@@ -93,7 +93,7 @@ class Engine:
             config.batch_size,
             config.dataset.normalization,
             self.device,
-            compilation.wanted(self.compile_setting, config.num_updates),
+            compilation.wanted(self.compile_setting, config.num_updates, self.device),
         )
         history = _History(len(ready))
         training = 0.0

@@ -37,12 +37,18 @@ def summarize(
         initial_observations=sample(initial),
         observation_mean=torch.as_tensor(raw_mean, dtype=torch.float32),
         observation_std=torch.as_tensor(raw_std, dtype=torch.float32),
-        bandwidth=torch.tensor(float(np.median(distances))),
+        bandwidth=torch.tensor(median_distance(distances)),
         return_quantiles=torch.as_tensor(
             return_quantiles(dataset.episode_returns), dtype=torch.float32
         ),
         tabular=tabular_statistics(dataset) if with_counts else None,
     )
+
+
+def median_distance(distances: np.ndarray) -> float:
+    """Return the median of the distances between distinct points; 1 if there are none."""
+    apart = distances[distances > 0]
+    return float(np.median(apart)) if len(apart) else 1.0
 
 
 def return_quantiles(returns: np.ndarray) -> np.ndarray:

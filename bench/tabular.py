@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-# Actions whose values differ by less than this (times the largest value where that is above 1) count
-# as tied; the first is chosen, so that rounding cannot decide which action a degradation removes.
+# Actions whose values differ by less than this (times the largest value where that is above 1)
+# count as tied; the first is chosen, so that rounding cannot decide what a degradation removes.
 TIE_TOLERANCE = 1e-9
 
 

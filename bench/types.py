@@ -96,7 +96,7 @@ class DataSummary(NamedTuple):
         initial_observations: ``[256, observation_size]``, sampled with replacement.
         observation_mean: ``[observation_size]``, before standardising (one-hot for states).
         observation_std: ``[observation_size]``, likewise.
-        bandwidth: ``[]``, median distance between encoded observations.
+        bandwidth: ``[]``, median distance between distinct encoded observations.
         return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
         tabular: Counts for tabular tasks, None elsewhere.
     """

@@ -162,10 +162,13 @@ def test_an_update_keeps_the_shapes_of_the_state(name, kind):
 @every_case
 def test_an_update_touches_no_global_generator(name, kind):
     algorithm, inputs = variants(name, kind)[1], inputs_of(name, kind)
-    torch_before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    algorithm.update(*inputs, phases_of(algorithm)[0])
-    assert torch.equal(torch.random.get_rng_state(), torch_before)
-    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+    with torch.random.fork_rng():
+        torch.rand(3)  # a state that no fixed seed leads to at once
+        torch_before = torch.random.get_rng_state()
+        numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
+        algorithm.update(*inputs, phases_of(algorithm)[0])
+        assert torch.equal(torch.random.get_rng_state(), torch_before)
+        assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
 
 
 @every_case

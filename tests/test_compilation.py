@@ -28,12 +28,16 @@ def test_on_and_off_are_obeyed_whatever_is_at_hand(monkeypatch, compilers, num_u
     assert not wanted("off", num_updates)
 
 
-@pytest.mark.parametrize(
-    "tools", [{"compilers": ("g++",)}, {"compilers": ("clang++",)}, {"gpu": True}]
-)
-def test_a_long_training_is_compiled_where_a_compiler_is_at_hand(monkeypatch, tools):
-    at_hand(monkeypatch, **tools)
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_a_long_training_is_compiled_where_a_compiler_is_at_hand(monkeypatch, compiler):
+    at_hand(monkeypatch, compilers=(compiler,))
     assert wanted("auto", LONG)
+
+
+def test_a_long_training_on_a_gpu_needs_no_compiler_of_the_machine(monkeypatch):
+    at_hand(monkeypatch, gpu=True)
+    assert wanted("auto", LONG, device="cuda")
+    assert not wanted("auto", LONG, device="cpu")
 
 
 def test_a_short_training_does_not_pay_for_compiling(monkeypatch):

@@ -160,6 +160,13 @@ def test_mean_and_std_are_those_of_the_raw_observations():
     np.testing.assert_allclose(summary.observation_std, dataset.observation.std(0), rtol=1e-5)
 
 
+def test_mean_and_std_of_states_are_those_of_their_one_hot_rows():
+    dataset = random_dataset("discrete", 40, 0, spec=SPEC)
+    summary, rows = summary_of(dataset), np.eye(5)[dataset.observation]
+    np.testing.assert_allclose(summary.observation_mean, rows.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(summary.observation_std, rows.std(0), rtol=1e-5)
+
+
 def test_mean_and_std_do_not_depend_on_the_normalization():
     dataset = random_dataset("vector", 40, 0)
     summary = summary_of(dataset, normalization="none")
