@@ -21,14 +21,28 @@ from bench.types import Batch, DataSummary, Discount, EnvSpec
 Metrics = dict[str, Tensor]
 
 
+def split_ties(scores: Tensor) -> Tensor:
+    """Return probabilities ``[..., num_actions]``, uniform over the exactly highest scores.
+
+    A table knows nothing of a state without data and scores all its actions alike; taking the
+    first of them would make regret depend on how the actions happen to be numbered.
+    """
+    highest = (scores == scores.amax(-1, keepdim=True)).to(scores.dtype)
+    return highest / highest.sum(-1, keepdim=True)
+
+
 class Categorical(NamedTuple):
     """A stochastic policy over discrete actions, ``logits[..., num_actions]``."""
 
     logits: Tensor
 
     def mode(self) -> Tensor:
-        """Return the most likely action ``[...]``."""
+        """Return the first of the most likely actions ``[...]``."""
         return self.logits.argmax(-1)
+
+    def mode_probabilities(self) -> Tensor:
+        """Return the probabilities of acting by the mode ``[..., num_actions]``, ties split."""
+        return split_ties(self.logits)
 
     def probabilities(self) -> Tensor:
         """Return the probability of each action ``[..., num_actions]``."""
@@ -41,13 +55,16 @@ class Greedy(NamedTuple):
     scores: Tensor
 
     def mode(self) -> Tensor:
-        """Return the first highest-scored action ``[...]``."""
+        """Return the first of the highest-scored actions ``[...]``."""
         return self.scores.argmax(-1)
 
+    def mode_probabilities(self) -> Tensor:
+        """Return the probabilities of acting by the mode ``[..., num_actions]``, ties split."""
+        return split_ties(self.scores)
+
     def probabilities(self) -> Tensor:
-        """Return the one-hot probabilities ``[..., num_actions]``."""
-        one_hot = torch.nn.functional.one_hot(self.mode(), self.scores.shape[-1])
-        return one_hot.to(self.scores.dtype)
+        """Return the same: the policy has no other randomness than splitting ties."""
+        return self.mode_probabilities()
 
 
 ActionDistribution = Categorical | Greedy

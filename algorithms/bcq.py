@@ -6,8 +6,8 @@
 
 Acts greedily in Q among the allowed actions. G and Q are separate networks.
 
-Differences from the paper: none known for vector observations; the original's convolutional torso,
-shared by G and Q, is for images.
+Differences from the paper: an action exactly at the threshold is allowed (so that threshold 1 leaves
+the likeliest one); the original's convolutional torso, shared by G and Q, is for images.
 """  # noqa: E501
 
 from dataclasses import dataclass

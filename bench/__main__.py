@@ -46,11 +46,15 @@ def _app(config: DictConfig) -> None:
 def one_sentence() -> Iterator[None]:
     """Turn what a user can do wrong into one sentence and an exit status."""
     from bench.config import ConfigError
+    from bench.results import DamagedRecordError
 
     try:
         yield
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:
+    except (ConfigError, DamagedRecordError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on with what is missing.", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from bench.types import Count, Fraction, Positive
 # Part of every run's identity: raise it when the same settings would collect other data.
 GENERATOR_VERSION = 1
 EPISODES_PER_WAVE = 64
+# Episodes that the value of a behavior policy is measured on where it is not known exactly.
+VALUE_EPISODES = 2000
 
 
 class Component(TypedDict):
@@ -73,7 +76,7 @@ class Collected(DataSource):
         if isinstance(environment, TabularEnvironment):
             value, occupancy = self._exact(environment)
             return Task(environment, data, value, occupancy)
-        return Task(environment, data, _mean_complete_return(data), None)
+        return Task(environment, data, _mean_return(environment, self.behavior), None)
 
     def _exact(self, environment: TabularEnvironment) -> tuple[float, np.ndarray]:
         """Return exact value and occupancy of the mixture of episodes."""
@@ -120,15 +123,7 @@ def _collect_wave(
     """Return the columns of one wave of complete episodes, ordered by episode and step."""
     world = seeding.numpy_generator("collect", seed, "world", wave)
     choice = seeding.numpy_generator("collect", seed, "behavior", wave)
-    component = choice.choice(len(behavior), size=EPISODES_PER_WAVE, p=_shares(behavior))
-    epsilon = np.array([part["epsilon"] for part in behavior])[component]
-    num_actions = environment.spec.num_actions
-
-    def act(observation: np.ndarray) -> np.ndarray:
-        explore = choice.random(EPISODES_PER_WAVE) < epsilon
-        uniform = choice.integers(num_actions, size=EPISODES_PER_WAVE)
-        return np.where(explore, uniform, environment.reference_action(observation))
-
+    act = _actor(environment, behavior, choice, EPISODES_PER_WAVE)
     simulator = environment.simulator([environment], [world], EPISODES_PER_WAVE)
     steps = list(rollout(simulator, act, environment.spec.horizon))
     active = np.stack([step.active[0] for step in steps], axis=1)  # [episode, time]
@@ -149,14 +144,35 @@ def _collect_wave(
     }
 
 
+def _actor(
+    environment: Environment,
+    behavior: tuple[Component, ...],
+    rng: np.random.Generator,
+    num_episodes: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the behavior policy for some episodes, each of which belongs to one component."""
+    component = rng.choice(len(behavior), size=num_episodes, p=_shares(behavior))
+    epsilon = np.array([part["epsilon"] for part in behavior])[component]
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        explore = rng.random(num_episodes) < epsilon
+        uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
+        return np.where(explore, uniform, environment.reference_action(observation))
+
+    return act
+
+
 def _shares(behavior: tuple[Component, ...]) -> np.ndarray:
     weights = np.array([part["share"] for part in behavior])
     return weights / weights.sum()
 
 
-def _mean_complete_return(data: OfflineDataset) -> float:
-    """Return the mean return of the episodes, without the last one where it was cut."""
-    last = data.episode == data.episode[-1]
-    ended = data.terminated[-1] or data.step[-1] + 1 == data.spec.horizon
-    kept = data if ended or last.all() else data.keep(~last, "complete")
-    return float(kept.episode_returns.mean())
+def _mean_return(environment: Environment, behavior: tuple[Component, ...]) -> float:
+    """Return the mean return of fresh episodes, the same ones for every seed."""
+    world = seeding.numpy_generator("behavior", "world")
+    act = _actor(
+        environment, behavior, seeding.numpy_generator("behavior", "action"), VALUE_EPISODES
+    )
+    simulator = environment.simulator([environment], [world], VALUE_EPISODES)
+    steps = rollout(simulator, act, environment.spec.horizon)
+    return float(sum((step.reward * step.active).sum() for step in steps)) / VALUE_EPISODES

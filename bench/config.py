@@ -16,12 +16,17 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from algorithms.base import Algorithm
+from bench import CONF
 from bench.datasets import DataSource
 from bench.encoding import Normalization
 from bench.environments import World
 from bench.types import Count, Discount, Fraction, Seed
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+# Becomes a folder or a file's name.
+Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class ConfigError(Exception):
@@ -32,7 +37,7 @@ class DatasetConfig(BaseModel):
     """What every dataset group has, whatever its source."""
 
     model_config = STRICT
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Name
     source: DataSource
     discount: Discount
     seed: Seed
@@ -43,7 +48,7 @@ class CoverageConfig(BaseModel):
     """A degradation and how strong it is."""
 
     model_config = STRICT
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Name
     degrade: Callable[..., Any]
     severity: Fraction
 
@@ -63,7 +68,7 @@ class RunConfig(TrainingConfig):
     """Everything that can change a run's result, typed."""
 
     algorithm: Algorithm
-    algorithm_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    algorithm_name: Name
     dataset: DatasetConfig
     coverage: CoverageConfig
 
@@ -81,7 +86,7 @@ class HarnessConfig(BaseModel):
     """Everything about a run that cannot change its result."""
 
     model_config = STRICT
-    experiment_name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    experiment_name: Name
     results_dir: Path
     device: Literal["cpu", "cuda", "auto"]
     compile: Literal["auto", "on", "off"]
@@ -102,14 +107,14 @@ def run_config(settings: Mapping[str, Any]) -> RunConfig:
     training = {key: value for key, value in settings.items() if key not in GROUPS}
     checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HarnessConfig.model_fields))
     common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
-    source = typed_object(dataset, "dataset", other_keys=DatasetConfig.model_fields)
+    source = typed_object(dataset, "dataset", DatasetConfig.model_fields, DataSource)
     applied = {key: coverage.pop(key) for key in ("name", "severity") if key in coverage}
     degrade = typed_object(coverage, "coverage", other_keys=("name", "severity"))
     parts = {
         "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
         "coverage": checked(CoverageConfig, {**applied, "degrade": degrade}, "coverage"),
         "algorithm_name": algorithm.pop("name", None),
-        "algorithm": typed_object(algorithm, "algorithm", other_keys=("name",)),
+        "algorithm": typed_object(algorithm, "algorithm", ("name",), Algorithm),
     }
     config: RunConfig = checked(RunConfig, {**training, **parts}, "")
     _check_together(config)
@@ -136,14 +141,24 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def typed_object(settings: Mapping[str, Any], where: str, other_keys: Iterable[str] = ()) -> Any:
+def typed_object(
+    settings: Mapping[str, Any],
+    where: str,
+    other_keys: Iterable[str] = (),
+    kind: type | None = None,
+) -> Any:
     """Return what ``settings["target"]`` names, given the other settings.
 
     A class is constructed. A function gets its keyword-only parameters bound. Settings that are
     mappings with a target of their own are made first. `other_keys` are settings of the same group
-    that are read elsewhere; they are only named in the message about an unknown one.
+    that are read elsewhere; they are only named in the message about an unknown one. `kind` is the
+    class that the target must be of.
     """
     target = _import(settings, where)
+    if kind is not None and not (inspect.isclass(target) and issubclass(target, kind)):
+        raise ConfigError(
+            f"{where}.target should name a subclass of {kind.__name__}, not {target.__name__}."
+        )
     values = {
         key: typed_object(value, f"{where}.{key}")
         if isinstance(value, Mapping) and "target" in value
@@ -184,10 +199,15 @@ def _sentence(error: ValidationError, where: str, allowed: list[str]) -> str:
     if first["type"] == "missing":
         return f"{path} is missing."
     same_place = [p for p in problems if _keys(p["loc"])[:1] == _keys(first["loc"])[:1]]
-    wanted = " or ".join(
-        dict.fromkeys(p["msg"].removeprefix("Input should be ") for p in same_place)
-    )
+    wanted = " or ".join(dict.fromkeys(_wanted(p) for p in same_place))
     return f"{path} is {first['input']!r}, but should be {wanted}."
+
+
+def _wanted(problem: Any) -> str:
+    """Return what a setting should be, as pydantic says it or plainer."""
+    if problem["type"] == "string_pattern_mismatch":
+        return "a name of letters, digits, '_', '.' and '-' that begins with none of the last two"
+    return str(problem["msg"]).removeprefix("Input should be ")
 
 
 def _keys(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -251,6 +271,18 @@ def _canonical(value: Any) -> Any:
 
 def _check_together(config: RunConfig) -> None:
     """Refuse settings that are fine alone and impossible together."""
+    names = {
+        "algorithm": config.algorithm_name,
+        "dataset": config.dataset.name,
+        "coverage": config.coverage.name,
+    }
+    for group, name in names.items():
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        if name not in known:
+            raise ConfigError(
+                f"{group}.name is {name!r}, but should be one of: {', '.join(known)}."
+            )
+    keywords = getattr(config.coverage.degrade, "keywords", {})
     if config.coverage.name == "none" and config.coverage.severity > 0:
         raise ConfigError(
             f"coverage.severity is {config.coverage.severity}, but coverage=none takes nothing "
@@ -262,7 +294,14 @@ def _check_together(config: RunConfig) -> None:
             f"algorithm={config.algorithm_name} needs a tabular dataset, "
             f"which dataset={config.dataset.name} is not."
         )
-    dimension = getattr(config.coverage.degrade, "keywords", {}).get("dimension")
+    cells = keywords.get("num_cells", 0)
+    transitions = getattr(config.dataset.source, "num_transitions", None)
+    if transitions is not None and world and not world.tabular and cells > transitions:
+        raise ConfigError(
+            f"coverage.num_cells is {cells}, but should be at most dataset.num_transitions, "
+            f"which is {transitions}."
+        )
+    dimension = keywords.get("dimension")
     if dimension is not None and dimension not in (world.observation_names if world else ()):
-        names = ", ".join(world.observation_names if world else ()) or "null, states have none"
-        raise ConfigError(f"coverage.dimension is {dimension!r}, but should be one of: {names}.")
+        allowed = ", ".join(world.observation_names if world else ()) or "null, states have none"
+        raise ConfigError(f"coverage.dimension is {dimension!r}, but should be one of: {allowed}.")

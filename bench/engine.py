@@ -23,6 +23,7 @@ from bench.results import RunRecord, Status
 
 PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
 TASKS_IN_MEMORY = 32
+PREPARED_IN_MEMORY = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +157,8 @@ class Engine:
         config = spec.config
         key = repr((spec.settings["dataset"], spec.settings["coverage"]))
         if key not in self.prepared:
+            if len(self.prepared) >= PREPARED_IN_MEMORY:
+                self.prepared.pop(next(iter(self.prepared)))
             task = self.task(_Key(repr(spec.settings["dataset"]), config.dataset))
             rng = seeding.numpy_generator("degrade", config.dataset.seed, config.coverage.name)
             degraded = config.coverage.degrade(task.data, config.coverage.severity, rng)

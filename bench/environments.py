@@ -113,9 +113,10 @@ class World(ABC):
 
 
 def value_bounds(mdp: TabularMDP, discount: float) -> tuple[float, float]:
-    """Return bounds of any discounted return, from the range of rewards alone.
+    """Return bounds of any discounted return from the range of rewards.
 
-    Where a reward can only come with the end of the episode, a return holds at most one.
+    Where a reward can only come with the end of the episode, a return holds at most one; elsewhere
+    one could come at every step.
     """
     possible = mdp.probability > 0
     low = min(0.0, float(mdp.reward[possible].min()))

@@ -14,7 +14,7 @@ from bench.environments import Environment, rollout
 
 @dataclass(frozen=True)
 class PolicyEvaluation:
-    """One policy, evaluated by its mode.
+    """One policy, evaluated by its mode, exact ties split evenly.
 
     Attributes:
         update: Updates made before.
@@ -54,17 +54,16 @@ def _evaluate_exactly(
 ) -> list[PolicyEvaluation]:
     states = np.arange(cohort.spec.observation_size)
     distribution = cohort.policy(np.broadcast_to(states, (len(environments), len(states))).copy())
-    mode = distribution.mode().cpu().numpy()
-    probabilities = distribution.probabilities().double().cpu().numpy()
-    # float32 probabilities sum to one only to 1e-7; the exact value deserves better.
-    probabilities /= probabilities.sum(-1, keepdims=True)
+    mode, probabilities = (
+        _table(distribution.mode_probabilities()),
+        _table(distribution.probabilities()),
+    )
     run = np.arange(len(environments))[:, None]
     returns = _returns(environments, seeds, num_episodes, lambda state: mode[run, state])
     evaluations = []
     for index, environment in enumerate(environments):
         assert environment.mdp is not None
-        greedy = tabular.deterministic(mode[index], environment.spec.num_actions)
-        tables = np.stack([greedy, probabilities[index]])
+        tables = np.stack([mode[index], probabilities[index]])
         value, sampled = tabular.policy_value(environment.mdp, tables, environment.spec.discount)
         stochastic = isinstance(distribution, Categorical)
         evaluations.append(
@@ -73,7 +72,7 @@ def _evaluate_exactly(
                 returns[index].tolist(),
                 float(value),
                 float(sampled) if stochastic else None,
-                greedy,
+                mode[index],
             )
         )
     return evaluations
@@ -82,23 +81,17 @@ def _evaluate_exactly(
 def _evaluate_by_rollout(
     cohort: Cohort, environments: list[Environment], seeds: list[int], num_episodes: int
 ) -> list[PolicyEvaluation]:
-    def act(observation: np.ndarray) -> np.ndarray:
-        return cohort.policy(observation).mode().cpu().numpy()
+    def by_mode(observation: np.ndarray) -> np.ndarray:
+        return _table(cohort.policy(observation).mode_probabilities())
 
-    returns = _returns(environments, seeds, num_episodes, act)
+    def by_sampling(observation: np.ndarray) -> np.ndarray:
+        return _table(cohort.policy(observation).probabilities())
+
+    returns = _returns(environments, seeds, num_episodes, by_mode)
     sampled: list[float | None] = [None] * len(environments)
-    if isinstance(
-        cohort.policy(np.zeros((len(seeds), 1, cohort.spec.observation_size))), Categorical
-    ):
-        generators = [seeding.numpy_generator("evaluation", seed, "action") for seed in seeds]
-
-        def act_randomly(observation: np.ndarray) -> np.ndarray:
-            probabilities = cohort.policy(observation).probabilities().cpu().numpy()
-            uniform = np.stack([g.random((num_episodes, 1)) for g in generators])
-            chosen = (uniform >= probabilities.cumsum(-1)).sum(-1)
-            return np.minimum(chosen, cohort.spec.num_actions - 1)
-
-        means = _returns(environments, seeds, num_episodes, act_randomly).mean(1)
+    nowhere = np.zeros((len(seeds), 1, cohort.spec.observation_size))
+    if isinstance(cohort.policy(nowhere), Categorical):
+        means = _returns(environments, seeds, num_episodes, by_sampling).mean(1)
         sampled = [float(mean) for mean in means]
     return [
         PolicyEvaluation(cohort.step, row.tolist(), None, value, None)
@@ -106,13 +99,27 @@ def _evaluate_by_rollout(
     ]
 
 
+def _table(probabilities: torch.Tensor) -> np.ndarray:
+    """Return float64 probabilities; in float32 they sum to one only to 1e-7."""
+    table = probabilities.double().cpu().numpy()
+    return table / table.sum(-1, keepdims=True)
+
+
 def _returns(
     environments: list[Environment],
     seeds: list[int],
     num_episodes: int,
-    act: Callable[[np.ndarray], np.ndarray],
+    policy: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """Return undiscounted returns ``[run, episode]``."""
+    """Return undiscounted returns ``[run, episode]`` of a policy's action probabilities."""
+    choices = [seeding.numpy_generator("evaluation", seed, "action") for seed in seeds]
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        cumulative = policy(observation).cumsum(-1)
+        uniform = np.stack([generator.random((num_episodes, 1)) for generator in choices])
+        # Scaling keeps a rounding error in the sum from selecting past the end.
+        return (uniform * cumulative[..., -1:] >= cumulative).sum(-1)
+
     generators = [seeding.numpy_generator("evaluation", seed) for seed in seeds]
     simulator = environments[0].simulator(environments, generators, num_episodes)
     total = np.zeros((len(environments), num_episodes))

@@ -22,6 +22,8 @@ def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
         report.print_plan(plan)
         return 0
     experiment = plan.harness.experiment_name
+    # A folder that cannot be written is found before anything is trained, not after.
+    (store.root / experiment).mkdir(parents=True, exist_ok=True)
     store.adopt((plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored), experiment)
     trained = _train(plan, store)
     report.print_outcome(plan, trained, store)
@@ -34,9 +36,7 @@ def _skip_stored(plan: Plan, store: RunStore) -> Plan:
     wanted = {run.run_id for run in plan.runs}
     stored = {run_id: path for run_id, path in store.stored().items() if run_id in wanted}
     failures = frozenset(
-        run_id
-        for run_id, path in stored.items()
-        if RunRecord.from_json(path.read_text()).status == "failed"
+        run_id for run_id, path in stored.items() if store.load(path).status == "failed"
     )
     return replace(plan, stored=stored, earlier_failures=failures)
 

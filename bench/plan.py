@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.config import (
     NOTHING_REMOVED,
     ConfigError,
@@ -107,4 +109,7 @@ def _harness(own: dict[str, Any]) -> HarnessConfig:
     if isinstance(own.get("results_dir"), str):
         own["results_dir"] = Path(own["results_dir"])
     own["launcher"] = checked(LauncherConfig, launcher, "launcher")
-    return checked(HarnessConfig, own, "")
+    harness: HarnessConfig = checked(HarnessConfig, own, "")
+    if harness.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but there is none here: use cpu or auto.")
+    return harness

@@ -29,6 +29,8 @@ class RunRecord:
         evaluations: Per evaluation the update, the raw episode returns and the exact value.
         final: Regrets and scores of the last evaluation.
         metrics: Per name a list of ``[update, value]``.
+        timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
+            memory and number of runs.
     """
 
     run_id: str
@@ -58,6 +60,10 @@ class RunRecord:
         return json.dumps(asdict(self), allow_nan=False, indent=1)
 
 
+class DamagedRecordError(ValueError):
+    """A file in the store that is not a record; the message is one sentence for the user."""
+
+
 class RunStore:
     """The folder of records, ``<root>/<experiment>/<run_id>.json``."""
 
@@ -69,21 +75,31 @@ class RunStore:
         return sorted({path.parent.name for path in self._paths("*")})
 
     def stored(self) -> dict[str, Path]:
-        """Return the path of every stored run id; one stored under two experiments counts once."""
-        return {path.stem: path for path in self._paths("*")}
+        """Return the path of every stored run id.
+
+        Of records under several experiments one that did not fail comes first.
+        """
+        stored: dict[str, Path] = {}
+        for path in sorted(self._paths("*")):
+            known = stored.get(path.stem)
+            if known is None or self.load(known).status == "failed":
+                stored[path.stem] = path
+        return stored
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
-        """Yield the records of one experiment in the order of their run ids.
+        """Yield the records of one experiment in the order of their run ids."""
+        return map(self.load, sorted(self._paths(experiment)))
+
+    def load(self, path: Path) -> RunRecord:
+        """Return the record in a file.
 
         Raises:
-            ValueError: If a file is not a run record; the message names it.
+            DamagedRecordError: If the file is not a run record; the message names it.
         """
-        for path in sorted(self._paths(experiment)):
-            try:
-                record = RunRecord.from_json(path.read_text())
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path} is not a run record: {error}") from error
-            yield record
+        try:
+            return RunRecord.from_json(path.read_text())
+        except (ValueError, TypeError) as error:
+            raise DamagedRecordError(f"{path} is not a run record: {error}") from error
 
     def write(self, record: RunRecord) -> Path:
         """Store one record atomically and return its path."""
@@ -108,8 +124,10 @@ class RunStore:
         """File records of other experiments under `experiment` too; return how many were new."""
         adopted = 0
         for path in paths:
-            if path.parent.name != experiment and not self._path(experiment, path.stem).exists():
-                self.write(replace(RunRecord.from_json(path.read_text()), experiment=experiment))
+            own = self._path(experiment, path.stem)
+            # A record of this experiment stays, unless it failed where another did not.
+            if path != own and not (own.exists() and self.load(own).status != "failed"):
+                self.write(replace(self.load(path), experiment=experiment))
                 adopted += 1
         return adopted
 

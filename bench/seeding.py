@@ -12,8 +12,18 @@ from typing import Literal
 import numpy as np
 import torch
 
-Stream = Literal["instance", "collect", "degrade", "summary", "init", "minibatch", "evaluation",
-                 "noise", "coverage", "bootstrap"]  # fmt: skip
+Stream = Literal[
+    "instance",
+    "collect",
+    "behavior",
+    "degrade",
+    "summary",
+    "init",
+    "minibatch",
+    "noise",
+    "evaluation",
+    "coverage",
+]
 
 
 def derive(stream: Stream, *keys: int | str) -> int:

@@ -32,7 +32,8 @@ class EnvSpec:
         horizon: Step limit of an episode, in collection and evaluation.
         reward_min: Smallest reward of a single step.
         reward_max: Largest reward of a single step.
-        v_min: Lower bound of any policy's discounted return, from the reward range alone.
+        v_min: Lower bound of any policy's discounted return, from the range of rewards (and from
+            whether they come only with the end of an episode), never from data.
         v_max: Upper bound of the same.
         observation_names: Names of a vector observation's dimensions.
     """

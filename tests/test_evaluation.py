@@ -9,6 +9,7 @@ import torch
 from builders import build_algorithm, make_cohort, of_run, random_dataset, train
 
 from algorithms import networks
+from algorithms.base import Categorical, Greedy
 from bench import seeding, tabular
 from bench.environments import CartPole
 from bench.evaluation import PolicyEvaluation, evaluate
@@ -301,3 +302,20 @@ def test_a_run_whose_parameters_are_lost_leaves_the_others_evaluations_alone():
     expected = outcome(evaluate(cohort, environments, seeds, 5))
     cohort.state.actor[0]["weight"][1] = torch.nan
     assert outcome(evaluate(cohort, environments, seeds, 5))[0] == expected[0]
+
+
+def test_exactly_tied_actions_share_their_probability():
+    scores = torch.tensor([[1.0, 3.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0], [5.0, 1.0, 1.0, 1.0]])
+    expected = [[0, 0.5, 0.5, 0], [0.25] * 4, [1, 0, 0, 0]]
+    assert Greedy(scores).mode_probabilities().tolist() == expected
+    assert Greedy(scores).probabilities().tolist() == expected
+    assert Categorical(scores).mode_probabilities().tolist() == expected
+
+
+def test_an_untrained_table_has_the_value_of_the_uniform_policy():
+    """It knows nothing, so how actions are numbered must not decide what it is worth."""
+    environment = Cliff(3, 4, 0.1).environment("cliff", 0, 0.9, 20)
+    dataset = random_dataset("discrete", 20, 0, spec=environment.spec)
+    cohort = make_cohort([build_algorithm("fqi", hidden_sizes=[])], [dataset])
+    (evaluation,) = evaluate(cohort, [environment], [0], 5)
+    assert evaluation.exact_value == pytest.approx(environment.uniform)

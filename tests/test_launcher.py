@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import initialize_config_dir
 
-from bench import CONF
+from bench import CONF, degradations
 from bench.__main__ import main
 from bench.composition import Composer
 from bench.plan import Plan, make_plan
@@ -126,14 +127,42 @@ def test_a_run_beside_a_failing_one_ends_as_if_alone(command: Any) -> None:
 
 
 def test_data_that_cannot_be_made_fails_that_run_only(
+    command: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    intact = degradations.thin
+
+    def breaks_at_a_half(dataset: Any, severity: float, rng: Any) -> Any:
+        if severity == 0.5:
+            raise RuntimeError("no such half")
+        return intact(dataset, severity, rng)
+
+    monkeypatch.setattr(degradations, "thin", breaks_at_a_half)
+    assert command("-m", *TINY, "coverage=thin", "coverage.severity=0.25,0.5") == 1
+    statuses = {r.dataset["severity"]: r.status for r in records().values()}
+    assert statuses == {0.25: "completed", 0.5: "failed"}
+    assert "1 failed: RuntimeError: no such half" in capfd.readouterr().err
+
+
+def test_a_missing_gpu_is_said_at_once_and_leaves_no_failed_record(
+    command: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command(*TINY, "device=cuda") == 2
+    assert "use cpu or auto" in capfd.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_damaged_record_is_named_in_one_sentence(
     command: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """More k-means cells than transitions is found only with the data in hand."""
-    words = ["dataset=cartpole", "dataset.num_transitions=200", "num_updates=5", "eval_episodes=1"]
-    removal = ["coverage=actions", "coverage.severity=0.5", "coverage.num_cells=4,300"]
-    assert command("-m", *words, *removal) == 1
-    assert sorted(record.status for record in records().values()) == ["completed", "failed"]
-    assert "1 failed: ValueError" in capfd.readouterr().err
+    command(*TINY)
+    (path,) = stored().values()
+    path.write_text("garbage")
+    capfd.readouterr()
+    assert command(*TINY) == 2
+    message = capfd.readouterr().err.strip()
+    assert len(message.splitlines()) == 1
+    assert path.name in message
 
 
 def test_data_that_ends_up_empty_is_empty_and_not_failed(command: Any) -> None:

@@ -66,3 +66,13 @@ def test_adopting_files_a_copy_under_the_other_experiment_once(tmp_path: Path) -
     assert store.adopt([path], "other") == 0
     assert list(store.read("other")) == [replace(RECORD, experiment="other")]
     assert list(store.read("sweep")) == [RECORD]
+
+
+def test_a_record_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.write(replace(RECORD, experiment="a", status="failed", error="no memory"))
+    done = store.write(replace(RECORD, experiment="b"))
+    store.write(replace(RECORD, experiment="c", status="failed", error="no memory"))
+    assert store.stored() == {RECORD.run_id: done}
+    assert store.adopt([done], "a") == 1
+    assert list(store.read("a")) == [replace(RECORD, experiment="a")]
