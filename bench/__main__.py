@@ -45,8 +45,8 @@ def _app(config: DictConfig) -> None:
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn what a user can do wrong into one sentence and an exit status."""
-    from bench.config import ConfigError
     from bench.results import DamagedRecordError
+    from bench.typed import ConfigError
 
     try:
         yield

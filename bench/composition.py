@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from bench.config import ConfigError
+from bench.typed import ConfigError
 
 Axes = dict[str, list[Any]]
 

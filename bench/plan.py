@@ -11,16 +11,15 @@ import torch
 
 from bench.config import (
     NOTHING_REMOVED,
-    ConfigError,
     HarnessConfig,
     LauncherConfig,
     RunConfig,
     TrainingConfig,
-    checked,
     fill_defaults,
     run_config,
     run_id,
 )
+from bench.typed import ConfigError, checked
 
 HARNESS_KEYS = tuple(HarnessConfig.model_fields)
 

@@ -19,8 +19,8 @@ from rich.table import Table
 from algorithms.base import Algorithm
 from bench import CONF
 from bench.cohort import Cohort, Member
-from bench.config import typed_object
 from bench.datasets import Task
+from bench.typed import typed_object
 
 WIDTHS = (64, 256)
 COHORTS = (1, 8)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-# Ranges of settings, checked once when a configuration is read (bench/config.py).
+# Ranges of settings, checked once when a configuration is read (bench/typed.py).
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]

@@ -9,10 +9,10 @@ import yaml
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.cohort import Cohort, Member
-from bench.config import typed_object
 from bench.datasets import OfflineDataset, Storage
 from bench.environments import CartPole
 from bench.mdps import Garnet
+from bench.typed import typed_object
 from bench.types import Batch, EnvSpec
 
 # Many tiny operations: threads would only wait for each other.

@@ -25,8 +25,8 @@ from builders import (
 from torch.utils._pytree import tree_map
 
 from bench import seeding
-from bench.config import ConfigError, typed_object
 from bench.evaluation import evaluate
+from bench.typed import ConfigError, typed_object
 from bench.types import Batch
 
 # Two ways to the same number: other order of summation, other kernels. A coupling between runs or
