@@ -8,9 +8,9 @@ import torch
 import yaml
 from torch.utils._pytree import tree_leaves, tree_map
 
+from bench.cartpole import CartPole
 from bench.cohort import Cohort, Member
 from bench.datasets import OfflineDataset, Storage
-from bench.environments import CartPole
 from bench.mdps import Garnet
 from bench.typed import typed_object
 from bench.types import Batch, EnvSpec

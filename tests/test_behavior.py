@@ -9,8 +9,8 @@ from worlds import cartpole_task
 
 from bench import behavior
 from bench.behavior import Collected
+from bench.cartpole import CartPole
 from bench.datasets import Storage
-from bench.environments import CartPole
 from bench.mdps import Cliff, CombinationLock, Garnet
 
 UNIFORM = ({"epsilon": 1.0, "share": 1.0},)

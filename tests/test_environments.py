@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 from worlds import all_policies, random_mdp, slow_values
 
-from bench.environments import CartPole, Simulator, TabularEnvironment, rollout, value_bounds
+from bench.cartpole import CartPole
+from bench.environments import Simulator, TabularEnvironment, rollout, value_bounds
 from bench.mdps import CombinationLock, Garnet, ToyText
 
 SKEWED = np.array([0.5, 0.0, 1.0, 0.1])

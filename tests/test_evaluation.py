@@ -11,7 +11,7 @@ from builders import build_algorithm, make_cohort, of_run, random_dataset, train
 from algorithms import networks
 from algorithms.base import Categorical, Greedy
 from bench import seeding, tabular
-from bench.environments import CartPole
+from bench.cartpole import CartPole
 from bench.evaluation import PolicyEvaluation, evaluate
 from bench.mdps import Cliff, CombinationLock, Garnet
 

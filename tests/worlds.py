@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.behavior import Collected
+from bench.cartpole import CartPole
 from bench.datasets import OfflineDataset, Storage, Task
-from bench.environments import CartPole
 from bench.mdps import Cliff
 from bench.tabular import TabularMDP
 from bench.types import EnvSpec
