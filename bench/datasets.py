@@ -5,8 +5,6 @@ runs that share a source share its memory.
 """
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields, replace
@@ -16,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from bench.atomic import atomic_write
 from bench.environments import Environment
 from bench.types import EnvSpec
 
@@ -56,15 +55,8 @@ class Storage:
 
     def save(self, path: Path) -> None:
         """Write a flat ``.npz`` under a temporary name and rename it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with atomic_write(path) as file:
+            np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

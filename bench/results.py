@@ -5,12 +5,12 @@ and renamed, so that a reader never meets half a record. A stored record is neve
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from bench.atomic import atomic_write
 
 Status = Literal["completed", "empty", "failed"]
 
@@ -104,20 +104,9 @@ class RunStore:
     def write(self, record: RunRecord) -> Path:
         """Store one record atomically and return its path."""
         text = record.to_json()
-        folder = self.root / record.experiment
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".partial")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            path = folder / f"{record.run_id}.json"
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        path = self._path(record.experiment, record.run_id)
+        with atomic_write(path) as file:
+            file.write(text.encode())
         return path
 
     def adopt(self, paths: Iterable[Path], experiment: str) -> int:
