@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.types import Batch, DataSummary, Discount, EnvSpec
+from bench.types import ActionKind, Batch, DataSummary, Discount, EnvSpec
 
 Metrics = dict[str, Tensor]
 
@@ -85,6 +85,9 @@ class Algorithm(ABC):
 
     tabular_only: ClassVar[bool] = False
     """Whether the algorithm needs the counts of a tabular task."""
+
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = ("discrete",)
+    """Kinds of actions that the algorithm can choose."""
 
     def noise_shapes(self, spec: EnvSpec, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the uniform noise in [0, 1) that `update` wants, by name."""

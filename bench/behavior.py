@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from bench import seeding, tabular
-from bench.datasets import DataSource, OfflineDataset, Storage, Task
+from bench.datasets import DataSource, Facts, OfflineDataset, Reserve, Task
 from bench.environments import Environment, TabularEnvironment, World, rollout
+from bench.storage import Storage
 from bench.types import Count, Fraction, Positive
 
 # Part of every run's identity: raise it when the same settings would collect other data.
@@ -51,6 +53,17 @@ class Collected(DataSource):
         """Return the version of the collecting code."""
         return {"generator": GENERATOR_VERSION}
 
+    def facts(self) -> Facts:
+        """Return what the environment's family says."""
+        return Facts(
+            tabular=self.environment.tabular,
+            action_kind="discrete",
+            has_comparator=True,
+            observation_names=self.environment.observation_names,
+            num_transitions=self.num_transitions,
+            can_evaluate=True,
+        )
+
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
         """Collect the dataset, or read it from the cache."""
         environment = self.environment.environment(name, seed, discount, self.max_steps)
@@ -66,17 +79,45 @@ class Collected(DataSource):
             **self.recipe(),
         }
         digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-        path = None if cache is None else cache / f"{name}-{digest}.npz"
+        path = None if cache is None else cache / f"{name}-{digest}"
         storage = None if path is None else Storage.load(path)
         if storage is None:
             storage = collect(environment, self.behavior, self.num_transitions, seed)
             if path is not None:
                 storage.save(path)
-        data = OfflineDataset.full(storage, environment.spec, recipe)
+        reserve = Reserve(partial(self._collect_worse, environment, seed))
+        data = OfflineDataset.full(storage, environment.spec, recipe, reserve)
         if isinstance(environment, TabularEnvironment):
             value, occupancy = self._exact(environment)
             return Task(environment, data, value, occupancy)
         return Task(environment, data, _mean_return(environment, self.behavior), None)
+
+    def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
+        """Refuse a policy that is not worse than this dataset's."""
+        if dataset_id is not None:
+            raise ValueError(
+                f"coverage.worse_id is {dataset_id!r}, but data collected here has no id: "
+                "set coverage.worse_epsilon"
+            )
+        own = float(_shares(self.behavior) @ [part["epsilon"] for part in self.behavior])
+        if epsilon <= own:
+            raise ValueError(
+                f"coverage.worse_epsilon is {epsilon:g}, but should be above the mean epsilon of "
+                f"the dataset's own behavior, which is {own:g}"
+            )
+
+    def _collect_worse(
+        self,
+        environment: Environment,
+        seed: int,
+        epsilon: float,
+        dataset_id: str | None,
+        num_transitions: int,
+    ) -> Storage:
+        """Return episodes of an epsilon-greedy policy worse than this dataset's."""
+        self.check_worse(epsilon, dataset_id)
+        behavior: tuple[Component, ...] = ({"epsilon": epsilon, "share": 1.0},)
+        return collect(environment, behavior, num_transitions, seed, "worse")
 
     def _exact(self, environment: TabularEnvironment) -> tuple[float, np.ndarray]:
         """Return exact value and occupancy of the mixture of episodes."""
@@ -96,17 +137,20 @@ class Collected(DataSource):
 
 
 def collect(
-    environment: Environment, behavior: tuple[Component, ...], num_transitions: int, seed: int
+    environment: Environment,
+    behavior: tuple[Component, ...],
+    num_transitions: int,
+    *keys: int | str,
 ) -> Storage:
     """Return exactly `num_transitions` transitions; the last episode is cut where they are full.
 
     Whole waves of episodes are collected and kept in order, so that short episodes are not
-    favoured over long ones.
+    favoured over long ones. `keys`, a seed first, name the random stream.
     """
     waves: list[dict[str, np.ndarray]] = []
     collected, episodes = 0, 0
     while collected < num_transitions:
-        wave = _collect_wave(environment, behavior, seed, len(waves))
+        wave = _collect_wave(environment, behavior, keys, len(waves))
         wave["episode"] += episodes
         episodes += EPISODES_PER_WAVE
         collected += len(wave["action"])
@@ -118,11 +162,14 @@ def collect(
 
 
 def _collect_wave(
-    environment: Environment, behavior: tuple[Component, ...], seed: int, wave: int
+    environment: Environment,
+    behavior: tuple[Component, ...],
+    keys: tuple[int | str, ...],
+    wave: int,
 ) -> dict[str, np.ndarray]:
     """Return the columns of one wave of complete episodes, ordered by episode and step."""
-    world = seeding.numpy_generator("collect", seed, "world", wave)
-    choice = seeding.numpy_generator("collect", seed, "behavior", wave)
+    world = seeding.numpy_generator("collect", *keys, "world", wave)
+    choice = seeding.numpy_generator("collect", *keys, "behavior", wave)
     act = _actor(environment, behavior, choice, EPISODES_PER_WAVE)
     simulator = environment.simulator([environment], [world], EPISODES_PER_WAVE)
     steps = list(rollout(simulator, act, environment.spec.horizon))

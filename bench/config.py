@@ -1,18 +1,20 @@
-"""The settings of a run and of the harness, typed: defaults, identity, what cannot go together."""
+"""The settings of a run and of the harness, typed: their defaults and a run's identity."""
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import BaseModel, Field
 
 from algorithms.base import Algorithm
 from bench import CONF
 from bench.datasets import DataSource
+from bench.degradations import Degradation
 from bench.encoding import Normalization
-from bench.environments import World
 from bench.typed import STRICT, ConfigError, checked, typed_object
 from bench.types import Count, Discount, Fraction, Seed
 
@@ -32,12 +34,12 @@ class DatasetConfig(BaseModel):
 
 
 class CoverageConfig(BaseModel):
-    """A degradation and how strong it is."""
+    """What every degradation has, whatever its own settings."""
 
     model_config = STRICT
     name: Name
-    degrade: Callable[..., Any]
     severity: Fraction
+    degrade: Callable[..., Any]
 
 
 class TrainingConfig(BaseModel):
@@ -57,7 +59,7 @@ class RunConfig(TrainingConfig):
     algorithm: Algorithm
     algorithm_name: Name
     dataset: DatasetConfig
-    coverage: CoverageConfig
+    coverage: Degradation
 
 
 class LauncherConfig(BaseModel):
@@ -95,30 +97,65 @@ def run_config(settings: Mapping[str, Any]) -> RunConfig:
     checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HarnessConfig.model_fields))
     common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
     source = typed_object(dataset, "dataset", DatasetConfig.model_fields, DataSource)
-    applied = {key: coverage.pop(key) for key in ("name", "severity") if key in coverage}
-    degrade = typed_object(coverage, "coverage", other_keys=("name", "severity"))
     parts = {
         "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
-        "coverage": checked(CoverageConfig, {**applied, "degrade": degrade}, "coverage"),
+        "coverage": _degradation(coverage, "coverage"),
         "algorithm_name": algorithm.pop("name", None),
         "algorithm": typed_object(algorithm, "algorithm", ("name",), Algorithm),
     }
     config: RunConfig = checked(RunConfig, {**training, **parts}, "")
-    _check_together(config)
     return config
 
 
 def fill_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with every default that depends on another setting filled in.
 
-    ``dataset.seed`` defaults to the seed and ``algorithm.discount`` to the dataset's.
+    ``dataset.seed`` defaults to the seed, ``algorithm.discount`` to the dataset's, and a
+    degradation named inside another one has the settings of its file.
     """
-    algorithm, dataset = (dict(_mapping(settings, key)) for key in ("algorithm", "dataset"))
+    algorithm, dataset, coverage = (dict(_mapping(settings, key)) for key in GROUPS)
     if dataset.get("seed") is None and settings.get("seed") is not None:
         dataset["seed"] = settings["seed"]
     if algorithm.get("discount") is None and dataset.get("discount") is not None:
         algorithm["discount"] = dataset["discount"]
-    return {**settings, "algorithm": algorithm, "dataset": dataset}
+    filled = {"algorithm": algorithm, "dataset": dataset, "coverage": _with_steps(coverage)}
+    return {**settings, **filled}
+
+
+def _with_steps(coverage: dict[str, Any]) -> dict[str, Any]:
+    """Return a degradation's settings with those of the degradations in it filled in."""
+    if isinstance(coverage.get("steps"), list):
+        coverage["steps"] = [_step(step, "coverage.steps") for step in coverage["steps"]]
+    if coverage.get("of") is not None:
+        coverage["of"] = _step(coverage["of"], "coverage.of")
+    return coverage
+
+
+def _step(step: Any, where: str) -> dict[str, Any]:
+    given = {"name": step} if isinstance(step, str) else step
+    known = known_names("coverage")
+    if not isinstance(given, Mapping) or given.get("name") not in known:
+        raise ConfigError(
+            f"{where} holds {step!r}, but should name a degradation, as in "
+            f"{{name: thin, severity: 0.5}}; known are: {', '.join(known)}."
+        )
+    # A step's severity is a share of the whole's.
+    settings = {**_file("coverage", given["name"]), "severity": 1.0, **given}
+    return _with_steps(settings)
+
+
+def _degradation(settings: dict[str, Any], where: str) -> Degradation:
+    """Return the typed degradation, those inside it made first."""
+    settings = dict(settings)
+    applied = {key: settings.pop(key) for key in ("name", "severity") if key in settings}
+    if isinstance(settings.get("steps"), list):
+        steps = [_degradation(step, f"{where}.steps") for step in settings["steps"]]
+        settings["steps"] = tuple(steps)
+    if isinstance(settings.get("of"), Mapping):
+        settings["of"] = _degradation(settings["of"], f"{where}.of")
+    degrade = typed_object(settings, where, other_keys=("name", "severity"))
+    found: CoverageConfig = checked(CoverageConfig, {**applied, "degrade": degrade}, where)
+    return Degradation(found.name, found.degrade, found.severity)
 
 
 def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
@@ -126,6 +163,18 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     identity = {"settings": _canonical(settings), "recipe": config.dataset.source.recipe()}
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def known_names(group: str) -> tuple[str, ...]:
+    """Return the names that a group's files give, in order."""
+    return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+
+
+@cache
+def _file(group: str, name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    return settings
 
 
 def _mapping(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -144,41 +193,3 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return float(value) if abs(value) < 2**53 else value
     return value
-
-
-def _check_together(config: RunConfig) -> None:
-    """Refuse settings that are fine alone and impossible together."""
-    names = {
-        "algorithm": config.algorithm_name,
-        "dataset": config.dataset.name,
-        "coverage": config.coverage.name,
-    }
-    for group, name in names.items():
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        if name not in known:
-            raise ConfigError(
-                f"{group}.name is {name!r}, but should be one of: {', '.join(known)}."
-            )
-    keywords = getattr(config.coverage.degrade, "keywords", {})
-    if config.coverage.name == "none" and config.coverage.severity > 0:
-        raise ConfigError(
-            f"coverage.severity is {config.coverage.severity}, but coverage=none takes nothing "
-            "away: choose a degradation or leave the severity at 0."
-        )
-    world: World | None = getattr(config.dataset.source, "environment", None)
-    if config.algorithm.tabular_only and not (world and world.tabular):
-        raise ConfigError(
-            f"algorithm={config.algorithm_name} needs a tabular dataset, "
-            f"which dataset={config.dataset.name} is not."
-        )
-    cells = keywords.get("num_cells", 0)
-    transitions = getattr(config.dataset.source, "num_transitions", None)
-    if transitions is not None and world and not world.tabular and cells > transitions:
-        raise ConfigError(
-            f"coverage.num_cells is {cells}, but should be at most dataset.num_transitions, "
-            f"which is {transitions}."
-        )
-    dimension = keywords.get("dimension")
-    if dimension is not None and dimension not in (world.observation_names if world else ()):
-        allowed = ", ".join(world.observation_names if world else ()) or "null, states have none"
-        raise ConfigError(f"coverage.dimension is {dimension!r}, but should be one of: {allowed}.")

@@ -1,71 +1,25 @@
 """OfflineDataset: an immutable view of stored transitions, and what a source of data must give.
 
-A view is storage plus ordered indices. Degradations make new views; storage is never copied, so
-runs that share a source share its memory.
+A view is storage plus ordered indices plus, where a degradation altered them, other rewards.
+Degradations make new views; storage is never copied, so runs that share a source share its memory.
 """
 
 import hashlib
-import zipfile
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from bench.atomic import atomic_write
 from bench.environments import Environment
-from bench.types import EnvSpec
+from bench.storage import Storage, episode_sums
+from bench.types import ActionKind, EnvSpec
 
-
-@dataclass(frozen=True, eq=False)
-class Storage:
-    """Transitions as collected, episode by episode, in order of time.
-
-    Attributes:
-        observation: ``[n]`` states (int64) or ``[n, dim]`` vectors (float32).
-        action: ``[n]``, int64.
-        reward: ``[n]``, float64.
-        next_observation: Like `observation`.
-        terminated: ``[n]`` bool, True where the bootstrap stops.
-        episode: ``[n]``, which episode, ascending.
-        step: ``[n]``, position in the episode as collected, 0 at its start.
-        comparator_action: ``[n]``, what the comparator would have done at `observation`.
-    """
-
-    observation: np.ndarray
-    action: np.ndarray
-    reward: np.ndarray
-    next_observation: np.ndarray
-    terminated: np.ndarray
-    episode: np.ndarray
-    step: np.ndarray
-    comparator_action: np.ndarray
-
-    def __len__(self) -> int:
-        """Return the number of transitions."""
-        return len(self.action)
-
-    @cached_property
-    def episode_return(self) -> np.ndarray:
-        """Undiscounted return of the transition's episode as collected, ``[n]``."""
-        _, inverse = np.unique(self.episode, return_inverse=True)
-        return np.bincount(inverse, weights=self.reward)[inverse]
-
-    def save(self, path: Path) -> None:
-        """Write a flat ``.npz`` under a temporary name and rename it."""
-        with atomic_write(path) as file:
-            np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
-
-    @classmethod
-    def load(cls, path: Path) -> Self | None:
-        """Return the storage that `save` wrote, or None where there is none to be read."""
-        try:
-            with np.load(path) as arrays:
-                return cls(**{f.name: arrays[f.name] for f in fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+# Rows that are hashed at a time, so that a mapped column is never in memory as a whole.
+CHUNK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +31,27 @@ class OfflineDataset:
         spec: The world they come from.
         indices: ``[n]``, ascending positions in `storage`.
         provenance: The source's recipe and every degradation applied, in order.
+        altered_reward: ``[len(storage)]``, rewards in place of the storage's; None if untouched.
+        reserve: Worse episodes of the same world, where the source can supply them.
     """
 
     storage: Storage
     spec: EnvSpec
     indices: np.ndarray
     provenance: dict[str, Any] = field(default_factory=dict)
+    altered_reward: np.ndarray | None = None
+    reserve: "Reserve | None" = None
 
     @classmethod
-    def full(cls, storage: Storage, spec: EnvSpec, provenance: dict[str, Any]) -> Self:
+    def full(
+        cls,
+        storage: Storage,
+        spec: EnvSpec,
+        provenance: dict[str, Any],
+        reserve: "Reserve | None" = None,
+    ) -> Self:
         """Return the view of everything that was collected."""
-        return cls(storage, spec, np.arange(len(storage)), provenance)
+        return cls(storage, spec, np.arange(len(storage)), provenance, reserve=reserve)
 
     def __len__(self) -> int:
         """Return the number of transitions."""
@@ -95,15 +59,54 @@ class OfflineDataset:
 
     def keep(self, mask: np.ndarray, degradation: str) -> Self:
         """Return the view of the transitions where the mask ``[n]`` is True."""
+        return self._degraded(degradation, indices=self.indices[mask])
+
+    def with_rewards(self, reward: np.ndarray, degradation: str) -> Self:
+        """Return the view with other rewards ``[n]``."""
+        column = self._reward_column.copy()
+        column[self.indices] = reward
+        return self._degraded(degradation, altered_reward=column)
+
+    def with_storage(self, storage: Storage, indices: np.ndarray, degradation: str) -> Self:
+        """Return the view of another storage that begins with this one."""
+        altered = self.altered_reward
+        if altered is not None:
+            altered = np.concatenate([altered, storage.reward[len(self.storage) :]])
+        return self._degraded(degradation, storage=storage, indices=indices, altered_reward=altered)
+
+    def _degraded(self, degradation: str, **changes: Any) -> Self:
         applied = [*self.provenance.get("degradations", []), degradation]
         provenance = {**self.provenance, "degradations": applied}
-        return replace(self, indices=self.indices[mask], provenance=provenance)
+        return replace(self, provenance=provenance, **changes)
 
     def __getattr__(self, name: str) -> np.ndarray:
-        """Return a column of the storage at this view's indices."""
-        if name in Storage.__dataclass_fields__ or name == "episode_return":
-            return getattr(self.storage, name)[self.indices]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        """Return a column of the storage at this view's indices; all of it is not copied."""
+        if name not in Storage.__dataclass_fields__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return self._at_indices(
+            self._reward_column if name == "reward" else getattr(self.storage, name)
+        )
+
+    @property
+    def episode_return(self) -> np.ndarray:
+        """Undiscounted return of the transition's whole episode, ``[n]``, cut parts included."""
+        return self._at_indices(
+            self.storage.episode_return
+            if self.altered_reward is None
+            else episode_sums(self.storage.episode, self.altered_reward)
+        )
+
+    @property
+    def _reward_column(self) -> np.ndarray:
+        return self.storage.reward if self.altered_reward is None else self.altered_reward
+
+    def _at_indices(self, column: np.ndarray) -> np.ndarray:
+        if len(self.indices) < len(self.storage):
+            return column[self.indices]
+        # Not copied, it may be larger than memory; nobody shall write into it.
+        whole = column.view()
+        whole.flags.writeable = False
+        return whole
 
     @property
     def successor_missing(self) -> np.ndarray:
@@ -141,10 +144,40 @@ class OfflineDataset:
         # The comparator's action is knowledge about the world, not a part of the data.
         for name in Storage.__dataclass_fields__:
             if name != "comparator_action":
-                column = np.ascontiguousarray(getattr(self, name))
-                digest.update(f"{name}:{column.dtype}:{column.shape}".encode())
-                digest.update(column.tobytes())
+                column = self._reward_column if name == "reward" else getattr(self.storage, name)
+                shape = (len(self), *column.shape[1:])
+                digest.update(f"{name}:{column.dtype}:{shape}".encode())
+                for rows in self._chunks():
+                    digest.update(np.ascontiguousarray(column[rows]).tobytes())
         return digest.hexdigest()[:16]
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self), CHUNK):
+            yield self.indices[start : start + CHUNK]
+
+
+class Reserve:
+    """Episodes of a worse behavior policy, as many transitions as a storage holds.
+
+    They are made when first asked for and shared by every view of the storage.
+    """
+
+    def __init__(self, make: Callable[[float, str | None, int], Storage]):
+        """Take a function of epsilon, dataset id and number of transitions."""
+        self._make = make
+        self._extended: dict[Any, Storage] = {}
+
+    def extended(self, storage: Storage, epsilon: float, dataset_id: str | None) -> Storage:
+        """Return the storage followed by at least as many transitions of the worse policy.
+
+        Raises:
+            ValueError: If the source has no such policy.
+        """
+        key = (id(storage), epsilon, dataset_id)
+        if key not in self._extended:
+            worse = self._make(epsilon, dataset_id, len(storage))
+            self._extended[key] = storage.followed_by(worse)
+        return self._extended[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +197,26 @@ class Task:
     behavior_occupancy: np.ndarray | None
 
 
+class Facts(NamedTuple):
+    """What can be said of a source's data before it is loaded.
+
+    Attributes:
+        tabular: Whether the environment is a finite MDP with known tables.
+        action_kind: ``discrete`` or ``continuous``.
+        has_comparator: Whether a reference policy's action is known at every observation.
+        observation_names: Names of a vector observation's dimensions.
+        num_transitions: Their number.
+        can_evaluate: Whether there is an environment to evaluate policies in.
+    """
+
+    tabular: bool
+    action_kind: ActionKind
+    has_comparator: bool
+    observation_names: tuple[str, ...]
+    num_transitions: int
+    can_evaluate: bool
+
+
 class DataSource(ABC):
     """Settings from which a dataset is made or read."""
 
@@ -174,3 +227,11 @@ class DataSource(ABC):
     @abstractmethod
     def recipe(self) -> dict[str, Any]:
         """Return what, beside the configuration, decides the content: a version or a file hash."""
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Return what a plan checks before anything is loaded."""
+
+    @abstractmethod
+    def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
+        """Raise ``ValueError`` if the source cannot supply episodes of such a worse policy."""

@@ -1,17 +1,54 @@
 """Ways of lowering coverage on purpose: ``(dataset, severity, rng, *, settings) -> dataset``.
 
-For one seed the removed set grows with severity: each function draws the same order or region
-from `rng` whatever the severity and removes a longer prefix or a larger part of it. Severity 0
-removes nothing. Removing a transition ends the segment before it as a truncation.
+For one seed what is removed (or replaced, or altered) grows with severity: each function draws the
+same order or region from `rng` whatever the severity and removes a longer prefix or a larger part
+of it. Severity 0 removes nothing. Removing a transition ends the segment before it as a truncation.
 """
 
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.cluster import KMeans
 
+from bench import seeding
 from bench.datasets import OfflineDataset
-from bench.types import Count
+from bench.types import Count, Fraction
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A degradation with its settings and severity: of a run, or a step of a composite one.
+
+    Attributes:
+        name: Names the random stream, so a step removes what it would remove alone.
+        degrade: The function with its settings bound.
+        severity: In [0, 1]; of a step, as a share of the whole's.
+    """
+
+    name: str
+    degrade: Callable[[OfflineDataset, float, np.random.Generator], OfflineDataset]
+    severity: Fraction
+
+    def __call__(self, dataset: OfflineDataset, share: float = 1.0) -> OfflineDataset:
+        """Return the degraded view."""
+        seed = int(dataset.provenance["seed"])
+        rng = seeding.numpy_generator("degrade", seed, self.name)
+        return self.degrade(dataset, share * self.severity, rng)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings bound to the function, by name."""
+        return getattr(self.degrade, "keywords", {})
+
+    def parts(self) -> Iterator["Degradation"]:
+        """Yield this degradation and all that it is made of."""
+        yield self
+        for value in self.settings.values():
+            for inner in value if isinstance(value, tuple) else (value,):
+                if isinstance(inner, Degradation):
+                    yield from inner.parts()
 
 
 def none(dataset: OfflineDataset, severity: float, rng: np.random.Generator) -> OfflineDataset:
@@ -31,6 +68,81 @@ def thin(dataset: OfflineDataset, severity: float, rng: np.random.Generator) -> 
     episodes = np.unique(dataset.episode)
     removed = rng.permutation(episodes)[: min(_share(severity, len(episodes)), len(episodes) - 1)]
     return dataset.keep(~np.isin(dataset.episode, removed), f"thin({severity})")
+
+
+def truncate(dataset: OfflineDataset, severity: float, rng: np.random.Generator) -> OfflineDataset:
+    """Cut every episode short by a share `severity` of its transitions; at least one stays."""
+    del rng
+    first, length = _positions(dataset)
+    kept = length - np.minimum(np.floor(severity * length + 0.5), length - 1)
+    return dataset.keep(np.arange(len(dataset)) - first < kept, f"truncate({severity})")
+
+
+def best_returns(
+    dataset: OfflineDataset, severity: float, rng: np.random.Generator
+) -> OfflineDataset:
+    """Remove the share `severity` of the episodes with the highest returns; at least one stays.
+
+    Episodes of equal return go in a random order.
+    """
+    episodes = np.unique(dataset.episode)
+    shuffled = rng.permutation(len(episodes))
+    order = shuffled[np.argsort(-dataset.episode_returns[shuffled], kind="stable")]
+    removed = episodes[order][: min(_share(severity, len(episodes)), len(episodes) - 1)]
+    return dataset.keep(~np.isin(dataset.episode, removed), f"best_returns({severity})")
+
+
+def quality(
+    dataset: OfflineDataset,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    worse_epsilon: Fraction,
+    worse_id: str | None,
+) -> OfflineDataset:
+    """Replace a share `severity` of the episodes, in a random order, by a worse policy's.
+
+    As many transitions come as go, the last new episode aside, which stays whole. The worse policy
+    is epsilon-greedy where data is collected here; files name another dataset of their kind.
+
+    Raises:
+        ValueError: If the source knows no such policy.
+    """
+    if dataset.reserve is None:
+        raise ValueError("coverage=quality needs a source that can supply worse episodes")
+    storage = dataset.reserve.extended(dataset.storage, worse_epsilon, worse_id)
+    own = len(dataset.storage)
+    episodes = np.unique(dataset.episode)
+    removed = rng.permutation(episodes)[: _share(severity, len(episodes))]
+    kept = dataset.indices[~np.isin(dataset.episode, removed)]
+    new = storage.episode[own:]
+    ends = np.append(np.flatnonzero(np.diff(new, prepend=new[0] - 1)), len(new))
+    added = ends[np.searchsorted(ends, len(dataset) - len(kept)).clip(max=len(ends) - 1)]
+    indices = np.append(kept, np.arange(own, own + added))
+    return dataset.with_storage(storage, indices, f"quality({severity})")
+
+
+def rewards(
+    dataset: OfflineDataset,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    kind: Literal["zero", "random", "negated"],
+) -> OfflineDataset:
+    """Alter the rewards of a share `severity` of the transitions, in a random order.
+
+    A control, it removes nothing: a method that does as well with wrong rewards wins by something
+    else, as by surviving (Li et al. 2023, arXiv 2306.03286). ``random`` rewards are uniform over
+    the range of a step's reward and 0.
+    """
+    order = rng.permutation(len(dataset))
+    spec = dataset.spec
+    uniform = rng.uniform(min(0, spec.reward_min), max(0, spec.reward_max), len(dataset))
+    wrong = {"zero": np.zeros(len(dataset)), "random": uniform, "negated": -dataset.reward}[kind]
+    altered = np.zeros(len(dataset), dtype=bool)
+    altered[order[: _share(severity, len(dataset))]] = True
+    name = f"rewards({kind}, {severity})"
+    return dataset.with_rewards(np.where(altered, wrong, dataset.reward), name)
 
 
 def region(
@@ -73,7 +185,12 @@ def actions(
 
     Cells are the visited states of a tabular task, else `num_cells` k-means cells of the data.
     The comparator is the optimal policy, or the environment's reference policy.
+
+    Raises:
+        ValueError: If no comparator is known.
     """
+    if dataset.storage.comparator_action is None:
+        raise ValueError("coverage=actions needs a comparator, which this dataset has not")
     if dataset.spec.observation_kind == "discrete":
         cell = dataset.observation
     else:
@@ -83,6 +200,73 @@ def actions(
     chosen = rng.permutation(cells)[: _share(severity, len(cells))]
     removed = np.isin(cell, chosen) & (dataset.action == dataset.comparator_action)
     return dataset.keep(~removed, f"actions({severity})")
+
+
+def size_matched(
+    dataset: OfflineDataset, severity: float, rng: np.random.Generator, *, of: Degradation
+) -> OfflineDataset:
+    """Keep as many transitions as `of` would leave, at random, with the support undamaged.
+
+    The control for every degradation that takes data and support away together. Of each visited
+    (state, action) of a tabular task one transition stays, as long as there are so many to keep;
+    then the most visited ones do. Elsewhere any transition may go. What is removed does not grow
+    with severity where what `of` leaves does not.
+    """
+    size = len(of(dataset, severity))
+    order = rng.permutation(len(dataset))
+    if dataset.spec.observation_kind == "discrete":
+        pair = dataset.observation * dataset.spec.num_actions + dataset.action
+        _, cell, count = np.unique(pair, return_inverse=True, return_counts=True)
+        _, first = np.unique(cell[order], return_index=True)
+        # The first of each cell in the random order, the most visited cells before the others.
+        rank = np.zeros(len(dataset))
+        rank[first] = -count[cell[order[first]]]
+        order = order[np.argsort(rank, kind="stable")]
+    kept = np.zeros(len(dataset), dtype=bool)
+    kept[order[:size]] = True
+    return dataset.keep(kept, f"size_matched({of.name}, {severity})")
+
+
+def composite(
+    dataset: OfflineDataset,
+    severity: float,
+    rng: np.random.Generator,
+    *,
+    steps: tuple[Degradation, ...],
+) -> OfflineDataset:
+    """Apply several degradations, each with its own severity times `severity`.
+
+    Steps that replace or alter (`quality`, `rewards`) go first, in the order given. The others all
+    look at what those leave, and what any of them removes is removed; so their order does not
+    matter, and together they remove more as severity grows.
+
+    Raises:
+        ValueError: If there are no steps.
+    """
+    del rng
+    if not steps:
+        raise ValueError("coverage.steps should name at least one degradation")
+    removing = []
+    for step in steps:
+        degraded = step(dataset, severity)
+        same_rewards = degraded.altered_reward is dataset.altered_reward
+        if degraded.storage is dataset.storage and same_rewards:
+            removing.append(step)
+        else:
+            dataset = degraded
+    views = [step(dataset, severity) for step in removing]
+    for step, view in zip(removing, views, strict=True):
+        kept = np.isin(dataset.indices, view.indices)
+        dataset = dataset.keep(kept, f"{step.name}({severity * step.severity})")
+    return dataset
+
+
+def _positions(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return per transition where its episode begins in the view and how long it is there."""
+    _, first, inverse, length = np.unique(
+        dataset.episode, return_index=True, return_inverse=True, return_counts=True
+    )
+    return first[inverse], length[inverse]
 
 
 def _share(severity: float, count: int) -> int:

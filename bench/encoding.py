@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.datasets import OfflineDataset
+from bench.datasets import CHUNK, OfflineDataset
 from bench.types import EnvSpec
 
 Normalization = Literal["data", "full", "none"]
@@ -59,6 +59,15 @@ def moments(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:
         visits = np.bincount(dataset.observation, minlength=dataset.spec.observation_size)
         share = visits / len(dataset)
         return share, np.sqrt(share * (1 - share))
-    # In float32 the sums of many rows far from the origin lose all their digits.
-    observation = dataset.observation.astype(np.float64)
-    return observation.mean(0), observation.std(0)
+    # A part at a time: the column may be larger than memory.
+    parts = [
+        (chunk.mean(0), chunk.var(0), len(chunk) / len(dataset))
+        for chunk in (
+            # In float32 the sums of many rows far from the origin lose all their digits.
+            dataset.observation[start : start + CHUNK].astype(np.float64)
+            for start in range(0, len(dataset), CHUNK)
+        )
+    ]
+    mean = sum(share * of_part for of_part, _, share in parts)
+    variance = sum(share * (var + (of_part - mean) ** 2) for of_part, var, share in parts)
+    return mean, np.sqrt(variance)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import compilation, coverage, regret, seeding, tabular
+from bench import compilation, coverage, regret, tabular
 from bench.cohort import Cohort, Member
 from bench.config import DatasetConfig
 from bench.datasets import OfflineDataset, Task
@@ -160,8 +160,7 @@ class Engine:
             if len(self.prepared) >= PREPARED_IN_MEMORY:
                 self.prepared.pop(next(iter(self.prepared)))
             task = self.task(_Key(repr(spec.settings["dataset"]), config.dataset))
-            rng = seeding.numpy_generator("degrade", config.dataset.seed, config.coverage.name)
-            degraded = config.coverage.degrade(task.data, config.coverage.severity, rng)
+            degraded = config.coverage(task.data)
             if len(degraded) == 0:
                 return Prepared(spec, task, degraded, None, None)
             report = coverage.measure(task, degraded)

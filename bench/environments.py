@@ -74,13 +74,13 @@ class Environment(ABC):
 
     @property
     @abstractmethod
-    def optimum(self) -> float:
-        """Value of the optimal policy in the environment's units of value."""
+    def optimum(self) -> float | None:
+        """Value of the optimal policy in the environment's units of value; None if unknown."""
 
     @property
     @abstractmethod
-    def uniform(self) -> float:
-        """Value of the uniformly random policy in the environment's units of value."""
+    def uniform(self) -> float | None:
+        """Value of the uniformly random policy in the environment's units; None if unknown."""
 
     @abstractmethod
     def reference_action(self, observation: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.compatibility import check_together
 from bench.config import (
     NOTHING_REMOVED,
     HarnessConfig,
@@ -92,6 +93,7 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
             harness = _harness(own)
         settings = fill_defaults(job)
         config = run_config(settings)
+        check_together(config)
         if config.coverage.severity == 0:
             # Taking nothing away is one run, whichever degradation is not applied.
             settings["coverage"] = NOTHING_REMOVED

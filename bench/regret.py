@@ -12,14 +12,14 @@ class Anchors:
     """Values to compare with, in the environment's units of value.
 
     Attributes:
-        optimum: Of the optimal policy.
-        uniform: Of the uniformly random policy.
+        optimum: Of the optimal policy, or of the reference that counts as such; None if unknown.
+        uniform: Of the uniformly random policy; None if unknown.
         behavior: Of the policy that collected the data.
         best_covered: Optimum where a pair without data is worth `v_min`; tabular only.
     """
 
-    optimum: float
-    uniform: float
+    optimum: float | None
+    uniform: float | None
     behavior: float
     best_covered: float | None
 
@@ -44,16 +44,20 @@ def scores(evaluation: PolicyEvaluation, against: Anchors) -> dict[str, float | 
     ``improvement`` is achieved minus behavior.
     """
     achieved = evaluation.value
-    scale = against.optimum - against.uniform
-    regret = against.optimum - achieved
-    covered = against.best_covered
+    optimum, uniform, covered = against.optimum, against.uniform, against.best_covered
+    regret = None if optimum is None else optimum - achieved
+    score = normalized = None
+    # In units of an optimum that is no better than the uniform policy nothing can be said.
+    if optimum is not None and uniform is not None and optimum != uniform:
+        score = 100 * (achieved - uniform) / (optimum - uniform)
+        normalized = (optimum - achieved) / (optimum - uniform)
     return {
         "return_mean": sum(evaluation.returns) / len(evaluation.returns),
         "value": achieved,
         "sampled_value": evaluation.sampled_value,
-        "normalized_score": 100 * (achieved - against.uniform) / scale if scale else None,
+        "normalized_score": score,
         "regret": regret,
-        "normalized_regret": regret / scale if scale else None,
+        "normalized_regret": normalized,
         "regret_to_covered": None if covered is None else covered - achieved,
         "improvement": achieved - against.behavior,
     }

@@ -43,12 +43,16 @@ class Replay:
             zip(map(id, sources), np.cumsum([0, *map(len, sources)]).tolist(), strict=False)
         )
         self.columns = {
-            name: torch.as_tensor(
-                np.concatenate([getattr(source, name) for source in sources])
-            ).to(device, _dtype(name, datasets[0]))
-            for name in ("observation", "action", "reward", "next_observation", "terminated",
-                         "episode_return")
-        }  # fmt: skip
+            name: _joined([getattr(source, name) for source in sources]).to(device, dtype)
+            for name, dtype in _dtypes(datasets[0]).items()
+        }
+        # A degradation may alter rewards, so each run has its own.
+        self.run_columns = {
+            name: torch.as_tensor(np.concatenate([getattr(d, name) for d in datasets])).to(
+                device, torch.float32
+            )
+            for name in ("reward", "episode_return")
+        }
         self.sizes = [len(dataset) for dataset in datasets]
         rows = [first_row[id(dataset.storage)] + dataset.indices for dataset in datasets]
         self.rows = torch.as_tensor(np.concatenate(rows)).to(device)
@@ -72,9 +76,9 @@ class Replay:
         half = uniform.shape[1] // 2
         size = torch.tensor(self.sizes, device=self.device, dtype=torch.float64)[:, None]
         at = (uniform[:, :half] * size).long()
-        rows = self.rows[self.first + torch.minimum(at, size.long() - 1)]
-        weight = torch.ones(rows.shape, device=self.device)
-        return self._gather(rows, weight, uniform[:, half:])
+        positions = self.first + torch.minimum(at, size.long() - 1)
+        weight = torch.ones(positions.shape, device=self.device)
+        return self._gather(positions, weight, uniform[:, half:])
 
     def _draw(self) -> Tensor:
         """Return the next uniform numbers ``[run, updates, 2 * minibatches * batch]``."""
@@ -82,9 +86,11 @@ class Replay:
         draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
         return torch.stack(draws).to(self.device)
 
-    def _gather(self, rows: Tensor, weight: Tensor, initial: Tensor) -> Batch:
-        """Return the batch at storage rows ``[run, n]`` and uniform draws ``[run, n]``."""
+    def _gather(self, positions: Tensor, weight: Tensor, initial: Tensor) -> Batch:
+        """Return the batch at positions of `rows` ``[run, n]`` and uniform draws ``[run, n]``."""
+        rows = self.rows[positions]
         columns = {name: column[rows] for name, column in self.columns.items()}
+        columns |= {name: column[positions] for name, column in self.run_columns.items()}
         pick = (initial * self.initial_observations.shape[1]).long()
         run = torch.arange(len(pick), device=self.device)[:, None]
         columns["observation"] = self.encoder(columns["observation"])
@@ -102,16 +108,24 @@ class Replay:
         position = torch.arange(self.batch_size, device=self.device)
         size = torch.tensor(self.sizes, device=self.device)[:, None]
         weight = (position < size).float()
-        rows = self.rows[self.first + torch.minimum(position.expand(len(size), -1), size - 1)]
+        positions = self.first + torch.minimum(position.expand(len(size), -1), size - 1)
         # In turn, so that what a run gets does not depend on the padding beside it.
         initial = ((position % NUM_INITIAL + 0.5) / NUM_INITIAL).expand(len(size), -1)
         repeat = (1, self.num_minibatches)
-        return self._gather(rows.repeat(repeat), weight.repeat(repeat), initial.repeat(repeat))
+        return self._gather(positions.repeat(repeat), weight.repeat(repeat), initial.repeat(repeat))
 
 
-def _dtype(name: str, dataset: OfflineDataset) -> torch.dtype:
-    if name == "action":
-        return torch.int64
-    if name.endswith("observation") and dataset.spec.observation_kind == "discrete":
-        return torch.int64
-    return torch.float32
+def _joined(columns: list[np.ndarray]) -> Tensor:
+    """Return the concatenation; a single column is not copied, it may be larger than memory."""
+    return torch.as_tensor(columns[0] if len(columns) == 1 else np.concatenate(columns))
+
+
+def _dtypes(dataset: OfflineDataset) -> dict[str, torch.dtype]:
+    """Return the columns that runs of one source share, and what they are stored as."""
+    discrete = dataset.spec.observation_kind == "discrete"
+    return {
+        "observation": torch.int64 if discrete else torch.float32,
+        "action": torch.int64 if dataset.spec.action_kind == "discrete" else torch.float32,
+        "next_observation": torch.int64 if discrete else torch.float32,
+        "terminated": torch.float32,
+    }

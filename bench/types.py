@@ -18,6 +18,8 @@ Discount = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 
+ActionKind = Literal["discrete", "continuous"]
+
 
 @dataclass(frozen=True)
 class EnvSpec:
@@ -27,7 +29,7 @@ class EnvSpec:
         name: The environment's name in records and figures.
         observation_kind: ``discrete`` states reach algorithms one-hot, ``vector`` standardised.
         observation_size: Number of states, or length of the observation vector.
-        num_actions: Number of discrete actions.
+        num_actions: Number of discrete actions; 0 where actions are continuous.
         discount: Discount factor that defines value for evaluation.
         horizon: Step limit of an episode, in collection and evaluation.
         reward_min: Smallest reward of a single step.
@@ -36,6 +38,8 @@ class EnvSpec:
             whether they come only with the end of an episode), never from data.
         v_max: Upper bound of the same.
         observation_names: Names of a vector observation's dimensions.
+        action_bounds: Lowest and highest value of each dimension of a continuous action; None
+            where actions are discrete.
     """
 
     name: str
@@ -49,6 +53,12 @@ class EnvSpec:
     v_min: float
     v_max: float
     observation_names: tuple[str, ...] = ()
+    action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @property
+    def action_kind(self) -> ActionKind:
+        """Whether actions are numbered or vectors."""
+        return "discrete" if self.action_bounds is None else "continuous"
 
 
 class Batch(NamedTuple):
@@ -61,7 +71,7 @@ class Batch(NamedTuple):
         next_observation: ``[batch, observation_size]``.
         terminated: ``[batch]``, 1.0 where the bootstrap stops; a time limit or a cut is 0.0.
         weight: ``[batch]``, 0.0 for padding; every mean over the batch is a weighted mean.
-        episode_return: ``[batch]``, undiscounted return of the episode as collected.
+        episode_return: ``[batch]``, undiscounted return of the whole episode, cut parts included.
         initial_observation: ``[batch, observation_size]``, drawn from the initial observations.
     """
 

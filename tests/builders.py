@@ -10,8 +10,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.cartpole import CartPole
 from bench.cohort import Cohort, Member
-from bench.datasets import OfflineDataset, Storage
+from bench.datasets import OfflineDataset
 from bench.mdps import Garnet
+from bench.storage import Storage
 from bench.typed import typed_object
 from bench.types import Batch, EnvSpec
 

@@ -10,8 +10,8 @@ from worlds import cartpole_task
 from bench import behavior
 from bench.behavior import Collected
 from bench.cartpole import CartPole
-from bench.datasets import Storage
 from bench.mdps import Cliff, CombinationLock, Garnet
+from bench.storage import Storage
 
 UNIFORM = ({"epsilon": 1.0, "share": 1.0},)
 MIXTURE = ({"epsilon": 0.3, "share": 1.0}, {"epsilon": 1.0, "share": 1.0})
@@ -318,7 +318,7 @@ def test_another_seed_or_discount_does_not_read_the_same_file(tmp_path):
     source = SOURCES["cliff"]
     for seed, discount in ((0, 0.9), (1, 0.9), (0, 0.5)):
         source.load("data", seed, discount, tmp_path)
-    assert len(list(tmp_path.glob("*.npz"))) == 3
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def truncate(content):
@@ -342,12 +342,14 @@ def flip_a_bit(content):
 def test_a_damaged_file_is_collected_anew(damage, tmp_path):
     source = SOURCES["cliff"]
     intact = load(source, cache=tmp_path).data.storage
-    (path,) = tmp_path.glob("*.npz")
-    path.write_bytes(damage(path.read_bytes()))
+    (path,) = tmp_path.iterdir()
+    column = path / "observation.npy"
+    column.write_bytes(damage(column.read_bytes()))
     assert_same_storage(load(source, cache=tmp_path).data.storage, intact)
     assert_same_storage(Storage.load(path), intact)
 
 
-def test_no_unfinished_file_stays_behind(tmp_path):
+def test_no_unfinished_folder_stays_behind(tmp_path):
     load(SOURCES["cliff"], cache=tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]
+    (folder,) = tmp_path.iterdir()
+    assert not folder.name.startswith(".")

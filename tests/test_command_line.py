@@ -13,7 +13,10 @@ WRONG = [
     ("nonsense=1", "nonsense"),
     ("algorithm=nonsense", "bc, bcq, cql, fqi, fqi_exact"),
     ("dataset=nonsense", "cartpole, cliff"),
-    ("coverage=nonsense", "actions, none, region, thin"),
+    (
+        "coverage=nonsense",
+        "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
+    ),
     ("experiment=nonsense", "coverage_ablation"),
     ("launcher=nonsense", "local"),
     ("algorithm.nonsense=1", "algorithm.nonsense"),
@@ -81,7 +84,10 @@ WRONG = [
     ("experiment_name=..", "letters, digits"),
     ("algorithm.name=mine", "bc, bcq, cql"),
     ("dataset.name=mine", "cartpole, cliff"),
-    ("coverage.name=mine", "actions, none, region, thin"),
+    (
+        "coverage.name=mine",
+        "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
+    ),
     ("algorithm.target=builtins.print", "should name a subclass of Algorithm"),
     ("dataset.target=bench.mdps.Cliff", "should name a subclass of DataSource"),
     ("results_dir=/proc/nowhere", "/proc/nowhere"),

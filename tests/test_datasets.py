@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import random_tabular_dataset, random_vector_dataset, tabular_dataset
 
-from bench.datasets import OfflineDataset, Storage
+from bench import storage
+from bench.datasets import OfflineDataset
+from bench.storage import Storage
 
 COLUMNS = tuple(Storage.__dataclass_fields__)
 # Three episodes: one that terminates, one that does not, one of a single step that terminates.
@@ -104,10 +106,12 @@ def test_columns_are_those_of_the_storage_at_the_views_indices():
         )
 
 
-def test_a_column_of_a_view_is_a_copy():
+def test_nothing_written_into_a_column_of_a_view_reaches_the_storage():
     data = three_episodes()
-    data.observation[:] = -1
-    assert data.observation[0] == 0
+    with pytest.raises(ValueError, match="read-only"):
+        data.observation[:] = -1
+    without(data, 0).observation[:] = -1
+    assert data.observation.tolist() == [0, 1, 2, 3, 0, 2, 1]
 
 
 def test_a_view_cannot_be_reassigned():
@@ -205,36 +209,73 @@ def test_the_comparators_action_is_no_part_of_the_data():
 # Files
 
 
+@pytest.mark.parametrize("mapped_bytes", [0, 2**26])
 @pytest.mark.parametrize("data", [random_tabular_dataset(0), random_vector_dataset(0)])
-def test_what_was_saved_is_loaded_bit_by_bit(data, tmp_path):
-    path = tmp_path / "folder" / "data.npz"
-    data.storage.save(path)
-    loaded = Storage.load(path)
+def test_what_was_saved_is_loaded_bit_by_bit(data, mapped_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "MAPPED_BYTES", mapped_bytes)
+    folder = tmp_path / "folder" / "data"
+    data.storage.save(folder)
+    loaded = Storage.load(folder)
     for name in COLUMNS:
         saved, read = getattr(data.storage, name), getattr(loaded, name)
         assert saved.dtype == read.dtype
         np.testing.assert_array_equal(saved, read)
+        assert isinstance(read.base, np.memmap) == (mapped_bytes == 0)
     assert OfflineDataset.full(loaded, data.spec, {}).fingerprint == data.fingerprint
 
 
-def test_a_missing_file_and_a_file_with_a_missing_column_are_not_loaded(tmp_path):
-    assert Storage.load(tmp_path / "missing.npz") is None
-    columns = {name: getattr(three_episodes(), name) for name in COLUMNS if name != "reward"}
-    np.savez(tmp_path / "old.npz", **columns)
-    assert Storage.load(tmp_path / "old.npz") is None
+def test_an_unknown_comparator_stays_unknown(tmp_path):
+    replace(three_episodes().storage, comparator_action=None).save(tmp_path / "data")
+    assert Storage.load(tmp_path / "data").comparator_action is None
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "data.npz"
-    three_episodes().storage.save(path)
-    content = path.read_bytes()
+def test_a_missing_folder_and_a_folder_with_a_missing_column_are_not_loaded(tmp_path):
+    assert Storage.load(tmp_path / "missing") is None
+    three_episodes().storage.save(tmp_path / "data")
+    (tmp_path / "data" / "reward.npy").unlink()
+    assert Storage.load(tmp_path / "data") is None
 
-    def fail(file, **arrays):
-        file.write(b"half of")
+
+def test_a_failed_write_leaves_the_old_folder_and_nothing_else(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    three_episodes().storage.save(folder)
+
+    def fail(path, column):
+        path.write_bytes(b"half of")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(np, "savez", fail)
+    monkeypatch.setattr(np, "save", fail)
     with pytest.raises(KeyboardInterrupt):
-        random_tabular_dataset(0).storage.save(path)
-    assert [p.name for p in tmp_path.iterdir()] == ["data.npz"]
-    assert path.read_bytes() == content
+        random_tabular_dataset(0).storage.save(folder)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+    assert len(Storage.load(folder)) == len(three_episodes())
+
+
+def test_a_folder_replaces_the_one_before_it(tmp_path):
+    folder = tmp_path / "data"
+    three_episodes().storage.save(folder)
+    other = random_tabular_dataset(0)
+    other.storage.save(folder)
+    assert len(Storage.load(folder)) == len(other)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+# Altered rewards
+
+
+def test_altered_rewards_are_those_of_the_view_and_of_no_other():
+    data = three_episodes()
+    before = data.fingerprint
+    altered = without(data, 1).with_rewards(np.arange(6.0) - 3, "rewards")
+    assert altered.reward.tolist() == [-3, -2, -1, 0, 1, 2]
+    assert data.reward.tolist() == [0, 1, 2, 1, 2, 2, 1]
+    assert data.fingerprint == before
+    assert altered.fingerprint != without(data, 1).fingerprint
+    # The reward that a hole took with it still counts, as collected.
+    assert altered.episode_returns.tolist() == [-3 + 1 - 2 - 1, 1, 2]
+    assert without(altered, 0).reward.tolist() == [-2, -1, 0, 1, 2]
+
+
+def test_altering_a_reward_to_itself_changes_no_fingerprint():
+    data = three_episodes()
+    assert data.with_rewards(data.reward, "rewards").fingerprint == data.fingerprint

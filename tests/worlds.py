@@ -7,8 +7,9 @@ import numpy as np
 
 from bench.behavior import Collected
 from bench.cartpole import CartPole
-from bench.datasets import OfflineDataset, Storage, Task
+from bench.datasets import OfflineDataset, Task
 from bench.mdps import Cliff
+from bench.storage import Storage
 from bench.tabular import TabularMDP
 from bench.types import EnvSpec
 
