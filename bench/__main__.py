@@ -24,12 +24,19 @@ from bench import CONF
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    sys.path.append(str(Path(__file__).parent / "plugins"))
+    add_plugins()
     # Hydra would print its own errors; this way they arrive here and become one sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with one_sentence():
         _app()
     sys.exit(0)
+
+
+def add_plugins() -> None:
+    """Let Hydra find the sweeper, which conf/config.yaml names."""
+    folder = str(Path(__file__).parent / "plugins")
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -53,6 +60,10 @@ def one_sentence() -> Iterator[None]:
     except (ConfigError, DamagedRecordError, HydraException, OmegaConfBaseException) as error:
         print(_sentence(error), file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; flushing at exit would complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
         sys.exit(2)

@@ -12,10 +12,22 @@ def check_together(config: RunConfig) -> None:
     Raises:
         ConfigError: With what is wrong and what would be right.
     """
+    check_data(config)
+    try:
+        _check_algorithm(config, config.dataset.source.facts())
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+
+
+def check_data(config: RunConfig) -> None:
+    """Refuse a degradation that does not go with the dataset, and names that are none.
+
+    Raises:
+        ConfigError: With what is wrong and what would be right.
+    """
     _check_names(config)
     try:
         facts = config.dataset.source.facts()
-        _check_algorithm(config, facts)
         for part in config.coverage.parts():
             _check_degradation(part, config, facts)
     except ValueError as error:

@@ -51,7 +51,7 @@ class Composer:
 
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
         groups = {k: v for k, v in point.items() if self._is_group(k)}
-        settings = copy.deepcopy(self._compose(tuple(f"{k}={v}" for k, v in groups.items())))
+        settings = copy.deepcopy(self._chosen(groups))
         for key, value in point.items():
             if key not in groups:
                 _set(settings, key, value)
@@ -59,6 +59,20 @@ class Composer:
         if "${" in repr(settings):
             settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
         return settings
+
+    def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings under group choices.
+
+        A choice that changes nothing but its own group is composed once, whatever goes with it;
+        of many datasets times many algorithms only their sum is composed.
+        """
+        words = tuple(f"{group}={choice}" for group, choice in groups.items())
+        if words not in self.composed:
+            alone = {group: self._compose((f"{group}={v}",)) for group, v in groups.items()}
+            if all(_others(one, g) == _others(self.settings, g) for g, one in alone.items()):
+                own = {group: one[group] for group, one in alone.items()}
+                self.composed[words] = {**self.settings, **own}
+        return self._compose(words)
 
     def _compose(self, groups: tuple[str, ...]) -> dict[str, Any]:
         """Return the settings under the fixed words and the given group choices, composed once."""
@@ -108,6 +122,10 @@ class Composer:
             override = self.parser.parse_override(f"{key}={values}")
             return _values(override) if override.is_sweep_override() else [values]
         return [values]
+
+
+def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != group}
 
 
 def _values(override: Override) -> list[Any]:

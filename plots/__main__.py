@@ -1,6 +1,7 @@
 """``python -m plots EXPERIMENT``: figures, tables and a report from stored records alone."""
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ from plots.frame import Frame, build_frame
 from plots.longform import csv_table
 from plots.panel import Plot
 from plots.records import UnusableRecords, read_records
-from plots.regret import PLOTS, draw, rows
+from plots.regret import PLOTS, draw, pages, rows
 from plots.report import markdown_report
 from plots.style import SUFFIXES, save, styled
 from plots.tables import latex_table, markdown_table, screen_caption, screen_table
@@ -69,9 +70,11 @@ def write(frame: Frame, output: Path) -> Path:
         }
         for name, text in texts.items():
             (draft / name).write_text(text)
-        for plot in set(PLOTS) - set(figures):
+        for plot in PLOTS:
             for suffix in SUFFIXES:
-                (folder / f"{plot.stem}.{suffix}").unlink(missing_ok=True)
+                for path in folder.glob(f"{plot.stem}*.{suffix}"):
+                    if not (draft / path.name).exists():
+                        path.unlink()
         for path in sorted(draft.iterdir()):
             os.replace(path, folder / path.name)
     finally:
@@ -92,7 +95,7 @@ def show(frame: Frame) -> None:
 def _draw_all(frame: Frame, folder: Path) -> dict[Plot, list[str]]:
     """Save the figures that the records have the numbers for; return each with its rows."""
     drawn = {}
-    for plot in PLOTS:
+    for plot in itertools.chain.from_iterable(pages(frame, plot) for plot in PLOTS):
         with styled():
             figure = draw(frame, plot)
             if figure is not None:

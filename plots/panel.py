@@ -34,15 +34,17 @@ HATCHING: dict[str, Any] = {
 
 
 class Plot(NamedTuple):
-    """What a figure shows: a measure over an axis, `severity` or `coverage`."""
+    """What a figure shows: a measure over an axis, `severity` or `coverage`, and which page."""
 
     measure: str
     axis: str
+    page: int = 1
 
     @property
     def stem(self) -> str:
         """Return the file name without its suffix."""
-        return f"{self.measure}_by_{self.axis}"
+        page = f"_{self.page}" if self.page > 1 else ""
+        return f"{self.measure}_by_{self.axis}{page}"
 
 
 def draw_panel(axes: Axes, frame: Frame, plot: Plot, environment: str, degradation: str) -> None:

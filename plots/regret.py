@@ -18,6 +18,8 @@ PLOTS = tuple(
     for axis in ("severity", "coverage")
     for measure in ("normalized_regret", "regret_to_covered")
 )
+# More environments than this go on a further page, which stays legible.
+ROWS_PER_PAGE = 8
 AXIS_LABELS = {
     "severity": "severity",
     "coverage": "measured coverage",
@@ -28,7 +30,18 @@ MEASURE_LABELS = {
 }
 
 
+def pages(frame: Frame, plot: Plot) -> list[Plot]:
+    """Return the figure page by page, none if no environment has what it shows."""
+    count = -(-len(_shown(frame, plot)) // ROWS_PER_PAGE)
+    return [plot._replace(page=number) for number in range(1, count + 1)]
+
+
 def rows(frame: Frame, plot: Plot) -> list[str]:
+    """Return the environments on the figure's page."""
+    return _shown(frame, plot)[(plot.page - 1) * ROWS_PER_PAGE : plot.page * ROWS_PER_PAGE]
+
+
+def _shown(frame: Frame, plot: Plot) -> list[str]:
     """Return the environments that have what the figure shows."""
     return [
         name

@@ -12,7 +12,7 @@ from bench.__main__ import main
 WRONG = [
     ("nonsense=1", "nonsense"),
     ("algorithm=nonsense", "bc, bcq, cql, fqi, fqi_exact"),
-    ("dataset=nonsense", "cartpole, cliff"),
+    ("dataset=nonsense", "cartpole, cartpole_expert"),
     (
         "coverage=nonsense",
         "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
@@ -83,7 +83,7 @@ WRONG = [
     ("experiment_name=../elsewhere", "letters, digits"),
     ("experiment_name=..", "letters, digits"),
     ("algorithm.name=mine", "bc, bcq, cql"),
-    ("dataset.name=mine", "cartpole, cliff"),
+    ("dataset.name=mine", "cartpole, cartpole_expert"),
     (
         "coverage.name=mine",
         "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
@@ -145,3 +145,14 @@ def test_the_module_itself_refuses_a_wrong_command(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr == ("coverage.severity is 7, but should be less than or equal to 1.\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    """As in `python -m bench ... | head -1`."""
+    words = "experiment=coverage_ablation dataset=lock launcher.dry_run=true"
+    command = f"{sys.executable} -m bench {words} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)

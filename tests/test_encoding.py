@@ -46,7 +46,7 @@ def test_a_dimension_that_never_varies_is_zero_and_not_infinite():
     observation[:, 1] = 7.0
     dataset = dataset_of(observation)
     mean, std = statistics(dataset, dataset, "data")
-    encoded = Encoder(SPEC, [mean], [std])(torch.as_tensor(dataset.observation)[None])[0]
+    encoded = Encoder(SPEC, [mean], [std])(torch.as_tensor(dataset.observation.copy())[None])[0]
     assert (encoded[:, 1] == 0).all()
     # Something unseen in that dimension stays finite.
     beyond = Encoder(SPEC, [mean], [std])(torch.tensor([[0.0, 8.0, 0.0]]))

@@ -1,5 +1,6 @@
 """Sweeps from their words to their records: what is planned, trained, skipped and survived."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -12,9 +13,8 @@ from hydra.initialize import initialize_config_dir
 
 from bench import CONF, degradations
 from bench.__main__ import main
-from bench.composition import Composer
-from bench.plan import Plan, make_plan
 from bench.results import RunRecord, RunStore
+from tests import commands
 
 # A tabular task so small that a run takes a fraction of a second.
 TINY = [
@@ -26,19 +26,8 @@ TINY = [
 ]
 
 
-def plan(*words: str) -> Plan:
-    """Return what the words of a command line would run."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return make_plan(composer(*words).jobs())
-
-
-def composer(*words: str) -> Composer:
-    return Composer(GlobalHydra.instance().config_loader(), list(words))
-
-
 def only_id(*words: str) -> str:
-    (run,) = plan(*words).runs
+    (run,) = commands.plan(*words).runs
     return run.run_id
 
 
@@ -187,7 +176,7 @@ def test_evaluating_more_often_changes_no_result(command: Any) -> None:
 
 
 def test_severity_zero_is_one_run_for_all_degradations() -> None:
-    runs = plan(*TINY, "coverage=thin,region,actions", "coverage.severity=0,0.5").runs
+    runs = commands.plan(*TINY, "coverage=thin,region,actions", "coverage.severity=0,0.5").runs
     assert [run.config.coverage.name for run in runs].count("none") == 1
     assert len(runs) == 4
     assert only_id(*TINY, "coverage=thin", "coverage.severity=0") == only_id(*TINY)
@@ -239,30 +228,59 @@ def test_hydra_composes_once_per_choice_of_groups_and_not_per_job() -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         words = ("algorithm=bc,cql", "coverage=thin", "coverage.severity=0.1,0.5", "seed=range(50)")
-        composition = composer(*words)
+        composition = commands.composer(*words)
         assert len(list(composition.jobs())) == 200
         assert len(composition.composed) == 3  # the bare command and one per algorithm
+
+
+@pytest.mark.parametrize(
+    "fixed", [(), ("seed=3", "algorithm.learning_rate=0.5")], ids=["", "fixed"]
+)
+def test_of_choices_in_several_groups_only_their_sum_is_composed(fixed: tuple[str, ...]) -> None:
+    """Each choice alone, put together, is what Hydra composes from all of them."""
+    choices = {"dataset": ("lock_mixed", "taxi"), "algorithm": ("bc", "cql", "fqi"),
+               "coverage": ("thin", "region")}  # fmt: skip
+    words = [f"{group}={','.join(names)}" for group, names in choices.items()]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        composition = commands.composer(*words, *fixed)
+        jobs = list(composition.jobs())
+        loaded = len(composition.composed)
+        together = [
+            next(commands.composer(*(f"{k}={v}" for k, v in zip(choices, point, strict=True)),
+                                   *fixed).jobs())
+            for point in itertools.product(*choices.values())
+        ]  # fmt: skip
+    assert jobs == together
+    assert loaded == 1 + 2 + 3 + 2 + len(jobs)  # the last ones put together, not composed
 
 
 def test_cohorts_share_everything_but_seeds_data_and_float_settings() -> None:
     words = (*TINY, "algorithm=cql,bc", "algorithm.learning_rate=0.01,0.1", "seed=range(3)",
              "coverage=thin,actions", "coverage.severity=0.5")  # fmt: skip
-    cohorts = plan(*words).cohorts
+    cohorts = commands.plan(*words).cohorts
     assert [len(cohort) for cohort in cohorts] == [12, 12]
-    assert [len(c) for c in plan(*words, "launcher.cohort_size=5").cohorts] == [5, 5, 2, 5, 5, 2]
+    assert [len(c) for c in commands.plan(*words, "launcher.cohort_size=5").cohorts] == [
+        5,
+        5,
+        2,
+        5,
+        5,
+        2,
+    ]
 
 
 def test_the_command_line_selects_from_a_grid_or_replaces_its_values() -> None:
     grid = "grid=[{dataset:[lock,cliff],seed:[0,1]},{dataset:[garnet],seed:[0,1,2]}]"
-    assert len(plan(grid).runs) == 7
-    assert len(plan(grid, "dataset=garnet").runs) == 3
-    assert len(plan(grid, "seed=2").runs) == 1
-    assert len(plan(grid, "dataset=taxi").runs) == 3
-    assert {run.config.seed for run in plan(grid, "seed=9").runs} == {9}
+    assert len(commands.plan(grid).runs) == 7
+    assert len(commands.plan(grid, "dataset=garnet").runs) == 3
+    assert len(commands.plan(grid, "seed=2").runs) == 1
+    assert len(commands.plan(grid, "dataset=taxi").runs) == 3
+    assert {run.config.seed for run in commands.plan(grid, "seed=9").runs} == {9}
 
 
 def test_the_default_sweep_is_the_one_the_readme_promises() -> None:
-    runs = plan("experiment=coverage_ablation").runs
+    runs = commands.plan("experiment=coverage_ablation").runs
     cells = {
         (r.config.dataset.name, r.config.coverage.name, r.config.coverage.severity) for r in runs
     }

@@ -16,12 +16,12 @@ from matplotlib.text import Text
 
 from bench.results import RunRecord, RunStore
 from plots import style
-from plots.__main__ import main
+from plots.__main__ import main, write
 from plots.frame import Learner, build_frame
 from plots.labels import degradation_labels, learner_labels
 from plots.panel import HIGHEST, limits
 from plots.records import Condition
-from plots.regret import PLOTS, draw
+from plots.regret import PLOTS, ROWS_PER_PAGE, draw, pages, rows
 from plots.tables import compact_rows, escape_latex
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -418,6 +418,29 @@ def test_measured_coverage_falls_to_the_right_and_places_whole_cells():
         for s in (0, 0.9)
     ]
     np.testing.assert_allclose(line.get_xdata(), means)
+
+
+def test_many_environments_are_drawn_on_several_legible_pages(tmp_path, monkeypatch, one_figure):
+    def named(number):
+        return replace(
+            make_record("lock", "thin", 0.5, LEARNERS[0], 0), environment=f"world{number}"
+        )
+
+    records = [replace(named(n), run_id=f"run{n}") for n in range(ROWS_PER_PAGE + 3)]
+    folder = write(build_frame("many", records), tmp_path)
+    figures = ["normalized_regret_by_severity.svg", "normalized_regret_by_severity_2.svg"]
+    assert sorted(path.name for path in folder.glob("*.svg")) == figures
+    report = (folder / "report.md").read_text()
+    assert "(normalized_regret_by_severity_2.png)" in report
+    plot = PLOTS[0]
+    frame = build_frame("many", records)
+    first, second = pages(frame, plot)
+    assert len(rows(frame, first)) == ROWS_PER_PAGE
+    assert len(rows(frame, second)) == 3
+    assert {*rows(frame, first), *rows(frame, second)} == {r.environment for r in records}
+    # With fewer environments the second page is gone.
+    write(build_frame("many", records[:3]), tmp_path)
+    assert [path.name for path in folder.glob("*.svg")] == figures[:1]
 
 
 @pytest.mark.parametrize("plotted", [PLOTS[0], PLOTS[3]], ids=lambda plotted: plotted.stem)
