@@ -238,7 +238,8 @@ def composite(
 
     Steps that replace or alter (`quality`, `rewards`) go first, in the order given. The others all
     look at what those leave, and what any of them removes is removed; so their order does not
-    matter, and together they remove more as severity grows.
+    matter, and together they remove more as severity grows (not so beside `quality`, since
+    other episodes to look at make for other ones to remove).
 
     Raises:
         ValueError: If there are no steps.

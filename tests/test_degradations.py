@@ -1,4 +1,4 @@
-"""What each degradation takes away, what it leaves, and that more severity takes more."""
+"""What each degradation that removes transitions takes away and what it leaves."""
 
 from functools import cache, partial
 from itertools import pairwise
@@ -16,21 +16,12 @@ from worlds import (
     vector_dataset,
 )
 
-from bench.degradations import actions, none, region, thin
+from bench.degradations import actions, best_returns, none, region, thin, truncate
 
 region_of_states = partial(region, shape="slab", dimension=None)
 slab = partial(region, shape="slab", dimension="speed")
 ball = partial(region, shape="ball", dimension=None)
 
-CASES = {
-    "thin states": (thin, random_tabular_dataset),
-    "thin vectors": (thin, random_vector_dataset),
-    "region of states": (region_of_states, random_tabular_dataset),
-    "slab": (slab, random_vector_dataset),
-    "ball": (ball, random_vector_dataset),
-    "actions in states": (partial(actions, num_cells=64), random_tabular_dataset),
-    "actions in cells": (partial(actions, num_cells=3), random_vector_dataset),
-}
 SEVERITIES = (0.0, 0.1, 0.25, 1 / 3, 0.5, 0.75, 0.9, 1.0)
 severities = st.floats(0, 1)
 seeds = st.integers(0, 30)
@@ -48,78 +39,6 @@ def removed(data, view):
 def share_of(severity, count):
     """Return severity times count, rounded half up."""
     return int(severity * count + 0.5)
-
-
-@pytest.fixture(params=CASES)
-def case(request):
-    return CASES[request.param]
-
-
-# Claims about all of them
-
-
-def test_severity_zero_is_the_identity(case):
-    degrade, dataset = case
-    for seed in range(5):
-        data = dataset(seed)
-        assert degrade(data, 0.0, rng(seed)).fingerprint == data.fingerprint
-
-
-def test_what_is_removed_grows_with_severity(case):
-    degrade, dataset = case
-    for seed in range(12):
-        data = dataset(seed)
-        views = [degrade(data, severity, rng(seed)) for severity in SEVERITIES]
-        for milder, harsher in pairwise(views):
-            assert np.isin(harsher.indices, milder.indices).all()
-
-
-@given(
-    name=st.sampled_from([name for name in CASES if "cells" not in name]),
-    seed=seeds,
-    pair=st.tuples(severities, severities).map(sorted),
-)
-def test_removed_sets_are_nested_for_any_two_severities(name, seed, pair):
-    degrade, dataset = CASES[name]
-    data = dataset(seed)
-    milder, harsher = (degrade(data, severity, rng(seed)) for severity in pair)
-    assert np.isin(harsher.indices, milder.indices).all()
-
-
-def test_no_transition_that_goes_on_crosses_a_segment(case):
-    degrade, dataset = case
-    for seed in range(12):
-        view = degrade(dataset(seed), 0.5, rng(seed))
-        for now in np.flatnonzero(~view.truncated & ~view.terminated):
-            assert view.indices[now + 1] == view.indices[now] + 1
-            assert view.episode[now + 1] == view.episode[now]
-            np.testing.assert_array_equal(view.observation[now + 1], view.next_observation[now])
-
-
-def test_terminations_that_are_left_stay_terminations(case):
-    degrade, dataset = case
-    for seed in range(12):
-        view = degrade(dataset(seed), 0.5, rng(seed))
-        np.testing.assert_array_equal(view.terminated, view.storage.terminated[view.indices])
-        assert not np.any(view.truncated & view.terminated)
-
-
-def test_storage_is_shared_and_the_original_unchanged(case):
-    degrade, dataset = case
-    data = dataset(1)
-    fingerprint = dataset(1).fingerprint
-    view = degrade(data, 0.5, rng())
-    assert view.storage is data.storage
-    assert data.fingerprint == fingerprint
-    assert len(view.provenance["degradations"]) == 1
-
-
-def test_the_seed_decides_what_is_removed(case):
-    degrade, dataset = case
-    data = dataset(2)
-    first, again = (degrade(data, 0.5, rng(0)).fingerprint for _ in range(2))
-    assert first == again
-    assert len({degrade(data, 0.5, rng(seed)).fingerprint for seed in range(20)}) > 3
 
 
 # None
@@ -162,6 +81,48 @@ def test_thin_of_nothing_is_nothing():
     data = random_tabular_dataset(0)
     empty = data.keep(np.zeros(len(data), dtype=bool), "all")
     assert len(thin(empty, 0.5, rng())) == 0
+
+
+# Truncate
+
+
+@given(seed=seeds, severity=severities)
+def test_every_episode_loses_a_share_of_its_end_and_keeps_its_first_step(seed, severity):
+    data = random_tabular_dataset(seed)
+    view = truncate(data, severity, rng(seed))
+    for episode in np.unique(data.episode):
+        before, after = data.step[data.episode == episode], view.step[view.episode == episode]
+        kept = max(1, len(before) - share_of(severity, len(before)))
+        assert after.tolist() == before[:kept].tolist()
+
+
+def test_an_episode_that_is_cut_is_truncated_and_terminates_no_more():
+    data = tabular_dataset(([0, 1, 2, 1, 0], [0] * 4, True), ([1, 2], [1], True))
+    view = truncate(data, 0.5, rng())
+    assert view.truncated.tolist() == [0, 1, 0]
+    assert view.terminated.tolist() == [0, 0, 1]
+    # A method that clones the best episodes still knows what a whole episode returned.
+    assert view.episode_return.tolist() == [0, 0, 1]
+
+
+# Best returns
+
+
+@given(seed=seeds, severity=severities)
+def test_best_returns_removes_its_share_of_the_episodes_from_the_top(seed, severity):
+    data = random_tabular_dataset(seed)
+    view = best_returns(data, severity, rng(seed))
+    left = np.sort(data.episode_returns)[: view.num_episodes]
+    assert view.num_episodes == max(1, data.num_episodes - share_of(severity, data.num_episodes))
+    assert np.sort(view.episode_returns).tolist() == left.tolist()
+    # An episode goes as a whole or not at all.
+    assert np.array_equal(view.indices, data.indices[np.isin(data.episode, view.episode)])
+
+
+def test_of_episodes_with_equal_returns_any_may_go_first():
+    data = tabular_dataset(*[([0, 1], [1], True)] * 4)
+    gone = {int(removed(data, best_returns(data, 0.25, rng(seed)))[0]) for seed in range(40)}
+    assert gone == {0, 1, 2, 3}
 
 
 # Region of states
