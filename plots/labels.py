@@ -7,6 +7,7 @@ discount, say) does not, since no panel holds both values.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from bench.results import RunRecord
 from plots.records import condition, flatten
@@ -24,8 +25,19 @@ def degradation_labels(records: Iterable[RunRecord]) -> dict[str, str]:
     named = {}
     for record in records:
         name = condition(record).degradation
-        named[record.run_id] = (record.environment, name, _degradation_settings(record, name))
+        planned = record.config.get("coverage", {})
+        settings = {} if name == "none" else _degradation_settings(planned)
+        named[record.run_id] = (record.environment, _title(name, planned), settings)
     return _labels(named)
+
+
+def _title(name: str, planned: Mapping[str, Any]) -> str:
+    """Return a degradation's name with the names of those in it: ``size_matched: region``."""
+    of, steps = planned.get("of"), planned.get("steps")
+    inner = [of] if isinstance(of, dict) else steps if isinstance(steps, list) else []
+    if name == "none" or not inner:
+        return name
+    return f"{name}: {' + '.join(_title(str(part.get('name')), part) for part in inner)}"
 
 
 def _learner_settings(record: RunRecord) -> Settings:
@@ -37,11 +49,13 @@ def _learner_settings(record: RunRecord) -> Settings:
     }
 
 
-def _degradation_settings(record: RunRecord, name: str) -> Settings:
-    if name == "none":
-        return {}
-    flat = flatten(record.config.get("coverage", {}))
-    return {key: value for key, value in flat.items() if key not in ("name", "severity", "seed")}
+def _degradation_settings(planned: Mapping[str, Any]) -> Settings:
+    flat = flatten(planned)
+    return {
+        key: value
+        for key, value in flat.items()
+        if key not in ("name", "severity", "seed") and not key.endswith(".name")
+    }
 
 
 def _labels(named: Mapping[str, tuple[str, str, Settings]]) -> dict[str, str]:

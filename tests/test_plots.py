@@ -325,6 +325,33 @@ def test_runs_that_differ_outside_the_algorithm_are_not_pooled():
     }
 
 
+def test_a_degradation_made_of_others_is_labelled_by_their_names():
+    def of(name, **settings):
+        coverage = {"name": name, "severity": 0.5, **settings}
+        config = {**one.config, "coverage": coverage}
+        facts = {**one.dataset, "degradation": name}
+        return replace(one, run_id=str(coverage), config=config, dataset=facts)
+
+    one = make_record("lock", "thin", 0.5, LEARNERS[0], 0)
+    region, actions = ({"name": name, "severity": 1.0} for name in ("region", "actions"))
+    records = [
+        of("size_matched", of={**region, "shape": "slab"}),
+        of("size_matched", of={**region, "shape": "ball"}),
+        of("size_matched", of=actions),
+        of("composite", steps=[region, actions]),
+        of("rewards", kind="zero"),
+        of("rewards", kind="random"),
+    ]
+    assert set(degradation_labels(records).values()) == {
+        "size_matched: region (of.shape=slab)",
+        "size_matched: region (of.shape=ball)",
+        "size_matched: actions",
+        "composite: region + actions",
+        "rewards (kind=zero)",
+        "rewards (kind=random)",
+    }
+
+
 def test_whole_numbers_are_one_setting_whatever_their_type():
     one, same = (make_record("lock", "thin", 0.5, ("cql", {"c": c}), 0) for c in (1, 1.0))
     assert set(learner_labels([one, replace(same, run_id="same")]).values()) == {"cql"}
