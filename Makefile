@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.installed
 # The figure is drawn even when a run failed; the sweep's exit status is what make reports.
 sweep: $(STAMP)
 	$(VENV)/bin/python -m bench experiment=coverage_ablation; status=$$?; \
-	$(VENV)/bin/python -m plots coverage_ablation && exit $$status
+	$(VENV)/bin/python -m plots coverage_ablation && \
+	$(VENV)/bin/python -m bench.tracking coverage_ablation && exit $$status
 
 test: lint
 	$(VENV)/bin/python -m pytest

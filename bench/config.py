@@ -15,6 +15,7 @@ from bench import CONF
 from bench.datasets import DataSource
 from bench.degradations import Degradation
 from bench.encoding import Normalization
+from bench.tracking import TrackingConfig
 from bench.typed import STRICT, ConfigError, checked, typed_object
 from bench.types import Count, Discount, Fraction, Seed
 
@@ -80,6 +81,7 @@ class HarnessConfig(BaseModel):
     device: Literal["cpu", "cuda", "auto"]
     compile: Literal["auto", "on", "off"]
     launcher: LauncherConfig
+    tracking: TrackingConfig
 
 
 GROUPS = ("algorithm", "dataset", "coverage")

@@ -11,6 +11,7 @@ from bench.composition import Composer
 from bench.engine import Engine
 from bench.plan import Plan, make_plan
 from bench.results import RunRecord, RunStore
+from bench.tracking import Mirror
 
 
 def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
@@ -25,8 +26,11 @@ def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     # A folder that cannot be written is found before anything is trained, not after.
     (store.root / experiment).mkdir(parents=True, exist_ok=True)
     store.adopt((plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored), experiment)
-    trained = _train(plan, store)
+    mirror = Mirror(plan.harness.tracking, experiment, plan.harness.results_dir)
+    trained = _train(plan, store, mirror)
     report.print_outcome(plan, trained, store)
+    if (line := mirror.closing_line()) is not None:
+        print(line)
     failed = sum(record.status == "failed" for record in trained)
     skipped_failures = 0 if plan.harness.launcher.retry_failed else len(plan.earlier_failures)
     return 1 if failed or skipped_failures else 0
@@ -41,7 +45,7 @@ def _skip_stored(plan: Plan, store: RunStore) -> Plan:
     return replace(plan, stored=stored, earlier_failures=failures)
 
 
-def _train(plan: Plan, store: RunStore) -> list[RunRecord]:
+def _train(plan: Plan, store: RunStore, mirror: Mirror) -> list[RunRecord]:
     harness = plan.harness
     engine = Engine(
         harness.experiment_name,
@@ -64,6 +68,7 @@ def _train(plan: Plan, store: RunStore) -> list[RunRecord]:
             done = sum(r.config.num_updates for c in plan.cohorts[: number - 1] for r in c)
             for record in engine.run(cohort, lambda runs: progress.advance(bar, runs)):
                 store.write(record)
+                mirror.write(record)
                 trained.append(record)
             # Runs that failed or were empty made no updates; the bar counts them as done.
             progress.update(bar, completed=done + len(cohort) * config.num_updates)

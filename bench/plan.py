@@ -20,6 +20,7 @@ from bench.config import (
     run_config,
     run_id,
 )
+from bench.tracking import TrackingConfig
 from bench.typed import ConfigError, checked
 
 HARNESS_KEYS = tuple(HarnessConfig.model_fields)
@@ -110,6 +111,7 @@ def _harness(own: dict[str, Any]) -> HarnessConfig:
     if isinstance(own.get("results_dir"), str):
         own["results_dir"] = Path(own["results_dir"])
     own["launcher"] = checked(LauncherConfig, launcher, "launcher")
+    own["tracking"] = checked(TrackingConfig, own.pop("tracking", None), "tracking")
     harness: HarnessConfig = checked(HarnessConfig, own, "")
     if harness.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but there is none here: use cpu or auto.")

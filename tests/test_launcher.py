@@ -23,6 +23,7 @@ TINY = [
     "num_updates=30",
     "eval_every=10",
     "eval_episodes=3",
+    "tracking=none",
 ]
 
 

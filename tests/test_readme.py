@@ -51,7 +51,7 @@ def test_the_new_names_are_known_to_whoever_mistypes_them(copy: Path) -> None:
 
 
 def test_every_group_choice_that_the_readme_lists_exists_and_none_is_missing() -> None:
-    for group in ("algorithm", "dataset", "coverage", "experiment", "launcher"):
+    for group in ("algorithm", "dataset", "coverage", "experiment", "launcher", "tracking"):
         (row,) = re.findall(rf"^\| `{group}` \| (.*) \|$", README, re.MULTILINE)
         without_remarks = re.sub(r"\([^)]*\)", "", row)
         names = re.findall(r"`(\w+)`", without_remarks)
