@@ -66,7 +66,7 @@ class Collected(DataSource):
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
         """Collect the dataset, or read it from the cache."""
-        environment = self.environment.environment(name, seed, discount, self.max_steps)
+        environment = self.environment_of(name, seed, discount)
         recipe = {
             "source": "collected",
             "name": name,
@@ -87,10 +87,17 @@ class Collected(DataSource):
                 storage.save(path)
         reserve = Reserve(partial(self._collect_worse, environment, seed))
         data = OfflineDataset.full(storage, environment.spec, recipe, reserve)
+        return Task(environment, data, *self.behavior_of(environment))
+
+    def environment_of(self, name: str, seed: int, discount: float) -> Environment:
+        """Return the instance of the world that a seed names."""
+        return self.environment.environment(name, seed, discount, self.max_steps)
+
+    def behavior_of(self, environment: Environment) -> tuple[float, np.ndarray | None]:
+        """Return the behavior policy's value and, where the MDP is known, its occupancy."""
         if isinstance(environment, TabularEnvironment):
-            value, occupancy = self._exact(environment)
-            return Task(environment, data, value, occupancy)
-        return Task(environment, data, _mean_return(environment, self.behavior), None)
+            return self._exact(environment)
+        return _mean_return(environment, self.behavior), None
 
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a policy that is not worse than this dataset's."""

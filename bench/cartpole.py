@@ -20,6 +20,11 @@ class CartPole(World):
         "position", "velocity", "angle", "angular_velocity",
     )  # fmt: skip
 
+    @property
+    def gymnasium_id(self) -> str:
+        """The environment's id."""
+        return "CartPole-v1"
+
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same."""
         del seed

@@ -33,6 +33,11 @@ class DatasetConfig(BaseModel):
     seed: Seed
     normalization: Normalization
 
+    @property
+    def environment_name(self) -> str:
+        """The environment's name in records and figures."""
+        return self.source.environment_name(self.name)
+
 
 class CoverageConfig(BaseModel):
     """What every degradation has, whatever its own settings."""

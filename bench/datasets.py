@@ -228,6 +228,10 @@ class DataSource(ABC):
     def recipe(self) -> dict[str, Any]:
         """Return what, beside the configuration, decides the content: a version or a file hash."""
 
+    def environment_name(self, name: str) -> str:
+        """Return the environment's name in records and figures; `name` is the dataset group's."""
+        return name
+
     @abstractmethod
     def facts(self) -> Facts:
         """Return what a plan checks before anything is loaded."""

@@ -11,20 +11,16 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 import numpy as np
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from rich.bar import Bar
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from bench import CONF, coverage, regret
+from bench import coverage, regret
 from bench.__main__ import add_plugins, one_sentence
-from bench.compatibility import check_data
-from bench.composition import Composer
-from bench.config import HarnessConfig, RunConfig, fill_defaults, run_config
+from bench.config import RunConfig
 from bench.coverage import CoverageReport
 from bench.datasets import OfflineDataset, Task
-from bench.typed import ConfigError
+from bench.single import SingleRun, single_run
 
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
 BINS = 12
@@ -37,38 +33,18 @@ def main() -> NoReturn:
     """Print the card and exit."""
     add_plugins()
     with one_sentence():
-        print_card(_config(sys.argv[1:]))
+        print_card(single_run(sys.argv[1:], "bench.describe"))
     sys.exit(0)
 
 
-def _config(words: list[str]) -> RunConfig:
-    """Return the one run that the words name.
-
-    Raises:
-        ConfigError: If they name several, or data that cannot be made.
-    """
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        jobs = list(Composer(GlobalHydra.instance().config_loader(), words).jobs())
-    if len(jobs) != 1:
-        raise ConfigError(
-            f"bench.describe describes one dataset, but these words name {len(jobs)} runs: give "
-            "each setting one value."
-        )
-    settings = {k: v for k, v in jobs[0].items() if k not in HarnessConfig.model_fields}
-    config = run_config(fill_defaults(settings))
-    check_data(config)
-    return config
-
-
-def print_card(config: RunConfig) -> None:
+def print_card(run: SingleRun) -> None:
     """Print what the dataset holds once the degradation has taken its part."""
-    source = config.dataset
-    task = source.source.load(source.name, source.seed, source.discount, None)
-    dataset = config.coverage(task.data)
+    config, (task, dataset) = run.config, run.load()
     console = Console()
     if not console.is_terminal:
         console.width = 100
-    console.rule(f"{source.name}, seed {source.seed}", align="left")
+    name, seed = config.dataset.environment_name, config.dataset.seed
+    console.rule(f"{name}, seed {seed}", align="left")
     for part in _card(config, task, dataset):
         console.print(part, highlight=False)
         console.print()
@@ -98,6 +74,7 @@ def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, s
     taken = "none" if degradation.severity == 0 else f"{degradation.name} {degradation.severity:g}"
     return {
         "degradation": taken,
+        **_source(dataset.provenance),
         "world": f"{spec.observation_size} {states}, {actions}, at most {spec.horizon} steps",
         "transitions": _of(len(dataset), len(task.data)),
         "episodes": _of(dataset.num_episodes, task.data.num_episodes),
@@ -106,6 +83,18 @@ def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, s
         "truncations": f"{int(dataset.truncated.sum())} (a time limit, a cut or a hole)",
         "initial states": str(int(dataset.initial.sum())),
         "fingerprint": dataset.fingerprint,
+    }
+
+
+def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return what files say of themselves; nothing where the data was collected here."""
+    if "reference" not in provenance:
+        return {}
+    crossing = provenance["crossing"]
+    return {
+        "file": f"{provenance['source']}, SHA-256 {provenance['sha256'][:16]}",
+        "reference returns": provenance["reference"]["source"],
+        **({"across episodes": f"{crossing} transitions, as d4rl forms them"} if crossing else {}),
     }
 
 
@@ -120,7 +109,7 @@ def _values(task: Task, dataset: OfflineDataset) -> dict[str, str]:
         "optimum or reference": anchors.optimum,
         "best covered policy": anchors.best_covered,
         "behavior policy": anchors.behavior,
-        "uniform policy": anchors.uniform,
+        "uniform or random policy": anchors.uniform,
     }
     known = {name: f"{value:.4g}" for name, value in shown.items() if value is not None}
     return {**known, "unit": unit}

@@ -180,7 +180,7 @@ class Engine:
             experiment=self.experiment,
             status=status,
             algorithm=config.algorithm_name,
-            environment=config.dataset.name,
+            environment=config.dataset.environment_name,
             seed=config.seed,
             config=spec.settings,
             versions=_versions(),
@@ -232,7 +232,7 @@ def _degradation_facts(spec: RunSpec) -> dict[str, Any]:
 def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
     dataset = prepared.dataset
     return {
-        "source": prepared.spec.config.dataset.name,
+        "source": prepared.spec.config.dataset.environment_name,
         "fingerprint": dataset.fingerprint,
         "num_transitions": len(dataset),
         "num_episodes": dataset.num_episodes,

@@ -72,6 +72,12 @@ class Environment(ABC):
     spec: EnvSpec
     mdp: TabularMDP | None = None
 
+    can_evaluate: ClassVar[bool] = True
+    """Whether policies can be run in it."""
+
+    has_reference_policy: ClassVar[bool] = True
+    """Whether `reference_action` knows one."""
+
     @property
     @abstractmethod
     def optimum(self) -> float | None:
@@ -106,23 +112,34 @@ class World(ABC):
     observation_names: ClassVar[tuple[str, ...]] = ()
     """Names of a vector observation's dimensions."""
 
+    @property
+    def gymnasium_id(self) -> str | None:
+        """The id of the environment in gymnasium that this is, None if there is none."""
+        return None
+
     @abstractmethod
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the instance; `horizon` limits the steps of an episode."""
 
 
-def value_bounds(mdp: TabularMDP, discount: float) -> tuple[float, float]:
+def return_bounds(
+    reward_min: float, reward_max: float, discount: float, only_at_end: bool
+) -> tuple[float, float]:
     """Return bounds of any discounted return from the range of rewards.
 
-    Where a reward can only come with the end of the episode, a return holds at most one; elsewhere
+    Where a reward can come only with the end of the episode, a return holds at most one; elsewhere
     one could come at every step.
     """
+    share = 1.0 if only_at_end else 1 - discount
+    return min(0.0, reward_min) / share, max(0.0, reward_max) / share
+
+
+def value_bounds(mdp: TabularMDP, discount: float) -> tuple[float, float]:
+    """Return bounds of any discounted return in an MDP (see `return_bounds`)."""
     possible = mdp.probability > 0
-    low = min(0.0, float(mdp.reward[possible].min()))
-    high = max(0.0, float(mdp.reward[possible].max()))
-    if np.all(mdp.terminated[possible] | (mdp.reward[possible] == 0)):
-        return low, high
-    return low / (1 - discount), high / (1 - discount)
+    reward, terminated = mdp.reward[possible], mdp.terminated[possible]
+    only_at_end = bool(np.all(terminated | (reward == 0)))
+    return return_bounds(float(reward.min()), float(reward.max()), discount, only_at_end)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,14 @@ from bench.environments import Environment, TabularEnvironment, World
 from bench.tabular import TabularMDP
 from bench.types import Count, Fraction
 
+ToyTextId = Literal[
+    "FrozenLake-v1",
+    "FrozenLake8x8-v1",
+    "CliffWalking-v1",
+    "CliffWalkingSlippery-v1",
+    "Taxi-v4",
+]
+
 
 class TabularWorld(World):
     """Settings of a family of finite MDPs; `mdp` draws one instance."""
@@ -146,13 +154,12 @@ class Cliff(TabularWorld):
 class ToyText(TabularWorld):
     """A gymnasium toy-text environment, exact through its `P` table."""
 
-    id: Literal[
-        "FrozenLake-v1",
-        "FrozenLake8x8-v1",
-        "CliffWalking-v1",
-        "CliffWalkingSlippery-v1",
-        "Taxi-v4",
-    ]
+    id: ToyTextId
+
+    @property
+    def gymnasium_id(self) -> str:
+        """The environment's id."""
+        return self.id
 
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return the environment's table; every instance is the same."""

@@ -43,7 +43,9 @@ class RunSpec:
         }
         world = self.settings["dataset"].get("environment")
         dataset = self.settings["dataset"]
-        shared = [dataset.get(key) for key in ("name", "max_steps", "discount", "normalization")]
+        shared = [
+            dataset.get(key) for key in ("name", "id", "max_steps", "discount", "normalization")
+        ]
         lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
         return json.dumps([algorithm, world, shared, lengths], sort_keys=True)
 

@@ -1,0 +1,112 @@
+"""D4RL's datasets by id: where their files lie, what is known of them."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.environments import Environment
+from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
+from bench.files.download import DownloadError, fetch
+from bench.files.flat import Card, Flat, UnusableFile, content_hash, flattened
+from bench.files.recorded import RecordedEnvironment
+from bench.files.references import D4RLEntry, Reference, d4rl_table
+from bench.files.source import FileSource
+
+
+@dataclass(frozen=True)
+class D4RL(FileSource):
+    """One of D4RL's datasets by its id, in the folder that d4rl would use or ``D4RL_DATASET_DIR``.
+
+    `boundaries` matters where a file has no column of timeouts; `kept_rows` explains it.
+    """
+
+    boundaries: Boundaries
+
+    def __post_init__(self) -> None:
+        """Refuse an id that is none of D4RL's."""
+        table = d4rl_table()
+        if self.id not in table:
+            near = difflib.get_close_matches(self.id, table, n=3) or ["hopper-medium-v2"]
+            raise ValueError(
+                f"id is {self.id!r}, but should be one of D4RL's {len(table)} ids, "
+                f"such as {', '.join(near)}"
+            )
+
+    @property
+    def entry(self) -> D4RLEntry:
+        """The dataset's line in the table."""
+        return d4rl_table()[self.id]
+
+    def path(self) -> Path:
+        """Return where the file lies, fetched if it does not yet.
+
+        Raises:
+            UnusableFile: If it is not there and cannot be fetched.
+        """
+        url = self.entry.url
+        path = folder() / url.rpartition("/")[2]
+        if not _exists(path):
+            try:
+                fetch(url, path)
+            except DownloadError as error:
+                raise UnusableFile(
+                    f"{path} does not exist and {url} cannot be fetched ({error}): put the file "
+                    "there, or set D4RL_DATASET_DIR to the folder that has it"
+                ) from error
+        return path
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the hash of the file and the version of the reader."""
+        with _permitted():
+            return {"sha256": content_hash(self.path()), "reader": READER_VERSION}
+
+    def flat(self) -> Flat:
+        """Return the file's transitions, converted when they are first asked for.
+
+        Raises:
+            UnusableFile: If the file cannot serve; nothing is cached then.
+        """
+        with _permitted():
+            path, limit = self.path(), self.entry.max_episode_steps
+            # Ids that share a file may differ in their time limit.
+            parts = ("d4rl", content_hash(path), limit, self.boundaries, READER_VERSION)
+            return flattened(
+                "-".join(map(str, parts)),
+                lambda new_column: convert(path, limit, self.boundaries, new_column),
+            )
+
+    def published_reference(self, card: Card) -> Reference:
+        """Return d4rl's reference returns."""
+        return self.entry.reference
+
+    def environment(self, name: str, card: Card, discount: float) -> Environment:
+        """Return the world as far as the file tells; d4rl's simulators are not to be had."""
+        limit = self.entry.max_episode_steps
+        return RecordedEnvironment.from_card(name, card, discount, limit, self.reference(card))
+
+
+def folder() -> Path:
+    """Return the folder of D4RL's files, as d4rl itself finds it."""
+    return Path(os.environ.get("D4RL_DATASET_DIR") or Path.home() / ".d4rl" / "datasets")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _permitted() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise UnusableFile(f"{error.filename} may not be read or written here") from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise UnusableFile(f"{error.filename} should be an HDF5 file in a folder") from None

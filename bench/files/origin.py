@@ -1,0 +1,143 @@
+"""Where a dataset comes from: this project's own worlds, gymnasium's, or nothing but data."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+import gymnasium
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+
+from bench.behavior import Collected
+from bench.cartpole import CartPole
+from bench.datasets import DataSource
+from bench.environments import Environment, World
+from bench.files.flat import Card, UnusableFile
+from bench.files.live import LiveEnvironment
+from bench.files.recorded import RecordedEnvironment, spec_of
+from bench.files.references import Reference
+from bench.files.source import FileSource
+from bench.mdps import ToyText, ToyTextId
+from bench.typed import ConfigError, typed_object
+
+# The metadata's key for what an export of this project says of itself.
+KEY = "stackelberg_bench"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A dataset collected by this project: by which settings, and of which instance.
+
+    Attributes:
+        source: The settings that it was collected with.
+        seed: The seed that names the instance.
+    """
+
+    source: Collected
+    seed: int
+
+
+def origin_of(card: Card) -> Origin | None:
+    """Return how this project collected a dataset, None if another one did.
+
+    Raises:
+        UnusableFile: If the metadata says so and cannot be understood.
+    """
+    said = card.metadata.get(KEY)
+    if not isinstance(said, Mapping) or said.get("collected") is None:
+        return None
+    try:
+        settings = said["collected"]
+        _check_targets(settings)
+        return Origin(typed_object(settings, "metadata", kind=Collected), int(said["seed"]))
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise UnusableFile(f"The metadata's {KEY} cannot be understood ({error})") from error
+
+
+def environment_of(name: str, card: Card, discount: float, reference: Reference) -> Environment:
+    """Return the world of a dataset: the exact one if it is known here, else the best there is."""
+    origin = origin_of(card)
+    if origin is not None:
+        return origin.source.environment_of(name, origin.seed, discount)
+    spec = _gymnasium_spec(card)
+    horizon = (spec.max_episode_steps if spec else None) or card.longest_episode
+    if spec is not None:
+        world = _own_world(spec)
+        if world is not None:
+            environment = world.environment(name, 0, discount, horizon)
+            if _fits(environment, card):
+                return environment
+        live = LiveEnvironment.make(spec, spec_of(name, card, discount, horizon), reference)
+        if live is not None:
+            return live
+    return RecordedEnvironment.from_card(name, card, discount, horizon, reference)
+
+
+def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an export's metadata says of how its data was collected; nothing if unknown.
+
+    `settings` are the source's as plain data.
+    """
+    if isinstance(source, Collected):
+        names = ("target", *(f.name for f in fields(source)))
+        return {"collected": {n: settings[n] for n in names}, "seed": settings["seed"]}
+    if isinstance(source, FileSource):
+        said = source.flat().card.metadata.get(KEY)
+        if isinstance(said, Mapping) and "collected" in said:
+            return {"collected": said["collected"], "seed": said["seed"]}
+    return {}
+
+
+def gymnasium_spec_of(source: DataSource) -> GymnasiumSpec | None:
+    """Return gymnasium's spec of the world that data comes from, None if it has none."""
+    if isinstance(source, FileSource):
+        return _gymnasium_spec(source.flat().card)
+    if isinstance(source, Collected) and source.environment.gymnasium_id is not None:
+        spec = copy.deepcopy(gymnasium.spec(source.environment.gymnasium_id))
+        spec.max_episode_steps = source.max_steps
+        return spec
+    return None
+
+
+def _gymnasium_spec(card: Card) -> GymnasiumSpec | None:
+    said = card.metadata.get("eval_env_spec") or card.metadata.get("env_spec")
+    if not isinstance(said, str):
+        return None
+    try:
+        # Older versions of gymnasium wrote fields that today's does not take.
+        known = {f.name for f in fields(GymnasiumSpec) if f.init}
+        taken = {key: value for key, value in json.loads(said).items() if key in known}
+        return GymnasiumSpec.from_json(json.dumps(taken))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _own_world(spec: GymnasiumSpec) -> World | None:
+    """Return the world of this project that is the same as one of gymnasium's, if there is one."""
+    try:
+        unchanged = gymnasium.spec(spec.id).kwargs == spec.kwargs
+    except gymnasium.error.Error:
+        return None
+    if not unchanged or spec.additional_wrappers:
+        return None
+    if spec.id == "CartPole-v1":
+        return CartPole()
+    return ToyText(spec.id) if spec.id in get_args(ToyTextId) else None  # type: ignore[arg-type]
+
+
+def _fits(environment: Environment, card: Card) -> bool:
+    spec = environment.spec
+    discrete = spec.observation_kind == "discrete"
+    return (discrete, spec.observation_size, spec.num_actions) == (
+        card.discrete_observations, card.observation_size, card.num_actions,
+    )  # fmt: skip
+
+
+def _check_targets(settings: Any) -> None:
+    """Refuse settings that would make other than this project's objects; a file is not trusted."""
+    if isinstance(settings, Mapping):
+        if not str(settings.get("target", "bench.")).startswith("bench."):
+            raise ValueError(f"it names {settings['target']!r}")
+        for value in settings.values():
+            _check_targets(value)

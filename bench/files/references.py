@@ -1,0 +1,75 @@
+"""Reference returns of datasets: what 0 and 100 of a normalised score mean, and who says so."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).parent
+
+
+class Reference(NamedTuple):
+    """Returns that scores are scaled by, None where no trustworthy one is known.
+
+    Attributes:
+        random: Mean return of a random policy; 0 of the normalised score.
+        expert: Mean return of an expert policy; 100 of the normalised score.
+        source: Where the two come from.
+    """
+
+    random: float | None
+    expert: float | None
+    source: str
+
+
+class D4RLEntry(NamedTuple):
+    """A line of the table of D4RL's datasets, taken from d4rl 1.1."""
+
+    random_return: float | None
+    expert_return: float | None
+    max_episode_steps: int
+    url: str
+
+    @property
+    def reference(self) -> Reference:
+        """The returns that d4rl scales scores by."""
+        return Reference(self.random_return, self.expert_return, "d4rl 1.1")
+
+
+@cache
+def d4rl_table() -> dict[str, D4RLEntry]:
+    """Return D4RL's datasets by id."""
+    return {
+        row["dataset_id"]: D4RLEntry(
+            _number(row["random_return"]),
+            _number(row["expert_return"]),
+            int(row["max_episode_steps"]),
+            row["url"],
+        )
+        for row in _rows("d4rl_datasets.csv")
+    }
+
+
+def minari_reference(dataset_id: str, random: float | None, expert: float | None) -> Reference:
+    """Return the reference of a Minari dataset: this project's where it has one, else the file's.
+
+    `random` and `expert` are what the dataset says of itself. A line of the table is for all
+    datasets whose id begins with its prefix.
+    """
+    for row in _rows("minari_references.csv"):
+        if dataset_id.startswith(row["prefix"]):
+            return Reference(
+                _number(row["random_return"]), _number(row["expert_return"]), row["source"]
+            )
+    if random is None or expert is None:
+        return Reference(None, None, "none known")
+    return Reference(random, expert, "the dataset's own metadata")
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (FOLDER / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

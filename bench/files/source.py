@@ -1,0 +1,165 @@
+"""What datasets from files have in common, whatever the format of the file."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.datasets import DataSource, Facts, OfflineDataset, Reserve, Task
+from bench.environments import Environment
+from bench.files.flat import Card, Flat
+from bench.files.references import Reference
+from bench.storage import Storage
+
+# Datasets whose columns stay in memory between runs (larger columns are mapped in any case).
+OPEN_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class FileSource(DataSource):
+    """A dataset of a public collection by its id.
+
+    Attributes:
+        id: The dataset's name in its collection; names the environment in records and figures.
+        random_return: Return of a random policy, 0 of the score; null is the published one.
+        expert_return: Return of an expert policy, 100 of the score; null is the published one.
+    """
+
+    id: str
+    random_return: float | None
+    expert_return: float | None
+
+    @abstractmethod
+    def flat(self) -> Flat:
+        """Return the file's transitions, converted when they are first asked for."""
+
+    @abstractmethod
+    def published_reference(self, card: Card) -> Reference:
+        """Return the returns that scores are scaled by where the settings give none."""
+
+    @abstractmethod
+    def environment(self, name: str, card: Card, discount: float) -> Environment:
+        """Return the world that the data comes from, as far as it is known."""
+
+    def reference(self, card: Card) -> Reference:
+        """Return the returns that scores are scaled by."""
+        published = self.published_reference(card)
+        if self.random_return is None and self.expert_return is None:
+            return published
+        return Reference(
+            published.random if self.random_return is None else self.random_return,
+            published.expert if self.expert_return is None else self.expert_return,
+            "the run's own settings",
+        )
+
+    def environment_name(self, name: str) -> str:
+        """Return the dataset's id: one group of settings serves all of them."""
+        del name
+        return self.id
+
+    def facts(self) -> Facts:
+        """Return what the file says; it is fetched and converted if need be.
+
+        Raises:
+            UnusableFile: If there is no file that can serve.
+        """
+        opened = self._opened(0.99)
+        spec = opened.environment.spec
+        return Facts(
+            tabular=opened.environment.mdp is not None,
+            action_kind=spec.action_kind,
+            has_comparator=opened.storage.comparator_action is not None,
+            observation_names=spec.observation_names,
+            num_transitions=len(opened.storage),
+            can_evaluate=opened.environment.can_evaluate,
+        )
+
+    def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
+        """Return the task; flat columns lie in the user's cache folder, `cache` is not used."""
+        del name, cache
+        opened = self._opened(discount)
+        reference = self.reference(opened.card)
+        provenance = {
+            "source": type(self).__name__.lower(),
+            "id": self.id,
+            "seed": seed,
+            "reference": reference._asdict(),
+            "crossing": opened.card.crossing,
+            **self.recipe(),
+        }
+        reserve = Reserve(self._worse)
+        spec = opened.environment.spec
+        data = OfflineDataset.full(opened.storage, spec, provenance, reserve)
+        value, occupancy = self.behavior(opened.card, opened.environment, opened.storage)
+        return Task(opened.environment, data, value, occupancy)
+
+    def behavior(
+        self, card: Card, environment: Environment, storage: Storage
+    ) -> tuple[float, np.ndarray | None]:
+        """Return the behavior policy's value, and its occupancy ``[states, actions]`` if known.
+
+        Where nothing but the data tells of the policy, its value is the mean over the recorded
+        episodes, in the environment's units: discounted where values are exact.
+        """
+        if environment.mdp is None:
+            return card.mean_return, None
+        weight = environment.spec.discount**storage.step
+        first = np.unique(storage.episode, return_index=True)[1]
+        return float(np.add.reduceat(weight * storage.reward, first).mean()), None
+
+    def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
+        """Refuse a dataset that cannot replace this one's episodes by worse ones."""
+        del epsilon
+        if dataset_id is None:
+            raise ValueError(
+                "coverage=quality needs coverage.worse_id here, the id of a dataset of the same "
+                "kind from a worse policy"
+            )
+        own, worse = self.flat().card, replace(self, id=dataset_id).flat().card
+        if own.shape != worse.shape:
+            raise ValueError(
+                f"coverage.worse_id is {dataset_id!r}, whose observations and actions are not "
+                f"shaped like those of {self.id}"
+            )
+        if worse.mean_return >= own.mean_return:
+            raise ValueError(
+                f"coverage.worse_id is {dataset_id!r} with a mean return of {worse.mean_return:g}, "
+                f"but should be worse than {self.id}, whose is {own.mean_return:g}"
+            )
+        if worse.num_transitions < own.num_transitions:
+            raise ValueError(
+                f"coverage.worse_id is {dataset_id!r} with {worse.num_transitions} transitions, "
+                f"but should have at least as many as {self.id}, {own.num_transitions}"
+            )
+
+    def _worse(self, epsilon: float, dataset_id: str | None, num_transitions: int) -> Storage:
+        del num_transitions
+        self.check_worse(epsilon, dataset_id)
+        assert dataset_id is not None
+        return replace(self, id=dataset_id)._opened(0.99).storage
+
+    def _opened(self, discount: float) -> "_Opened":
+        # The hash is part of the key: a file may change between two runs of one process.
+        return _open(self, discount, str(self.recipe()))
+
+
+class _Opened(NamedTuple):
+    environment: Environment
+    storage: Storage
+    card: Card
+
+
+@lru_cache(OPEN_AT_ONCE)
+def _open(source: FileSource, discount: float, content: str) -> _Opened:
+    """Return a file's data with its world; runs that share it share one storage."""
+    del content
+    flat = source.flat()
+    environment = source.environment(source.id, flat.card, discount)
+    storage = flat.storage
+    if environment.has_reference_policy:
+        comparator = environment.reference_action(storage.observation)
+        storage = replace(storage, comparator_action=comparator)
+    return _Opened(environment, storage, flat.card)

@@ -1,0 +1,91 @@
+"""Gymnasium's spaces as flat vectors or numbers, alike for recorded and for live observations."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class FlatSpace(NamedTuple):
+    """How a space is seen here.
+
+    Attributes:
+        num_values: Number of values of a discrete space; 0 for vectors.
+        size: Length of the vector; 0 for discrete spaces.
+        start: Lowest value of a discrete space, which becomes 0 here.
+    """
+
+    num_values: int
+    size: int
+    start: int = 0
+
+
+def flat_space(space: spaces.Space[Any]) -> FlatSpace:
+    """Return how a space is seen: alone, `Discrete` is numbered, all else is one vector.
+
+    Raises:
+        ValueError: If the space holds something other than numbers.
+    """
+    if isinstance(space, spaces.Discrete):
+        return FlatSpace(int(space.n), 0, int(space.start))
+    return FlatSpace(0, _size(space))
+
+
+def flatten(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
+    """Return values of a space as ``[length]`` int64 from 0, or ``[length, size]`` float32.
+
+    `values` is as Minari stores an episode: an array ``[length, ...]``, or mappings and tuples of
+    such arrays.
+
+    Raises:
+        ValueError: If an array is not as long, or its rows are of another size than the space's.
+    """
+    if isinstance(space, spaces.Discrete):
+        numbers = np.asarray(values).reshape(-1)
+        if len(numbers) != length:
+            raise ValueError(f"{len(numbers)} of them")
+        return numbers.astype(np.int64) - int(space.start)
+    parts = [_part(leaf, part, length) for leaf, part in _leaves(space, values)]
+    return np.concatenate(parts, axis=1)
+
+
+def bounds(space: spaces.Box) -> Bounds:
+    """Return the lowest and highest vector of a box, infinite where it is open."""
+    return tuple(space.low.reshape(-1).tolist()), tuple(space.high.reshape(-1).tolist())
+
+
+def _part(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"values of type {array.dtype}")
+    if array.ndim == 0 or len(array) != length:
+        raise ValueError(f"{len(array) if array.ndim else 'a single one'} of them")
+    if array.size != length * _size(space):
+        raise ValueError(f"rows of shape {array.shape[1:]}")
+    with np.errstate(over="ignore"):
+        return array.reshape(length, -1).astype(np.float32)
+
+
+def _leaves(space: spaces.Space[Any], values: Any) -> list[tuple[spaces.Space[Any], Any]]:
+    """Return the simple spaces in a space with their values, in the space's own order."""
+    if isinstance(space, spaces.Dict):
+        inner = [(part, values[name]) for name, part in space.spaces.items()]
+    elif isinstance(space, spaces.Tuple):
+        inner = [(part, values[index]) for index, part in enumerate(space.spaces)]
+    else:
+        return [(space, values)]
+    return [leaf for part, value in inner for leaf in _leaves(part, value)]
+
+
+def _size(space: spaces.Space[Any]) -> int:
+    if isinstance(space, spaces.Dict):
+        return sum(_size(part) for part in space.spaces.values())
+    if isinstance(space, spaces.Tuple):
+        return sum(_size(part) for part in space.spaces)
+    if isinstance(space, spaces.Discrete):
+        return 1
+    if isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
+        return int(np.prod(space.shape, dtype=int))
+    raise ValueError(f"a space of kind {type(space).__name__}, which holds more than numbers")
