@@ -65,7 +65,8 @@ def one_sentence() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"{place}{error.strerror or error}.", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("Stopped; the same command goes on with what is missing.", file=sys.stderr)

@@ -50,10 +50,19 @@ def measure(task: Task, dataset: OfflineDataset) -> CoverageReport:
     """Return the coverage report of a degraded view of the task's data."""
     if task.environment.mdp is None:
         exact = "exact occupancies need a known MDP"
+        reasons = {}
+        discrete = task.environment.spec.action_kind == "discrete"
+        if not task.environment.has_reference_policy:
+            reasons["nearest_neighbor_support"] = "no reference policy is known"
+        if not discrete:
+            reasons["saco"] = "cells are of discrete actions"
         return CoverageReport(
-            nearest_neighbor_support=nearest_neighbor_support(task, dataset),
-            saco=saco(dataset, task.data),
+            nearest_neighbor_support=nearest_neighbor_support(task, dataset)
+            if task.environment.has_reference_policy
+            else None,
+            saco=saco(dataset, task.data) if discrete else None,
             reasons={
+                **reasons,
                 "support_fraction": exact,
                 "inverse_concentrability": exact,
                 "inverse_l2_concentrability": exact,
@@ -112,16 +121,14 @@ def _comparators(task: Task, dataset: OfflineDataset) -> dict[str, np.ndarray]:
     environment = task.environment
     mdp, discount = environment.mdp, environment.spec.discount
     assert mdp is not None
-    assert task.behavior_occupancy is not None
     optimal = environment.reference_action(np.arange(mdp.num_states))
     best_covered, _ = best_covered_policy(environment, dataset)
     tables = tabular.deterministic(np.stack([optimal, best_covered]), mdp.num_actions)
     of_optimal, of_best_covered = tabular.occupancy(mdp, tables, discount)
-    return {
-        "optimal": of_optimal,
-        "best_covered": of_best_covered,
-        "behavior": task.behavior_occupancy,
-    }
+    known = {"optimal": of_optimal, "best_covered": of_best_covered}
+    if task.behavior_occupancy is not None:
+        known["behavior"] = task.behavior_occupancy
+    return known
 
 
 def saco(dataset: OfflineDataset, reference: OfflineDataset) -> float:

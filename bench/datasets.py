@@ -18,8 +18,8 @@ from bench.environments import Environment
 from bench.storage import Storage, episode_sums
 from bench.types import ActionKind, EnvSpec
 
-# Rows that are hashed at a time, so that a mapped column is never in memory as a whole.
-CHUNK = 2**20
+# Bytes of a column that are looked at a time, so that a mapped one is never in memory as a whole.
+CHUNK_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,20 @@ class OfflineDataset:
             self._reward_column if name == "reward" else getattr(self.storage, name)
         )
 
+    def rows(self, name: str, positions: np.ndarray | slice) -> np.ndarray:
+        """Return some rows of a column, which may be mapped; no others are read."""
+        column = self._reward_column if name == "reward" else getattr(self.storage, name)
+        whole = len(self.indices) == len(self.storage)
+        found: np.ndarray = column[positions if whole else self.indices[positions]]
+        return found
+
+    def chunks(self, name: str) -> Iterator[np.ndarray]:
+        """Yield a column in parts, none of which takes much memory."""
+        column = getattr(self.storage, name)
+        size = max(1, CHUNK_BYTES // (column.itemsize * int(np.prod(column.shape[1:], dtype=int))))
+        for start in range(0, len(self), size):
+            yield self.rows(name, slice(start, start + size))
+
     @property
     def episode_return(self) -> np.ndarray:
         """Undiscounted return of the transition's whole episode, ``[n]``, cut parts included."""
@@ -147,13 +161,9 @@ class OfflineDataset:
                 column = self._reward_column if name == "reward" else getattr(self.storage, name)
                 shape = (len(self), *column.shape[1:])
                 digest.update(f"{name}:{column.dtype}:{shape}".encode())
-                for rows in self._chunks():
-                    digest.update(np.ascontiguousarray(column[rows]).tobytes())
+                for part in self.chunks(name):
+                    digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
-
-    def _chunks(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self), CHUNK):
-            yield self.indices[start : start + CHUNK]
 
 
 class Reserve:

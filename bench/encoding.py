@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.datasets import CHUNK, OfflineDataset
+from bench.datasets import OfflineDataset
 from bench.types import EnvSpec
 
 Normalization = Literal["data", "full", "none"]
@@ -64,8 +64,8 @@ def moments(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:
         (chunk.mean(0), chunk.var(0), len(chunk) / len(dataset))
         for chunk in (
             # In float32 the sums of many rows far from the origin lose all their digits.
-            dataset.observation[start : start + CHUNK].astype(np.float64)
-            for start in range(0, len(dataset), CHUNK)
+            part.astype(np.float64)
+            for part in dataset.chunks("observation")
         )
     ]
     mean = sum(share * of_part for of_part, _, share in parts)

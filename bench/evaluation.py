@@ -89,7 +89,12 @@ def _evaluate_by_rollout(
 
     returns = _returns(environments, seeds, num_episodes, by_mode)
     sampled: list[float | None] = [None] * len(environments)
-    nowhere = np.zeros((len(seeds), 1, cohort.spec.observation_size))
+    discrete = cohort.spec.observation_kind == "discrete"
+    nowhere = (
+        np.zeros((len(seeds), 1), dtype=np.int64)
+        if discrete
+        else np.zeros((len(seeds), 1, cohort.spec.observation_size))
+    )
     if isinstance(cohort.policy(nowhere), Categorical):
         means = _returns(environments, seeds, num_episodes, by_sampling).mean(1)
         sampled = [float(mean) for mean in means]

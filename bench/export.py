@@ -19,10 +19,10 @@ import numpy as np
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
-from minari.storage.datasets_root_dir import get_dataset_path
 
 from bench.__main__ import add_plugins, one_sentence
 from bench.datasets import OfflineDataset, Task
+from bench.files.minari import dataset_path
 from bench.files.origin import KEY, collection_of, gymnasium_spec_of
 from bench.single import SingleRun, single_run
 from bench.typed import ConfigError
@@ -57,7 +57,7 @@ def _understood(words: list[str]) -> tuple[str, SingleRun]:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError):
         raise ConfigError(f"{USAGE}, and not {dataset_id!r}.") from None
-    path = get_dataset_path(dataset_id)
+    path = dataset_path(dataset_id)
     if path.exists():
         raise ConfigError(f"{path} exists already: remove it or choose another id.")
     return dataset_id, single_run(rest, "bench.export")
@@ -65,15 +65,14 @@ def _understood(words: list[str]) -> tuple[str, SingleRun]:
 
 def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) -> Path:
     """Write a dataset into Minari's folder and return where; it appears as a whole."""
-    path = get_dataset_path(dataset_id)
+    path = dataset_path(dataset_id)
     starts = np.flatnonzero(np.concatenate([[True], dataset.successor_missing[:-1]]))
     with _draft(dataset_id, path), warnings.catch_warnings():
         # Minari asks for an author, an e-mail address and the like.
         warnings.simplefilter("ignore")
         written = minari.create_dataset_from_buffers(
             dataset_id,
-            list(_episodes(dataset, starts)),
-            env=gymnasium_spec_of(run.config.dataset.source),
+            _episodes(dataset, starts),
             observation_space=_observation_space(dataset),
             action_space=_action_space(dataset),
             algorithm_name="behavior policy",
@@ -87,22 +86,25 @@ def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) 
         written.storage.update_episode_metadata(
             {"episode": int(episode), "first_step": int(step)} for episode, step in places
         )
-        written.storage.update_metadata({KEY: _metadata(run, dataset)})
+        spec = gymnasium_spec_of(run.config.dataset.source)
+        # Given to Minari, it would be made, which not every installation can.
+        named = {} if spec is None else {"env_spec": spec.to_json()}
+        written.storage.update_metadata({**named, KEY: _metadata(run, task, dataset)})
     return path
 
 
 def _episodes(dataset: OfflineDataset, starts: np.ndarray) -> Iterator[EpisodeBuffer]:
-    columns = dataset.observation, dataset.next_observation, dataset.action, dataset.reward
     terminated = dataset.terminated
     for start, stop in zip(starts, [*starts[1:], len(dataset)], strict=True):
-        observation, following, action, reward = (column[start:stop] for column in columns)
+        rows = slice(start, stop)
+        following = dataset.rows("next_observation", slice(stop - 1, stop))
         truncated = np.zeros(stop - start, dtype=bool)
         truncated[-1] = not terminated[stop - 1]
         yield EpisodeBuffer(
-            observations=np.concatenate([observation, following[-1:]]),
-            actions=action,
-            rewards=reward,
-            terminations=terminated[start:stop],
+            observations=np.concatenate([dataset.rows("observation", rows), following]),
+            actions=dataset.rows("action", rows),
+            rewards=dataset.rows("reward", rows),
+            terminations=terminated[rows],
             truncations=truncated,
             infos={},
         )
@@ -130,10 +132,16 @@ def _reference(task: Task) -> dict[str, float]:
     return {"ref_min_score": low, "ref_max_score": high}
 
 
-def _metadata(run: SingleRun, dataset: OfflineDataset) -> dict[str, Any]:
+def _metadata(run: SingleRun, task: Task, dataset: OfflineDataset) -> dict[str, Any]:
     """Return what reading back needs of the world, and what was done to the data."""
+    exact = task.environment.mdp is not None
     return {
         **collection_of(run.config.dataset.source, run.settings["dataset"]),
+        "behavior": {
+            "value": task.behavior_value,
+            "discount": task.environment.spec.discount if exact else None,
+        },
+        "reference": dataset.provenance.get("reference", {}).get("source"),
         "degradations": dataset.provenance.get("degradations", []),
         "fingerprint": dataset.fingerprint,
     }
@@ -142,7 +150,8 @@ def _metadata(run: SingleRun, dataset: OfflineDataset) -> dict[str, Any]:
 @contextmanager
 def _draft(dataset_id: str, path: Path) -> Iterator[None]:
     """Let Minari write into a hidden folder and move the dataset to `path` once it is complete."""
-    root, named = get_dataset_path(), os.environ.get(FOLDER_VARIABLE)
+    root, named = dataset_path(), os.environ.get(FOLDER_VARIABLE)
+    root.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=root, prefix=".draft-"))
     os.environ[FOLDER_VARIABLE] = str(draft)
     try:

@@ -24,14 +24,16 @@ def summarize(
     rng = seeding.numpy_generator("summary", int(dataset.provenance["seed"]))
     encoder = Encoder(spec, [mean], [std])
 
-    def sample(observation: np.ndarray) -> Tensor:
-        drawn = observation[rng.integers(len(observation), size=NUM_INITIAL)]
+    def sample(positions: np.ndarray) -> Tensor:
+        chosen = positions[rng.integers(len(positions), size=NUM_INITIAL)]
+        drawn = dataset.rows("observation", chosen)
         return encoder(torch.as_tensor(drawn)[None])[0]
 
     # A degradation may have removed every first step; what is left must then stand in for them.
-    initial = dataset.observation[dataset.initial] if dataset.initial.any() else dataset.observation
+    everywhere = np.arange(len(dataset))
+    initial = np.flatnonzero(dataset.initial) if dataset.initial.any() else everywhere
     raw_mean, raw_std = moments(dataset)
-    distances = pdist(sample(dataset.observation).numpy())
+    distances = pdist(sample(everywhere).numpy())
     return DataSummary(
         num_transitions=torch.tensor(float(len(dataset))),
         initial_observations=sample(initial),

@@ -1,5 +1,7 @@
 """Settings of every test."""
 
+import files
+import pytest
 from hypothesis import settings
 
 import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
@@ -11,3 +13,12 @@ settings.load_profile("repeatable")
 
 # Hydra looks for plugins once in a process.
 add_plugins()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path_factory, monkeypatch):
+    """Keep every test from the files and caches of whoever runs it."""
+    root = tmp_path_factory.mktemp("home")
+    for variable in ("STACKELBERG_BENCH_CACHE", "D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
+        monkeypatch.setenv(variable, str(root / variable.lower()))
+    files.forget()

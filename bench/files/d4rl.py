@@ -2,8 +2,6 @@
 
 import difflib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from bench.environments import Environment
 from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
 from bench.files.download import DownloadError, fetch
-from bench.files.flat import Card, Flat, UnusableFile, content_hash, flattened
+from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.recorded import RecordedEnvironment
 from bench.files.references import D4RLEntry, Reference, d4rl_table
 from bench.files.source import FileSource
@@ -61,23 +59,18 @@ class D4RL(FileSource):
 
     def recipe(self) -> dict[str, Any]:
         """Return the hash of the file and the version of the reader."""
-        with _permitted():
+        with accessible():
             return {"sha256": content_hash(self.path()), "reader": READER_VERSION}
 
-    def flat(self) -> Flat:
-        """Return the file's transitions, converted when they are first asked for.
+    def key(self) -> str:
+        """Return what the columns depend on; ids that share a file may differ in their limit."""
+        sha256, reader = self.recipe().values()
+        parts = ("d4rl", sha256, self.entry.max_episode_steps, self.boundaries, reader)
+        return "-".join(map(str, parts))
 
-        Raises:
-            UnusableFile: If the file cannot serve; nothing is cached then.
-        """
-        with _permitted():
-            path, limit = self.path(), self.entry.max_episode_steps
-            # Ids that share a file may differ in their time limit.
-            parts = ("d4rl", content_hash(path), limit, self.boundaries, READER_VERSION)
-            return flattened(
-                "-".join(map(str, parts)),
-                lambda new_column: convert(path, limit, self.boundaries, new_column),
-            )
+    def convert(self, folder: Path) -> Card:
+        """Write the file's transitions as columns into a folder."""
+        return convert(self.path(), self.entry.max_episode_steps, self.boundaries, folder)
 
     def published_reference(self, card: Card) -> Reference:
         """Return d4rl's reference returns."""
@@ -100,13 +93,3 @@ def _exists(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-@contextmanager
-def _permitted() -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as error:
-        raise UnusableFile(f"{error.filename} may not be read or written here") from None
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise UnusableFile(f"{error.filename} should be an HDF5 file in a folder") from None

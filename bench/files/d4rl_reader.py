@@ -5,17 +5,19 @@ timed out is dropped, since what followed it was not recorded, and so is the fil
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import h5py
 import numpy as np
 
-from bench.files.flat import Card, NewColumn, UnusableFile
+from bench.files.flat import Card, Columns, UnusableFile
 
 # Raise it when the same file would be read otherwise.
 READER_VERSION = 1
-ROWS_AT_ONCE = 2**16
+# Bytes of a column in single precision that are in memory at a time.
+BYTES_AT_ONCE = 2**24
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 
 Boundaries = Literal["d4rl", "corrected"]
@@ -31,8 +33,8 @@ class Raw(NamedTuple):
     timeouts: np.ndarray | None
 
 
-def convert(path: Path, limit: int, boundaries: Boundaries, new_column: NewColumn) -> Card:
-    """Write a file's transitions as columns and return what is known of them.
+def convert(path: Path, limit: int, boundaries: Boundaries, folder: Path) -> Card:
+    """Write a file's transitions as columns into a folder and return what is known of them.
 
     Raises:
         UnusableFile: If the file is no D4RL file, damaged, or holds no usable number somewhere.
@@ -46,9 +48,10 @@ def convert(path: Path, limit: int, boundaries: Boundaries, new_column: NewColum
             f"{path} is no readable HDF5 file, it may be truncated: remove it and fetch it again"
         ) from error
     with file:
-        raw = _columns(path, file)
+        with _reading(path):
+            raw = _columns(path, file)
         keep, ends, crossing = kept_rows(raw.terminals, raw.timeouts, limit, boundaries)
-        return _write(path, raw, keep, ends, new_column).model_copy(update={"crossing": crossing})
+        return _write(path, raw, keep, ends, folder).model_copy(update={"crossing": crossing})
 
 
 def kept_rows(
@@ -86,19 +89,19 @@ def _timed_out(terminals: np.ndarray, limit: int, first_step: int) -> np.ndarray
 
 def _columns(path: Path, file: h5py.File) -> Raw:
     """Return the columns, checked for presence, type and number of rows."""
-    missing = [name for name in REQUIRED if not isinstance(file.get(name), h5py.Dataset)]
+    missing = [name for name in REQUIRED if not _is_column(file, name)]
     if missing:
         raise UnusableFile(
             f"{path} has no {', '.join(missing)}: a D4RL file has {', '.join(REQUIRED)}, this one "
             f"has {', '.join(file) or 'nothing'}"
         )
     found = {name: file[name] for name in REQUIRED}
-    if isinstance(file.get("timeouts"), h5py.Dataset):
+    if _is_column(file, "timeouts"):
         found["timeouts"] = file["timeouts"]
     for name, column in found.items():
         if column.dtype.kind not in "fiub":
             raise UnusableFile(f"{path}: {name} has type {column.dtype}, but should hold numbers")
-    rows = {name: column.shape[0] if column.ndim else 0 for name, column in found.items()}
+    rows = {name: column.shape[0] for name, column in found.items()}
     if len(set(rows.values())) > 1:
         told = ", ".join(f"{count} of {name}" for name, count in rows.items())
         raise UnusableFile(f"{path} should have as many rows of each column, but has {told}")
@@ -113,12 +116,19 @@ def _columns(path: Path, file: h5py.File) -> Raw:
     )
 
 
+def _is_column(file: h5py.File, name: str) -> bool:
+    """Return whether there is such a dataset, and not a group, a single value or a null."""
+    column = file.get(name)
+    return isinstance(column, h5py.Dataset) and bool(column.shape)
+
+
 def _numbers(path: Path, column: h5py.Dataset) -> np.ndarray:
     """Return a column of one number per row, which may be stored as ``(N, 1)``."""
     if column.size != column.shape[0]:
         name = column.name.lstrip("/")
         raise UnusableFile(f"{path}: {name} has shape {column.shape}, but should be (N,) or (N, 1)")
-    return _read(path, column, slice(None)).reshape(-1)
+    values: np.ndarray = column[:].reshape(-1)
+    return values
 
 
 def _flags(path: Path, column: h5py.Dataset) -> np.ndarray:
@@ -129,16 +139,20 @@ def _flags(path: Path, column: h5py.Dataset) -> np.ndarray:
     return values.astype(bool)
 
 
-def _read(path: Path, column: h5py.Dataset, rows: slice) -> np.ndarray:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what HDF5 raises where a file is damaged into one sentence."""
     try:
-        return column[rows]
-    except OSError as error:
+        yield
+    except UnusableFile:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UnusableFile(
             f"{path} is damaged and cannot be read to its end: remove it and fetch it again"
         ) from error
 
 
-def _write(path: Path, raw: Raw, keep: np.ndarray, ends: np.ndarray, new_column: NewColumn) -> Card:
+def _write(path: Path, raw: Raw, keep: np.ndarray, ends: np.ndarray, folder: Path) -> Card:
     rows = np.flatnonzero(keep)
     if len(rows) == 0:
         raise UnusableFile(f"{path} holds no transition, every row of it ends an episode")
@@ -147,19 +161,13 @@ def _write(path: Path, raw: Raw, keep: np.ndarray, ends: np.ndarray, new_column:
     step = rows - started[episode]
     recorded = _single_precision(path, "rewards", raw.rewards, 0).astype(np.float64)
     reward, terminated = recorded[rows], raw.terminals[rows]
-    new_column("reward", rows.shape, np.float64)[:] = reward
-    new_column("terminated", rows.shape, np.bool_)[:] = terminated
-    new_column("episode", rows.shape, np.int64)[:] = episode
-    new_column("step", rows.shape, np.int64)[:] = step
-    shape = (len(rows), _width(path, raw.observations))
-    observation = new_column("observation", shape, np.float32)
-    next_observation = new_column("next_observation", shape, np.float32)
-    for at, part, block in _blocks(path, raw.observations, rows):
-        observation[at] = block[part]
-        next_observation[at] = block[part + 1]
-    num_actions, bounds = _write_actions(path, raw.actions, rows, new_column)
+    with Columns(folder, len(rows)) as columns:
+        columns.append(reward=reward, terminated=terminated, episode=episode, step=step)
+        for part, block in _blocks(path, raw.observations, rows):
+            columns.append(observation=block[part], next_observation=block[part + 1])
+        num_actions, bounds = _write_actions(path, raw.actions, rows, columns)
     return Card(
-        observation_size=shape[1],
+        observation_size=_width(path, raw.observations),
         num_actions=num_actions,
         action_bounds=bounds,
         reward_min=float(reward.min()),
@@ -172,52 +180,53 @@ def _write(path: Path, raw: Raw, keep: np.ndarray, ends: np.ndarray, new_column:
 
 
 def _write_actions(
-    path: Path, actions: h5py.Dataset, rows: np.ndarray, new_column: NewColumn
+    path: Path, actions: h5py.Dataset, rows: np.ndarray, columns: Columns
 ) -> tuple[int, tuple[tuple[float, ...], tuple[float, ...]] | None]:
     """Write the actions; return their number, or their bounds where they are continuous."""
     if actions.dtype.kind in "iu" and actions.size == actions.shape[0]:
-        chosen = _read(path, actions, slice(None)).reshape(-1).astype(np.int64)
+        with _reading(path):
+            chosen = actions[:].reshape(-1).astype(np.int64)
         if chosen.min() < 0:
             raise UnusableFile(f"{path}: actions should be numbered from 0, but one is below")
-        new_column("action", rows.shape, np.int64)[:] = chosen[rows]
+        columns.append(action=chosen[rows])
         return int(chosen.max()) + 1, None
     width = _width(path, actions)
-    action = new_column("action", (len(rows), width), np.float32)
     # Every simulator of D4RL takes -1 to 1; recorded actions may go beyond.
     low, high = np.full(width, -1.0), np.full(width, 1.0)
-    for at, part, block in _blocks(path, actions, rows):
-        action[at] = block[part]
-        low, high = np.minimum(low, block[part].min(0)), np.maximum(high, block[part].max(0))
+    for part, block in _blocks(path, actions, rows):
+        columns.append(action=block[part])
+        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
     return 0, (tuple(low.tolist()), tuple(high.tolist()))
 
 
 def _blocks(
     path: Path, column: h5py.Dataset, rows: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Yield blocks of a column, float32 ``[up to ROWS_AT_ONCE + 1, width]``.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield parts of a column in order, float32 ``[block, width]``.
 
-    With each come the places in the flat column that its rows belong to, and where in the block
-    those rows are; the row after each of them is in the block as well.
+    Before each comes where in it those of the rows are that it serves; the row after each of them
+    is in the block as well.
     """
-    name = column.name.lstrip("/")
-    for start in range(0, column.shape[0], ROWS_AT_ONCE):
-        stop = start + ROWS_AT_ONCE
+    name, width = column.name.lstrip("/"), _width(path, column)
+    at_once = max(1, BYTES_AT_ONCE // (4 * width))
+    for start in range(0, column.shape[0], at_once):
+        stop = start + at_once
         first, last = np.searchsorted(rows, (start, stop))
-        raw = _read(path, column, slice(start, stop + 1))
-        block = _single_precision(path, name, raw.reshape(len(raw), -1), start)
-        if last > first:
-            yield slice(first, last), rows[first:last] - start, block
+        with _reading(path):
+            raw = column[start : stop + 1].reshape(-1, width)
+        yield rows[first:last] - start, _single_precision(path, name, raw, start)
 
 
 def _single_precision(path: Path, name: str, values: np.ndarray, first_row: int) -> np.ndarray:
     """Return the values as float32, as d4rl does; refuse what is no finite number then."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         single = values.astype(np.float32)
     bad = ~np.isfinite(single)
     if bad.any():
         row = first_row + int(np.argwhere(bad)[0, 0])
         raise UnusableFile(
-            f"{path}: {name} should be finite numbers, but row {row} holds {values[bad][0]}"
+            f"{path}: {name} should be finite numbers in single precision, but row {row} holds "
+            f"{values[bad][0]}"
         )
     return single
 

@@ -4,14 +4,18 @@ A file is converted once. What comes out lies in the user's cache folder under a
 file's own hash, so it is found again from anywhere and can never belong to other content.
 """
 
+import errno
 import hashlib
 import json
 import os
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -20,11 +24,11 @@ from bench.atomic import atomic_folder, atomic_write
 from bench.storage import Storage, seal
 
 # Part of every flat folder's name: raise it when the same file would be converted otherwise.
-FORMAT = 1
+FORMAT = 2
 CARD = "card.json"
 CACHE_VARIABLE = "STACKELBERG_BENCH_CACHE"
-
-NewColumn = Callable[[str, tuple[int, ...], type], np.ndarray]
+# Clocks of file systems tick slowly: of a file younger than this, a change could go unnoticed.
+SETTLED_SECONDS = 1.0
 
 
 class UnusableFile(ValueError):
@@ -77,23 +81,68 @@ class Flat:
     card: Card
 
 
+class Columns:
+    """Columns on their way into a folder, a part at a time and in order.
+
+    They are written, not mapped: what has been written takes no memory, and a full disk is an error
+    (writing into a mapped file, it would end the process).
+    """
+
+    def __init__(self, folder: Path, num_rows: int):
+        """Take where the columns go and how many rows each of them will have."""
+        self.folder, self.num_rows = folder, num_rows
+        self.files: dict[str, BinaryIO] = {}
+        self.written: dict[str, int] = {}
+
+    def append(self, **parts: np.ndarray) -> None:
+        """Write the next rows of some columns, each by its name in `Storage`."""
+        for name, part in parts.items():
+            if name not in self.files:
+                self.files[name] = (self.folder / f"{name}.npy").open("wb")
+                self.written[name] = 0
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(part.dtype),
+                    "fortran_order": False,
+                    "shape": (self.num_rows, *part.shape[1:]),
+                }
+                np.lib.format.write_array_header_1_0(self.files[name], header)
+            self.files[name].write(np.ascontiguousarray(part).data)
+            self.written[name] += len(part)
+
+    def __enter__(self) -> Self:
+        """Return the columns, to be closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Close the files; each must have all of its rows by now."""
+        for file in self.files.values():
+            file.close()
+        if error is None and set(self.written.values()) != {self.num_rows}:
+            raise ValueError(f"of {self.num_rows} rows, there are {self.written}")
+
+
 # Whoever trains on a file shares its columns for as long as anybody holds them.
 _open: weakref.WeakValueDictionary[str, Flat] = weakref.WeakValueDictionary()
 
 
-def flattened(key: str, convert: Callable[[NewColumn], Card]) -> Flat:
+def flattened(key: str, convert: Callable[[Path], Card]) -> Flat:
     """Return the flat data of that key, converted unless it has been before.
 
-    `convert` fills the columns that it asks for, one per field of `Storage`. Whatever it raises,
-    nothing stays behind.
+    `convert` writes into a folder, one file per column of `Storage`. Whatever it raises, nothing
+    stays behind. Of two processes that convert the same, the one that is last to finish is kept.
     """
     flat = _open.get(key)
     if flat is None:
-        folder = cache_folder() / "flat" / f"{key}-{FORMAT}"
+        folder = _folder(key)
         flat = _load(folder)
         if flat is None:
             with atomic_folder(folder) as temporary:
-                card = convert(partial(_new_column, temporary))
+                card = convert(temporary)
                 (temporary / CARD).write_text(card.model_dump_json())
                 seal(temporary)
             flat = _load(folder)
@@ -101,6 +150,32 @@ def flattened(key: str, convert: Callable[[NewColumn], Card]) -> Flat:
             raise UnusableFile(f"{folder} was written and cannot be read back")
         _open[key] = flat
     return flat
+
+
+def card_of(key: str, convert: Callable[[Path], Card]) -> Card:
+    """Return what is known of the data of that key, without opening the columns if they are there.
+
+    Whether they are whole is checked when they are opened.
+    """
+    return _read_card(_folder(key)) or flattened(key, convert).card
+
+
+@contextmanager
+def accessible() -> Iterator[None]:
+    """Turn what keeps files from being read or written into one sentence."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UnusableFile(f"{error.filename} may not be read or written here") from None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise UnusableFile(f"{error.filename} should be a file in a folder") from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UnusableFile(
+            f"There is no space left in {cache_folder()}: set {CACHE_VARIABLE} to a folder that "
+            "has more"
+        ) from None
 
 
 def cache_folder() -> Path:
@@ -112,30 +187,44 @@ def cache_folder() -> Path:
 
 
 def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered for as long as its size and time of change stay."""
-    status = path.stat()
-    state = [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    """Return the SHA-256 of a file, remembered for as long as its size and times of change stay.
+
+    Raises:
+        UnusableFile: If somebody writes to the file meanwhile.
+    """
+    state = _state(path)
     name = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
     note = cache_folder() / "hashes" / name
     try:
         return note.read_text()
-    except OSError:
+    except FileNotFoundError:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    with atomic_write(note) as out:
-        out.write(digest.encode())
+    if _state(path) != state:
+        raise UnusableFile(f"{path} is being written to: try again when it is complete")
+    if time.time() - path.stat().st_ctime > SETTLED_SECONDS:
+        with atomic_write(note) as out:
+            out.write(digest.encode())
     return digest
 
 
-def _new_column(folder: Path, name: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+def _state(path: Path) -> list[str | int]:
+    found = path.stat()
+    return [str(path.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _folder(key: str) -> Path:
+    return cache_folder() / "flat" / f"{key}-{FORMAT}"
 
 
 def _load(folder: Path) -> Flat | None:
-    storage = Storage.load(folder)
-    if storage is None:
-        return None
+    card = _read_card(folder)
+    storage = None if card is None else Storage.load(folder)
+    return None if card is None or storage is None else Flat(storage, card)
+
+
+def _read_card(folder: Path) -> Card | None:
     try:
-        return Flat(storage, Card.model_validate_json((folder / CARD).read_text()))
-    except (OSError, ValidationError):
+        return Card.model_validate_json((folder / CARD).read_text())
+    except (FileNotFoundError, ValidationError):
         return None

@@ -1,10 +1,13 @@
 """Minari's datasets by id, local or fetched, and those that this project has exported."""
 
+import hashlib
 import importlib.util
 import json
+import math
+import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +16,11 @@ from typing import Any
 import minari
 import numpy as np
 from minari.dataset.minari_dataset import parse_dataset_id
-from minari.storage.datasets_root_dir import get_dataset_path
 
 from bench.environments import Environment
-from bench.files.flat import Card, Flat, UnusableFile, content_hash, flattened
+from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.minari_reader import READER_VERSION, convert
-from bench.files.origin import environment_of, origin_of
+from bench.files.origin import KEY, environment_of, origin_of
 from bench.files.references import Reference, minari_reference
 from bench.files.source import FileSource
 from bench.storage import Storage
@@ -46,31 +48,35 @@ class Minari(FileSource):
         Raises:
             UnusableFile: If it is not there and cannot be fetched.
         """
-        path = get_dataset_path(self.id)
+        path = dataset_path(self.id)
         if not (path / "data").exists():
             _fetch(self.id, path)
         return path / "data"
 
     def recipe(self) -> dict[str, Any]:
         """Return the hash of the files and the version of the reader."""
-        return {"sha256": self._hash(), "reader": READER_VERSION}
-
-    def flat(self) -> Flat:
-        """Return the dataset's transitions, converted when they are first asked for.
-
-        Raises:
-            UnusableFile: If the dataset cannot serve; nothing is cached then.
-        """
         with _one_sentence(self.id):
-            return flattened(
-                f"minari-{self._hash()}-{READER_VERSION}",
-                lambda new_column: convert(self.id, self.folder(), new_column),
-            )
+            digest = hashlib.sha256()
+            for path in sorted(path for path in self.folder().iterdir() if path.is_file()):
+                digest.update(f"{path.name} {content_hash(path)}\n".encode())
+        return {"sha256": digest.hexdigest(), "reader": READER_VERSION}
+
+    def key(self) -> str:
+        """Return what the columns depend on."""
+        made_of = self.recipe()
+        return f"minari-{made_of['sha256']}-{made_of['reader']}"
+
+    def convert(self, folder: Path) -> Card:
+        """Write the dataset's transitions as columns into a folder."""
+        with _one_sentence(self.id):
+            return convert(self.id, self.folder(), folder)
 
     def published_reference(self, card: Card) -> Reference:
         """Return this project's reference returns, else those of the dataset's own metadata."""
-        own = (card.metadata.get("ref_min_score"), card.metadata.get("ref_max_score"))
-        low, high = (float(v) if isinstance(v, int | float) else None for v in own)
+        low, high = (_number(card.metadata.get(f"ref_{end}_score")) for end in ("min", "max"))
+        said = _said(card).get("reference")
+        if isinstance(said, str) and low is not None and high is not None:
+            return Reference(low, high, said)
         return minari_reference(self.id, low, high)
 
     def environment(self, name: str, card: Card, discount: float) -> Environment:
@@ -82,14 +88,32 @@ class Minari(FileSource):
     ) -> tuple[float, np.ndarray | None]:
         """Return the behavior policy's value; exactly, where this project collected the data."""
         origin = origin_of(card)
-        if origin is None:
-            return super().behavior(card, environment, storage)
-        return origin.source.behavior_of(environment)
+        if origin is not None:
+            return origin.source.behavior_of(environment)
+        # What an export knows of the whole data; it may hold no more than a part.
+        said = _said(card).get("behavior")
+        known = said if isinstance(said, Mapping) else {}
+        value = _number(known.get("value"))
+        if value is not None and known.get("discount") in (None, environment.spec.discount):
+            return value, None
+        return super().behavior(card, environment, storage)
 
-    def _hash(self) -> str:
-        with _one_sentence(self.id):
-            paths = sorted(path for path in self.folder().iterdir() if path.is_file())
-            return "-".join(content_hash(path)[:16] for path in paths)
+
+def dataset_path(dataset_id: str = "") -> Path:
+    """Return the folder of a dataset, or of all, as Minari finds it; nothing is made."""
+    root = os.environ.get("MINARI_DATASETS_PATH")
+    return (Path.home() / ".minari" / "datasets" if root is None else Path(root)) / dataset_id
+
+
+def _said(card: Card) -> Mapping[str, Any]:
+    """Return what an export of this project says of itself, nothing if it is none."""
+    said = card.metadata.get(KEY)
+    return said if isinstance(said, Mapping) else {}
+
+
+def _number(said: object) -> float | None:
+    known = isinstance(said, int | float) and math.isfinite(said)
+    return float(said) if known else None  # type: ignore[arg-type]
 
 
 def _fetch(dataset_id: str, path: Path) -> None:
@@ -117,12 +141,8 @@ def _fetch(dataset_id: str, path: Path) -> None:
 def _one_sentence(dataset_id: str) -> Iterator[None]:
     """Turn what can be wrong with a dataset's files into one sentence."""
     try:
-        with warnings.catch_warnings():
+        with accessible(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except UnusableFile:
-        raise
-    except PermissionError as error:
-        raise UnusableFile(f"{error.filename} may not be read or written here") from None
     except json.JSONDecodeError as error:
         raise UnusableFile(f"The metadata of {dataset_id} is no JSON ({error})") from None

@@ -5,15 +5,18 @@ transition of an episode has its successor.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium import spaces
 from minari import MinariDataset
+from minari.dataset.minari_storage import MinariStorage
 
-from bench.files.flat import Card, NewColumn, UnusableFile
-from bench.files.spaces import FlatSpace, bounds, flat_space, flatten
+from bench.files.flat import Card, Columns, UnusableFile
+from bench.files.spaces import bounds, flat_space, flatten
+from bench.files.trusted import trusted_spec
 
 # Raise it when the same files would be read otherwise.
 READER_VERSION = 1
@@ -31,21 +34,13 @@ class Episode(NamedTuple):
     attributes: dict[str, Any]
 
 
-def convert(dataset_id: str, folder: Path, new_column: NewColumn) -> Card:
-    """Write a dataset's transitions as columns and return what is known of them.
+def convert(dataset_id: str, source: Path, folder: Path) -> Card:
+    """Write a dataset's transitions as columns into a folder and return what is known of them.
 
     Raises:
         UnusableFile: If it is no Minari dataset in HDF5, damaged, or holds other than numbers.
     """
-    try:
-        dataset = MinariDataset(folder)
-    except PermissionError:
-        raise
-    except Exception as error:
-        raise UnusableFile(f"{folder} is no readable Minari dataset ({_cause(error)})") from error
-    stored = dataset.storage.FORMAT
-    if stored != "hdf5":
-        raise UnusableFile(f"{dataset_id} is stored as {stored}, but should be as hdf5")
+    dataset = _opened(dataset_id, source)
     try:
         observed, chosen = (
             flat_space(space) for space in (dataset.observation_space, dataset.action_space)
@@ -56,61 +51,125 @@ def convert(dataset_id: str, folder: Path, new_column: NewColumn) -> Card:
         kind = type(dataset.action_space).__name__
         raise UnusableFile(f"{dataset_id} has {kind} actions, but should have Discrete or Box")
     total = int(dataset.total_steps)
-    if total == 0:
+    if total <= 0:
         raise UnusableFile(f"{dataset_id} is empty, it should have at least one transition")
-    columns = _columns(total, observed, chosen, new_column)
-    filled, returns = _fill(dataset_id, columns, _episodes(dataset_id, dataset), total)
-    if filled != total:
-        raise UnusableFile(f"{dataset_id} should have {total} steps, but holds {filled}")
-    return _card(columns, observed, chosen, dataset, returns)
+    said = dataset.storage.metadata
+    seen = Seen(dataset_id, total, exported="stackelberg_bench" in said)
+    with Columns(folder, total) as columns:
+        for episode in _episodes(dataset_id, dataset):
+            seen.write(episode, columns)
+        if seen.steps != total:
+            raise UnusableFile(f"{dataset_id} should have {total} steps, but holds {seen.steps}")
+    limits = None
+    if chosen.num_values == 0:
+        low, high = bounds(dataset.action_space)
+        # Where the space is open, the data says how far actions go.
+        limits = _finite(low, seen.action_min), _finite(high, seen.action_max)
+    return Card(
+        discrete_observations=observed.num_values > 0,
+        observation_size=observed.num_values or observed.size,
+        num_actions=chosen.num_values,
+        action_bounds=limits,
+        reward_min=seen.reward_min,
+        reward_max=seen.reward_max,
+        reward_only_at_end=seen.reward_only_at_end,
+        num_transitions=total,
+        longest_episode=seen.longest,
+        mean_return=float(np.mean(seen.returns)),
+        metadata={name: said[name] for name in METADATA if name in said},
+    )
 
 
-def _columns(
-    total: int, observed: FlatSpace, chosen: FlatSpace, new_column: NewColumn
-) -> dict[str, np.ndarray]:
-    def column(name: str, kind: FlatSpace) -> np.ndarray:
-        if kind.num_values:
-            return new_column(name, (total,), np.int64)
-        return new_column(name, (total, kind.size), np.float32)
-
-    return {
-        "observation": column("observation", observed),
-        "next_observation": column("next_observation", observed),
-        "action": column("action", chosen),
-        "reward": new_column("reward", (total,), np.float64),
-        "terminated": new_column("terminated", (total,), np.bool_),
-        "episode": new_column("episode", (total,), np.int64),
-        "step": new_column("step", (total,), np.int64),
-    }
+def _opened(dataset_id: str, folder: Path) -> MinariDataset:
+    try:
+        said = MinariStorage.read_raw_metadata(folder)
+        spaces_known = {"observation_space", "action_space"} <= set(said)
+        # Minari would make the environment that the file names to learn of its spaces.
+        if not spaces_known and trusted_spec(said.get("env_spec")) is None:
+            raise ValueError("its metadata has no spaces")
+        stored = said.get("data_format")
+        if stored != "hdf5":
+            raise UnusableFile(f"{dataset_id} is stored as {stored}, but should be as hdf5")
+        return MinariDataset(folder)
+    except (PermissionError, UnusableFile):
+        raise
+    except Exception as error:
+        raise UnusableFile(f"{folder} is no readable Minari dataset ({_cause(error)})") from error
 
 
-def _fill(
-    dataset_id: str, columns: dict[str, np.ndarray], episodes: Iterator[Episode], total: int
-) -> tuple[int, list[float]]:
-    """Write the episodes one after the other; return the number of steps and each one's return."""
-    at, number, returns = 0, 0, []
-    for episode in episodes:
+@dataclass
+class Seen:
+    """What has been written so far of a dataset.
+
+    Attributes:
+        name: The dataset's id.
+        total: Steps that there should be.
+        exported: Whether this project wrote it, and said which segment belongs to which episode.
+        steps: Steps written.
+        episode: Number of the last episode.
+        step: Number of its last step.
+        longest: Steps of the longest episode.
+        returns: Return of every episode.
+    """
+
+    name: str
+    total: int
+    exported: bool
+    steps: int = 0
+    episode: int = -1
+    step: int = -1
+    longest: int = 0
+    returns: list[float] = field(default_factory=list)
+    reward_min: float = np.inf
+    reward_max: float = -np.inf
+    reward_only_at_end: bool = True
+    action_min: np.ndarray | float = np.inf
+    action_max: np.ndarray | float = -np.inf
+
+    def write(self, episode: Episode, columns: Columns) -> None:
+        """Write one more episode; what goes on after a termination in it is another one."""
         length = len(episode.reward)
-        stop = at + length
-        if stop > total:
-            raise UnusableFile(f"{dataset_id} should have {total} steps, but holds more")
+        self.steps += length
+        if self.steps > self.total:
+            raise UnusableFile(f"{self.name} should have {self.total} steps, but holds more")
         if length == 0:
-            continue
-        columns["observation"][at:stop] = episode.observation[:-1]
-        columns["next_observation"][at:stop] = episode.observation[1:]
-        columns["action"][at:stop] = episode.action
-        columns["reward"][at:stop] = episode.reward
-        columns["terminated"][at:stop] = episode.terminated
-        # What goes on after a termination is another episode, whatever the file calls it.
+            return
+        number, first_step = self._place(episode.attributes)
         ended = np.concatenate([[0], np.cumsum(episode.terminated[:-1])])
         _, first = np.unique(ended, return_index=True)
-        columns["episode"][at:stop] = int(episode.attributes.get("episode", number)) + ended
-        columns["step"][at:stop] = np.arange(length) - first[ended]
-        columns["step"][at:stop] += int(episode.attributes.get("first_step", 0))
-        number = int(columns["episode"][stop - 1]) + 1
-        returns.append(float(episode.reward.sum()))
-        at = stop
-    return at, returns
+        step = np.arange(length) - first[ended] + np.where(ended == 0, first_step, 0)
+        columns.append(
+            observation=episode.observation[:-1],
+            next_observation=episode.observation[1:],
+            action=episode.action,
+            reward=episode.reward,
+            terminated=episode.terminated,
+            episode=number + ended,
+            step=step,
+        )
+        returns = np.add.reduceat(episode.reward, first).tolist()
+        if number == self.episode:
+            self.returns[-1] += returns.pop(0)
+        self.returns += returns
+        self.episode, self.step = number + int(ended[-1]), int(step[-1])
+        self.longest = max(self.longest, int(step.max()) + 1)
+        self.reward_min = min(self.reward_min, float(episode.reward.min()))
+        self.reward_max = max(self.reward_max, float(episode.reward.max()))
+        self.reward_only_at_end &= bool(np.all((episode.reward == 0) | episode.terminated))
+        self.action_min = np.minimum(self.action_min, episode.action.min(0))
+        self.action_max = np.maximum(self.action_max, episode.action.max(0))
+
+    def _place(self, attributes: dict[str, Any]) -> tuple[int, int]:
+        """Return the number of an episode and of its first step."""
+        if not self.exported:
+            return self.episode + 1, 0
+        try:
+            place = int(attributes["episode"]), int(attributes["first_step"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnusableFile(f"{self.name} does not say where its segments belong") from error
+        if place <= (self.episode, self.step) or place[1] < 0:
+            raise UnusableFile(f"{self.name} has segments that are not in order")
+        return place
 
 
 def _episodes(dataset_id: str, dataset: MinariDataset) -> Iterator[Episode]:
@@ -144,7 +203,9 @@ def _checked(
     )
     for name in ("observation", "action", "reward"):
         if not np.isfinite(getattr(episode, name)).all():
-            raise UnusableFile(f"{where}: each {name} should be finite, but one is not")
+            raise UnusableFile(
+                f"{where}: each {name} should be finite numbers in single precision, one is not"
+            )
     return episode
 
 
@@ -167,37 +228,7 @@ def _flat(where: str, space: Any, episode: dict[str, Any], name: str, length: in
         ) from error
 
 
-def _card(
-    columns: dict[str, np.ndarray],
-    observed: FlatSpace,
-    chosen: FlatSpace,
-    dataset: MinariDataset,
-    returns: list[float],
-) -> Card:
-    reward, terminated = columns["reward"], columns["terminated"]
-    limits = None
-    if chosen.num_values == 0:
-        action = columns["action"]
-        low, high = bounds(dataset.action_space)
-        # Where the space is open, the data says how far actions go.
-        limits = (_finite(low, action.min(0)), _finite(high, action.max(0)))
-    metadata = dataset.storage.metadata
-    return Card(
-        discrete_observations=observed.num_values > 0,
-        observation_size=observed.num_values or observed.size,
-        num_actions=chosen.num_values,
-        action_bounds=limits,
-        reward_min=float(reward.min()),
-        reward_max=float(reward.max()),
-        reward_only_at_end=bool(np.all((reward == 0) | terminated)),
-        num_transitions=len(reward),
-        longest_episode=int(columns["step"].max()) + 1,
-        mean_return=float(np.mean(returns)),
-        metadata={name: metadata[name] for name in METADATA if name in metadata},
-    )
-
-
-def _finite(bound: tuple[float, ...], seen: np.ndarray) -> tuple[float, ...]:
+def _finite(bound: tuple[float, ...], seen: np.ndarray | float) -> tuple[float, ...]:
     return tuple(np.where(np.isfinite(bound), bound, seen).tolist())
 
 

@@ -1,8 +1,7 @@
 """Where a dataset comes from: this project's own worlds, gymnasium's, or nothing but data."""
 
 import copy
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -18,6 +17,7 @@ from bench.files.live import LiveEnvironment
 from bench.files.recorded import RecordedEnvironment, spec_of
 from bench.files.references import Reference
 from bench.files.source import FileSource
+from bench.files.trusted import is_registered, trusted_spec
 from bench.mdps import ToyText, ToyTextId
 from bench.typed import ConfigError, typed_object
 
@@ -49,7 +49,7 @@ def origin_of(card: Card) -> Origin | None:
         return None
     try:
         settings = said["collected"]
-        _check_targets(settings)
+        _check_targets(settings, {_full_name(Collected), *map(_full_name, _below(World))})
         return Origin(typed_object(settings, "metadata", kind=Collected), int(said["seed"]))
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise UnusableFile(f"The metadata's {KEY} cannot be understood ({error})") from error
@@ -59,7 +59,10 @@ def environment_of(name: str, card: Card, discount: float, reference: Reference)
     """Return the world of a dataset: the exact one if it is known here, else the best there is."""
     origin = origin_of(card)
     if origin is not None:
-        return origin.source.environment_of(name, origin.seed, discount)
+        environment = origin.source.environment_of(name, origin.seed, discount)
+        if not _fits(environment, card):
+            raise UnusableFile(f"The metadata's {KEY} is of another world than the data")
+        return environment
     spec = _gymnasium_spec(card)
     horizon = (spec.max_episode_steps if spec else None) or card.longest_episode
     if spec is not None:
@@ -83,7 +86,7 @@ def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, 
         names = ("target", *(f.name for f in fields(source)))
         return {"collected": {n: settings[n] for n in names}, "seed": settings["seed"]}
     if isinstance(source, FileSource):
-        said = source.flat().card.metadata.get(KEY)
+        said = source.card().metadata.get(KEY)
         if isinstance(said, Mapping) and "collected" in said:
             return {"collected": said["collected"], "seed": said["seed"]}
     return {}
@@ -92,7 +95,7 @@ def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, 
 def gymnasium_spec_of(source: DataSource) -> GymnasiumSpec | None:
     """Return gymnasium's spec of the world that data comes from, None if it has none."""
     if isinstance(source, FileSource):
-        return _gymnasium_spec(source.flat().card)
+        return _gymnasium_spec(source.card())
     if isinstance(source, Collected) and source.environment.gymnasium_id is not None:
         spec = copy.deepcopy(gymnasium.spec(source.environment.gymnasium_id))
         spec.max_episode_steps = source.max_steps
@@ -101,25 +104,15 @@ def gymnasium_spec_of(source: DataSource) -> GymnasiumSpec | None:
 
 
 def _gymnasium_spec(card: Card) -> GymnasiumSpec | None:
-    said = card.metadata.get("eval_env_spec") or card.metadata.get("env_spec")
-    if not isinstance(said, str):
-        return None
-    try:
-        # Older versions of gymnasium wrote fields that today's does not take.
-        known = {f.name for f in fields(GymnasiumSpec) if f.init}
-        taken = {key: value for key, value in json.loads(said).items() if key in known}
-        return GymnasiumSpec.from_json(json.dumps(taken))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+    said = card.metadata
+    return trusted_spec(said.get("eval_env_spec")) or trusted_spec(said.get("env_spec"))
 
 
 def _own_world(spec: GymnasiumSpec) -> World | None:
     """Return the world of this project that is the same as one of gymnasium's, if there is one."""
-    try:
-        unchanged = gymnasium.spec(spec.id).kwargs == spec.kwargs
-    except gymnasium.error.Error:
+    if not is_registered(spec) or spec.additional_wrappers:
         return None
-    if not unchanged or spec.additional_wrappers:
+    if gymnasium.registry[spec.id].kwargs != spec.kwargs:
         return None
     if spec.id == "CartPole-v1":
         return CartPole()
@@ -134,10 +127,21 @@ def _fits(environment: Environment, card: Card) -> bool:
     )  # fmt: skip
 
 
-def _check_targets(settings: Any) -> None:
+def _check_targets(settings: Any, known: set[str]) -> None:
     """Refuse settings that would make other than this project's objects; a file is not trusted."""
     if isinstance(settings, Mapping):
-        if not str(settings.get("target", "bench.")).startswith("bench."):
+        if "target" in settings and settings["target"] not in known:
             raise ValueError(f"it names {settings['target']!r}")
         for value in settings.values():
-            _check_targets(value)
+            _check_targets(value, known)
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _below(kind: Any) -> Iterator[type]:
+    """Yield all subclasses of a class."""
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _below(subclass)

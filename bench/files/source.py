@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +10,14 @@ import numpy as np
 
 from bench.datasets import DataSource, Facts, OfflineDataset, Reserve, Task
 from bench.environments import Environment
-from bench.files.flat import Card, Flat
+from bench.files.flat import Card, Flat, UnusableFile, accessible, card_of, flattened
 from bench.files.references import Reference
 from bench.storage import Storage
 
 # Datasets whose columns stay in memory between runs (larger columns are mapped in any case).
 OPEN_AT_ONCE = 4
+# Datasets of which it is remembered what a plan asks for; a plan must not open files per run.
+CARDS = 1024
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,16 @@ class FileSource(DataSource):
     expert_return: float | None
 
     @abstractmethod
-    def flat(self) -> Flat:
-        """Return the file's transitions, converted when they are first asked for."""
+    def key(self) -> str:
+        """Return a name for all that the flat columns depend on, the file's hash among it."""
+
+    @abstractmethod
+    def convert(self, folder: Path) -> Card:
+        """Write the file's transitions as columns into a folder and return what is known of them.
+
+        Raises:
+            UnusableFile: If the file cannot serve.
+        """
 
     @abstractmethod
     def published_reference(self, card: Card) -> Reference:
@@ -60,27 +70,44 @@ class FileSource(DataSource):
         del name
         return self.id
 
+    def flat(self) -> Flat:
+        """Return the file's transitions, converted when they are first asked for.
+
+        Raises:
+            UnusableFile: If the file cannot serve; nothing is cached then.
+        """
+        key = self.key()
+        with accessible():
+            return flattened(key, partial(self._convert, key))
+
+    def card(self) -> Card:
+        """Return what is known of the file's transitions, which are not opened if need not be.
+
+        Raises:
+            UnusableFile: If the file cannot serve; nothing is cached then.
+        """
+        key = self.key()
+        with accessible():
+            return card_of(key, partial(self._convert, key))
+
+    def _convert(self, key: str, folder: Path) -> Card:
+        card = self.convert(folder)
+        if self.key() != key:
+            raise UnusableFile(f"{self.id} is being written to: try again when it is complete")
+        return card
+
     def facts(self) -> Facts:
         """Return what the file says; it is fetched and converted if need be.
 
         Raises:
             UnusableFile: If there is no file that can serve.
         """
-        opened = self._opened(0.99)
-        spec = opened.environment.spec
-        return Facts(
-            tabular=opened.environment.mdp is not None,
-            action_kind=spec.action_kind,
-            has_comparator=opened.storage.comparator_action is not None,
-            observation_names=spec.observation_names,
-            num_transitions=len(opened.storage),
-            can_evaluate=opened.environment.can_evaluate,
-        )
+        return _facts(self, self.key())
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
         """Return the task; flat columns lie in the user's cache folder, `cache` is not used."""
         del name, cache
-        opened = self._opened(discount)
+        opened = _opened(self, discount, self.key())
         reference = self.reference(opened.card)
         provenance = {
             "source": type(self).__name__.lower(),
@@ -90,9 +117,8 @@ class FileSource(DataSource):
             "crossing": opened.card.crossing,
             **self.recipe(),
         }
-        reserve = Reserve(self._worse)
         spec = opened.environment.spec
-        data = OfflineDataset.full(opened.storage, spec, provenance, reserve)
+        data = OfflineDataset.full(opened.storage, spec, provenance, opened.reserve)
         value, occupancy = self.behavior(opened.card, opened.environment, opened.storage)
         return Task(opened.environment, data, value, occupancy)
 
@@ -118,7 +144,8 @@ class FileSource(DataSource):
                 "coverage=quality needs coverage.worse_id here, the id of a dataset of the same "
                 "kind from a worse policy"
             )
-        own, worse = self.flat().card, replace(self, id=dataset_id).flat().card
+        other = replace(self, id=dataset_id)
+        own, worse = _card(self, self.key()), _card(other, other.key())
         if own.shape != worse.shape:
             raise ValueError(
                 f"coverage.worse_id is {dataset_id!r}, whose observations and actions are not "
@@ -135,31 +162,55 @@ class FileSource(DataSource):
                 f"but should have at least as many as {self.id}, {own.num_transitions}"
             )
 
-    def _worse(self, epsilon: float, dataset_id: str | None, num_transitions: int) -> Storage:
+    def worse(self, epsilon: float, dataset_id: str | None, num_transitions: int) -> Storage:
+        """Return the transitions of a worse dataset."""
         del num_transitions
         self.check_worse(epsilon, dataset_id)
         assert dataset_id is not None
-        return replace(self, id=dataset_id)._opened(0.99).storage
-
-    def _opened(self, discount: float) -> "_Opened":
-        # The hash is part of the key: a file may change between two runs of one process.
-        return _open(self, discount, str(self.recipe()))
+        other = replace(self, id=dataset_id)
+        return _opened(other, 0.99, other.key()).storage
 
 
 class _Opened(NamedTuple):
     environment: Environment
     storage: Storage
     card: Card
+    reserve: Reserve
+    # Held so that the next to ask for the same columns finds them.
+    flat: Flat
+
+
+# In all of these the key, which has the file's hash, stands for the file's content.
 
 
 @lru_cache(OPEN_AT_ONCE)
-def _open(source: FileSource, discount: float, content: str) -> _Opened:
+def _opened(source: FileSource, discount: float, key: str) -> _Opened:
     """Return a file's data with its world; runs that share it share one storage."""
-    del content
+    del key
     flat = source.flat()
     environment = source.environment(source.id, flat.card, discount)
     storage = flat.storage
     if environment.has_reference_policy:
         comparator = environment.reference_action(storage.observation)
         storage = replace(storage, comparator_action=comparator)
-    return _Opened(environment, storage, flat.card)
+    return _Opened(environment, storage, flat.card, Reserve(source.worse), flat)
+
+
+@lru_cache(CARDS)
+def _card(source: FileSource, key: str) -> Card:
+    del key
+    return source.card()
+
+
+@lru_cache(CARDS)
+def _facts(source: FileSource, key: str) -> Facts:
+    card = _card(source, key)
+    environment = source.environment(source.id, card, 0.99)
+    return Facts(
+        tabular=environment.mdp is not None,
+        action_kind=environment.spec.action_kind,
+        has_comparator=environment.has_reference_policy,
+        observation_names=environment.spec.observation_names,
+        num_transitions=card.num_transitions,
+        can_evaluate=environment.can_evaluate,
+    )

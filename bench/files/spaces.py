@@ -40,13 +40,20 @@ def flatten(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
     such arrays.
 
     Raises:
-        ValueError: If an array is not as long, or its rows are of another size than the space's.
+        ValueError: If an array is not as long, its rows are of another size than the space's, or
+            numbers lie outside of it.
     """
     if isinstance(space, spaces.Discrete):
         numbers = np.asarray(values).reshape(-1)
         if len(numbers) != length:
             raise ValueError(f"{len(numbers)} of them")
-        return numbers.astype(np.int64) - int(space.start)
+        if numbers.dtype.kind not in "iub":
+            raise ValueError(f"values of type {numbers.dtype}")
+        numbers = numbers.astype(np.int64) - int(space.start)
+        outside = numbers[(numbers < 0) | (numbers >= int(space.n))]
+        if len(outside):
+            raise ValueError(f"values such as {outside[0] + int(space.start)}")
+        return numbers
     parts = [_part(leaf, part, length) for leaf, part in _leaves(space, values)]
     return np.concatenate(parts, axis=1)
 

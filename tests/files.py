@@ -1,0 +1,150 @@
+"""Files of each format, made on the spot."""
+
+import gymnasium
+import h5py
+import minari
+import numpy as np
+from gymnasium import spaces
+from minari.data_collector import EpisodeBuffer
+
+from bench.files import flat, source
+from bench.files.d4rl import D4RL, folder
+from bench.files.minari import Minari
+
+# An id whose file has timeouts, one whose file has not (d4rl counts its steps), one of another
+# size of episodes.
+HOPPER = "hopper-medium-v2"
+HOPPER_FILE = "hopper_medium-v2.hdf5"
+OLD = "hopper-medium-v0"
+
+
+def forget():
+    """Forget what this process holds of files, as a new process would."""
+    for remembered in (source._opened, source._card, source._facts):
+        remembered.cache_clear()
+    flat._open.clear()
+
+
+def d4rl_source(dataset_id=HOPPER, boundaries="d4rl", **references):
+    """Return the source of `conf/dataset/d4rl.yaml`."""
+    given = {"random_return": None, "expert_return": None} | references
+    return D4RL(dataset_id, **given, boundaries=boundaries)
+
+
+def minari_source(dataset_id, **references):
+    """Return the source of `conf/dataset/minari.yaml`."""
+    return Minari(dataset_id, **({"random_return": None, "expert_return": None} | references))
+
+
+def d4rl_columns(lengths=(5, 3, 6), seed=0, timeouts=True, width=3, action_size=2):
+    """Return the columns of a D4RL file; every other episode terminates, the others time out."""
+    rng = np.random.default_rng(seed)
+    n = sum(lengths)
+    last = np.cumsum(lengths) - 1
+    terminals, timed_out = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    terminals[last[::2]] = True
+    timed_out[last[1::2]] = True
+    columns = {
+        "observations": rng.normal(size=(n, width)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (n, action_size)).astype(np.float32),
+        "rewards": rng.normal(size=n).astype(np.float32),
+        "terminals": terminals,
+    }
+    return columns | ({"timeouts": timed_out} if timeouts else {})
+
+
+def write_d4rl(columns, dataset_id=HOPPER):
+    """Write a D4RL file to where it is looked for and return its path."""
+    path = folder() / d4rl_source(dataset_id).entry.url.rpartition("/")[2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, column in columns.items():
+            file[name] = column
+    return path
+
+
+def episode(observations, actions, rewards, terminated=True):
+    """Return a Minari episode; a list of flags says at which steps it terminates."""
+    length = len(rewards)
+    ends = np.zeros(length, dtype=bool)
+    ends[-1] = terminated if isinstance(terminated, bool) else False
+    if not isinstance(terminated, bool):
+        ends[:] = terminated
+    truncations = np.zeros(length, dtype=bool)
+    truncations[-1] = not ends[-1]
+    return EpisodeBuffer(
+        observations=observations,
+        actions=actions,
+        rewards=np.asarray(rewards, dtype=np.float64),
+        terminations=ends,
+        truncations=truncations,
+        infos={},
+    )
+
+
+def write_minari(dataset_id, episodes, observation_space, action_space, **settings):
+    """Write a Minari dataset to where it is looked for."""
+    return minari.create_dataset_from_buffers(
+        dataset_id,
+        episodes,
+        observation_space=observation_space,
+        action_space=action_space,
+        algorithm_name="noise",
+        description="noise",
+        requirements=[],
+        data_format="hdf5",
+        **settings,
+    )
+
+
+def uneven_vectors(lengths=(4, 1, 7, 2), seed=0, dtype=np.float32, size=3):
+    """Return uneven episodes of vectors and two actions, and their two spaces."""
+    rng = np.random.default_rng(seed)
+    episodes = [
+        episode(
+            rng.normal(size=(length + 1, size)).astype(dtype),
+            rng.integers(2, size=length),
+            rng.normal(size=length),
+            terminated=bool(index % 2),
+        )
+        for index, length in enumerate(lengths)
+    ]
+    return episodes, spaces.Box(-np.inf, np.inf, (size,), dtype), spaces.Discrete(2)
+
+
+def random_episodes(environment, num_episodes=3, max_steps=30, seed=0):
+    """Return episodes of the uniform policy in one of gymnasium's environments."""
+    environment.action_space.seed(seed)
+    episodes = []
+    for index in range(num_episodes):
+        observation, _ = environment.reset(seed=seed + index)
+        observations, actions, rewards, terminated = [observation], [], [], False
+        while not terminated and len(rewards) < max_steps:
+            action = environment.action_space.sample()
+            observation, reward, terminated, _, _ = environment.step(action)
+            observations.append(observation)
+            actions.append(action)
+            rewards.append(reward)
+        episodes.append(
+            episode(_stacked(observations), np.array(actions), rewards, bool(terminated))
+        )
+    return episodes
+
+
+def _stacked(observations):
+    if isinstance(observations[0], dict):
+        return {name: _stacked([o[name] for o in observations]) for name in observations[0]}
+    return np.array(observations)
+
+
+def write_random(dataset_id, environment_id, **settings):
+    """Write a dataset of the uniform policy in a registered environment."""
+    with gymnasium.make(environment_id, **settings) as environment:
+        bare, spec = environment.unwrapped, environment.spec
+        return write_minari(
+            dataset_id,
+            random_episodes(bare),
+            environment.observation_space,
+            environment.action_space,
+            env=spec,
+        )
