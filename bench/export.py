@@ -67,6 +67,8 @@ def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) 
     """Write a dataset into Minari's folder and return where; it appears as a whole."""
     path = dataset_path(dataset_id)
     starts = np.flatnonzero(np.concatenate([[True], dataset.successor_missing[:-1]]))
+    # Asked for first: meanwhile Minari's folder is another one.
+    metadata = _metadata(run, task, dataset)
     with _draft(dataset_id, path), warnings.catch_warnings():
         # Minari asks for an author, an e-mail address and the like.
         warnings.simplefilter("ignore")
@@ -80,16 +82,12 @@ def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) 
             requirements=[],
             data_format="hdf5",
             jpeg_encoding=False,
-            **_reference(task),
         )
         places = zip(dataset.episode[starts], dataset.step[starts], strict=True)
         written.storage.update_episode_metadata(
             {"episode": int(episode), "first_step": int(step)} for episode, step in places
         )
-        spec = gymnasium_spec_of(run.config.dataset.source)
-        # Given to Minari, it would be made, which not every installation can.
-        named = {} if spec is None else {"env_spec": spec.to_json()}
-        written.storage.update_metadata({**named, KEY: _metadata(run, task, dataset)})
+        written.storage.update_metadata(metadata)
     return path
 
 
@@ -124,27 +122,30 @@ def _action_space(dataset: OfflineDataset) -> spaces.Space[Any]:
     return spaces.Box(low, high, dtype=np.float32)
 
 
-def _reference(task: Task) -> dict[str, float]:
-    """Return reference returns, where values are returns and both are known."""
-    low, high = task.environment.uniform, task.environment.optimum
-    if task.environment.mdp is not None or low is None or high is None:
-        return {}
-    return {"ref_min_score": low, "ref_max_score": high}
-
-
 def _metadata(run: SingleRun, task: Task, dataset: OfflineDataset) -> dict[str, Any]:
     """Return what reading back needs of the world, and what was done to the data."""
-    exact = task.environment.mdp is not None
-    return {
-        **collection_of(run.config.dataset.source, run.settings["dataset"]),
-        "behavior": {
-            "value": task.behavior_value,
-            "discount": task.environment.spec.discount if exact else None,
-        },
-        "reference": dataset.provenance.get("reference", {}).get("source"),
-        "degradations": dataset.provenance.get("degradations", []),
-        "fingerprint": dataset.fingerprint,
+    environment, source = task.environment, run.config.dataset.source
+    exact = environment.mdp is not None
+    metadata: dict[str, Any] = {
+        KEY: {
+            **collection_of(source, run.settings["dataset"]),
+            "behavior": {
+                "value": task.behavior_value,
+                "discount": environment.spec.discount if exact else None,
+            },
+            "reference": dataset.provenance.get("reference", {}).get("source"),
+            "degradations": dataset.provenance.get("degradations", []),
+            "fingerprint": dataset.fingerprint,
+        }
     }
+    # Minari takes neither of the two without making the environment, which not everybody can.
+    spec = gymnasium_spec_of(source)
+    if spec is not None:
+        metadata["env_spec"] = spec.to_json()
+    low, high = environment.uniform, environment.optimum
+    if not exact and low is not None and high is not None:
+        metadata |= {"ref_min_score": low, "ref_max_score": high}
+    return metadata
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Files of each format, made on the spot."""
 
+import warnings
+
 import gymnasium
 import h5py
 import minari
@@ -82,19 +84,23 @@ def episode(observations, actions, rewards, terminated=True):
     )
 
 
-def write_minari(dataset_id, episodes, observation_space, action_space, **settings):
+def write_minari(dataset_id, episodes, observation_space, action_space, env=None, **metadata):
     """Write a Minari dataset to where it is looked for."""
-    return minari.create_dataset_from_buffers(
-        dataset_id,
-        episodes,
-        observation_space=observation_space,
-        action_space=action_space,
-        algorithm_name="noise",
-        description="noise",
-        requirements=[],
-        data_format="hdf5",
-        **settings,
-    )
+    with warnings.catch_warnings():
+        # It asks for an author and the like.
+        warnings.simplefilter("ignore")
+        written = minari.create_dataset_from_buffers(
+            dataset_id,
+            episodes,
+            env=env,
+            observation_space=observation_space,
+            action_space=action_space,
+            algorithm_name="noise",
+            description="noise",
+            requirements=[],
+            data_format="hdf5",
+        )
+    written.storage.update_metadata(metadata)
 
 
 def uneven_vectors(lengths=(4, 1, 7, 2), seed=0, dtype=np.float32, size=3):

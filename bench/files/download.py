@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 # Seconds without a byte after which a connection counts as broken.
 TIMEOUT = 10.0
-BLOCK = 2**20
+BLOCK = 2**16
 
 
 class DownloadError(Exception):
@@ -76,6 +76,7 @@ def _alone(part: Path, path: Path, have: int) -> Iterator[BinaryIO | None]:
             else:
                 yield file
         finally:
+            file.flush()
             if part.exists() and part.stat().st_size == 0:
                 part.unlink()
 

@@ -76,9 +76,12 @@ def _part(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
 
 
 def _leaves(space: spaces.Space[Any], values: Any) -> list[tuple[spaces.Space[Any], Any]]:
-    """Return the simple spaces in a space with their values, in the space's own order."""
+    """Return the simple spaces in a space with their values, a mapping's in the order of names.
+
+    Not in the mapping's own order: a stored space comes back sorted, the environment's need not be.
+    """
     if isinstance(space, spaces.Dict):
-        inner = [(part, values[name]) for name, part in space.spaces.items()]
+        inner = [(part, values[name]) for name, part in sorted(space.spaces.items())]
     elif isinstance(space, spaces.Tuple):
         inner = [(part, values[index]) for index, part in enumerate(space.spaces)]
     else:
