@@ -146,7 +146,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except UnusableFile:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except Exception as error:
         raise UnusableFile(
             f"{path} is damaged and cannot be read to its end: remove it and fetch it again"
         ) from error

@@ -213,7 +213,7 @@ def _readable(dataset_id: str, stored: Any) -> Iterator[Any]:
     """Yield what Minari reads, its errors turned into one sentence."""
     try:
         yield from stored
-    except (OSError, KeyError, ValueError, AssertionError, RuntimeError, TypeError) as error:
+    except Exception as error:
         raise UnusableFile(
             f"{dataset_id} cannot be read to its end ({_cause(error)}): fetch or export it again"
         ) from error
