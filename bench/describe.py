@@ -155,7 +155,7 @@ def _actions(dataset: OfflineDataset) -> RenderableType:
     spec = dataset.spec
     if spec.action_bounds is not None:
         names = tuple(f"action {i}" for i in range(len(spec.action_bounds[0])))
-        return _ranges("actions", names, dataset.action)
+        return _ranges("actions", names, dataset.chunks("action"))
     counts = np.bincount(dataset.action, minlength=spec.num_actions)
     shown = {f"action {action}": int(count) for action, count in enumerate(counts[:LONGEST_LIST])}
     return Group("actions", _bars(shown))
@@ -165,7 +165,7 @@ def _observations(dataset: OfflineDataset) -> RenderableType:
     spec = dataset.spec
     if spec.observation_kind == "vector":
         names = spec.observation_names or tuple(map(str, range(spec.observation_size)))
-        return _ranges("observations", names, dataset.observation)
+        return _ranges("observations", names, dataset.chunks("observation"))
     states = len(np.unique(dataset.observation))
     pairs = len(np.unique(np.stack([dataset.observation, dataset.action]), axis=1).T)
     counted = {
@@ -175,11 +175,13 @@ def _observations(dataset: OfflineDataset) -> RenderableType:
     return _table("observations", counted)
 
 
-def _ranges(title: str, names: tuple[str, ...], column: np.ndarray) -> Table:
+def _ranges(title: str, names: tuple[str, ...], parts: Iterator[np.ndarray]) -> Table:
+    # Of vectors that may be long and many, no more is copied than is shown.
+    column = np.concatenate([part[:, :LONGEST_LIST].copy() for part in parts])
     table = Table(title=title, title_justify="left", box=None)
     for heading in ("", "lowest", "mean", "std", "highest"):
         table.add_column(heading, justify="right")
-    for name, values in list(zip(names, column.T, strict=True))[:LONGEST_LIST]:
+    for name, values in zip(names[:LONGEST_LIST], column.T, strict=True):
         numbers = (values.min(), values.mean(dtype=np.float64), values.std(), values.max())
         table.add_row(name, *(f"{number:.4g}" for number in numbers))
     return table

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from bench import describe
+from bench import describe, export
 from bench.__main__ import main
 from bench.files import flat
 from bench.files.minari import dataset_path
@@ -162,7 +162,6 @@ def test_a_bad_d4rl_file_is_one_sentence(command, damage):
     make(files.write_d4rl(files.d4rl_columns()))
     words = ("dataset=d4rl", f"dataset.id={files.HOPPER}")
     assert_one_sentence(*command(main, *words), named)
-    assert_one_sentence(*command(describe.main, *words), named)
 
 
 def test_a_d4rl_file_of_no_rows_is_one_sentence(command):
@@ -175,6 +174,15 @@ def test_a_d4rl_file_of_one_row_is_one_sentence(command):
     files.write_d4rl({name: column[:1] for name, column in files.d4rl_columns().items()})
     words = ("dataset=d4rl", f"dataset.id={files.HOPPER}")
     assert_one_sentence(*command(main, *words), "holds no transition")
+
+
+@pytest.mark.parametrize("program", [describe.main, export.main])
+def test_other_commands_say_the_same(command, program):
+    cut(0.5)(files.write_d4rl(files.d4rl_columns()))
+    words = ("dataset=d4rl", f"dataset.id={files.HOPPER}")
+    words = words if program is describe.main else ("mine/x-v0", *words)
+    assert_one_sentence(*command(program, *words), "it may be truncated")
+    assert not dataset_path("mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -348,7 +356,6 @@ def test_a_bad_minari_dataset_is_one_sentence(command, damage):
     make()
     words = ("dataset=minari", f"dataset.id={ID}")
     assert_one_sentence(*command(main, *words), named)
-    assert_one_sentence(*command(describe.main, *words), named)
 
 
 def test_actions_that_are_no_single_choice_are_refused(command):

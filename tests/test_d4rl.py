@@ -10,11 +10,12 @@ import h5py
 import numpy as np
 import pytest
 from builders import build_algorithm, make_cohort, train
-from commands import plan
+from commands import plan, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import regret, storage
+from bench.config import fill_defaults, run_config
 from bench.degradations import Degradation, region, thin
 from bench.evaluation import PolicyEvaluation
 from bench.files import d4rl_reader, flat
@@ -510,6 +511,18 @@ def test_quality_replaces_episodes_by_those_of_a_worse_dataset():
     # Seeds share it.
     other = files.d4rl_source().load("d4rl", 1, 0.9, None)
     assert other.data.reserve.extended(other.data.storage, 1.0, files.OLD) is extended
+
+
+def test_the_words_of_a_command_make_data_worse():
+    write_pair(rows=(6, 4, 7))
+    words = ("dataset=d4rl", f"dataset.id={files.HOPPER}", "coverage=quality")
+    (job,) = settings(*words, f"coverage.worse_id={files.OLD}", "coverage.severity=1")
+    config = run_config(fill_defaults(job))
+    task = config.dataset.source.load("d4rl", 0, 0.9, None)
+    degraded = config.coverage(task.data)
+    worse = files.d4rl_source(files.OLD).load("d4rl", 0, 0.9, None).data
+    np.testing.assert_array_equal(degraded.observation, worse.observation[: len(degraded)])
+    assert len(degraded) >= len(task.data)
 
 
 @pytest.mark.parametrize(
