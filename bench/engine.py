@@ -22,6 +22,9 @@ from bench.plan import RunSpec
 from bench.results import RunRecord, Status
 
 PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
+# What a record says of a file: its hash, whose reference returns scores are scaled by, and how many
+# transitions lead across episodes.
+FILE_FACTS = ("sha256", "reference", "crossing")
 TASKS_IN_MEMORY = 32
 PREPARED_IN_MEMORY = 512
 
@@ -231,12 +234,14 @@ def _degradation_facts(spec: RunSpec) -> dict[str, Any]:
 
 def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
     dataset = prepared.dataset
+    of_file = {k: dataset.provenance[k] for k in FILE_FACTS if k in dataset.provenance}
     return {
         "source": prepared.spec.config.dataset.environment_name,
         "fingerprint": dataset.fingerprint,
         "num_transitions": len(dataset),
         "num_episodes": dataset.num_episodes,
         "mean_return": float(dataset.episode_returns.mean()) if len(dataset) else None,
+        **of_file,
         **_degradation_facts(prepared.spec),
     }
 

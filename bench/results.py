@@ -23,7 +23,8 @@ class RunRecord:
         run_id: Hash of everything that can change the result, the seed included.
         status: ``empty`` when the degradation left no data, ``failed`` when ``error`` says why.
         config: The resolved configuration that `run_id` was computed from.
-        dataset: Source, fingerprint, sizes and mean return of the data that was trained on.
+        dataset: Source, fingerprint, sizes and mean return of the data that was trained on; of a
+            file also its hash and whose reference returns scores are scaled by.
         coverage: Measures of what that data still covers; null ones have a reason in ``reasons``.
         values: Optimum, uniform, behavior and best covered value, in the environment's units.
         evaluations: Per evaluation the update, the raw episode returns and the exact value.

@@ -271,6 +271,8 @@ def test_a_run_trains_on_a_dataset_and_is_evaluated_in_its_world(world, tmp_path
     assert record["environment"] == record["dataset"]["source"] == f"toy/{world}"
     assert len(record["evaluations"][-1]["returns"]) == 2
     assert record["dataset"]["num_episodes"] == 1
+    assert record["dataset"]["reference"]["source"] == "none known"
+    assert len(record["dataset"]["sha256"]) == 64
 
 
 def test_a_dataset_is_described(monkeypatch, capsys):
