@@ -3,6 +3,7 @@
 from bench.config import RunConfig, known_names
 from bench.datasets import Facts
 from bench.degradations import Degradation
+from bench.sensing import Sensing
 from bench.typed import ConfigError
 
 
@@ -28,10 +29,24 @@ def check_data(config: RunConfig) -> None:
     _check_names(config)
     try:
         facts = config.dataset.source.facts()
+        seen = _seen(config, facts)
         for part in config.coverage.parts():
-            _check_degradation(part, config, facts)
+            _check_degradation(part, config, facts._replace(observation_names=seen))
     except ValueError as error:
         raise ConfigError(f"{error}.") from None
+
+
+def _seen(config: RunConfig, facts: Facts) -> tuple[str, ...]:
+    """Return the names of the dimensions that an agent gets to see."""
+    sensing = config.dataset.sensing
+    if sensing == Sensing():
+        return facts.observation_names
+    if not facts.observation_names:
+        raise ValueError(
+            f"dataset.hidden and dataset.history need vector observations, but those of "
+            f"dataset={config.dataset.name} are states"
+        )
+    return sensing.names(facts.observation_names)
 
 
 def _check_names(config: RunConfig) -> None:

@@ -12,9 +12,10 @@ from pydantic import BaseModel, Field
 
 from algorithms.base import Algorithm
 from bench import CONF
-from bench.datasets import DataSource
+from bench.datasets import DataSource, Task
 from bench.degradations import Degradation
 from bench.encoding import Normalization
+from bench.sensing import Sensing
 from bench.tracking import TrackingConfig
 from bench.typed import STRICT, ConfigError, checked, typed_object
 from bench.types import Count, Discount, Fraction, Seed
@@ -32,6 +33,17 @@ class DatasetConfig(BaseModel):
     discount: Discount
     seed: Seed
     normalization: Normalization
+    hidden: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    history: Count = 1
+
+    @property
+    def sensing(self) -> Sensing:
+        """What an agent gets to see of observations."""
+        return Sensing(self.hidden, self.history)
+
+    def load(self, cache: Path | None) -> Task:
+        """Return the task, its data collected or read, as an agent senses it."""
+        return self.sensing(self.source.load(self.name, self.seed, self.discount, cache))
 
     @property
     def environment_name(self) -> str:

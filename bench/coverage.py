@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from bench import seeding, tabular
 from bench.datasets import OfflineDataset, Task
-from bench.environments import Environment, rollout
+from bench.environments import Environment
 
 NUM_NEIGHBORS = 5
 BINS_PER_DIMENSION = 8
@@ -179,8 +179,7 @@ def _reference_steps(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Return observations and actions along a few rollouts of the reference policy."""
     environment = task.environment
     rng = seeding.numpy_generator("coverage", int(task.data.provenance["seed"]))
-    simulator = environment.simulator([environment], [rng], COMPARATOR_EPISODES)
-    steps = list(rollout(simulator, environment.reference_action, environment.spec.horizon))
+    steps = list(environment.reference_rollout(rng, COMPARATOR_EPISODES))
     active = np.stack([step.active for step in steps])
     observation = np.stack([step.observation for step in steps])[active]
     action = np.stack([step.action for step in steps])[active]

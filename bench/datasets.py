@@ -177,6 +177,11 @@ class Reserve:
         self._make = make
         self._extended: dict[Any, Storage] = {}
 
+    def seen_through(self, sense: Callable[[Storage], Storage]) -> "Reserve":
+        """Return a reserve whose episodes are sensed as the data beside them is."""
+        make = self._make
+        return Reserve(lambda epsilon, name, size: sense(make(epsilon, name, size)))
+
     def extended(self, storage: Storage, epsilon: float, dataset_id: str | None) -> Storage:
         """Return the storage followed by at least as many transitions of the worse policy.
 

@@ -173,8 +173,7 @@ class Engine:
         return Prepared(spec, shared.task, shared.dataset, shared.report, shared.anchors)
 
     def _load(self, key: "_Key") -> Task:
-        dataset = key.config
-        return dataset.source.load(dataset.name, dataset.seed, dataset.discount, self.cache)
+        return key.config.load(self.cache)
 
     def _record(self, spec: RunSpec, status: Status, **fields: Any) -> RunRecord:
         config = spec.config

@@ -92,6 +92,11 @@ class Environment(ABC):
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
         """Return the reference policy's action for raw observations ``[..., (dim)]``."""
 
+    def reference_rollout(self, rng: np.random.Generator, num_episodes: int) -> Iterator[Step]:
+        """Yield the steps ``[1, episode]`` of episodes under the reference policy."""
+        simulator = self.simulator([self], [rng], num_episodes)
+        return rollout(simulator, self.reference_action, self.spec.horizon)
+
     @classmethod
     @abstractmethod
     def simulator(

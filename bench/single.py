@@ -21,8 +21,7 @@ class SingleRun(NamedTuple):
 
     def load(self) -> tuple[Task, OfflineDataset]:
         """Return its task and what the degradation leaves of the data."""
-        dataset = self.config.dataset
-        task = dataset.source.load(dataset.name, dataset.seed, dataset.discount, None)
+        task = self.config.dataset.load(None)
         return task, self.config.coverage(task.data)
 
 
