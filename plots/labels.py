@@ -17,7 +17,7 @@ Settings = Mapping[str, str]
 
 def learner_labels(records: Iterable[RunRecord]) -> dict[str, str]:
     """Return per run id the learner's label, as in ``fqi (initial_value=v_max)``."""
-    return _labels({r.run_id: (r.environment, r.algorithm, _learner_settings(r)) for r in records})
+    return _labels({r.run_id: (r.environment, r.algorithm, learner_settings(r)) for r in records})
 
 
 def degradation_labels(records: Iterable[RunRecord]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def _title(name: str, planned: Mapping[str, Any]) -> str:
     return f"{name}: {' + '.join(_title(str(part.get('name')), part) for part in inner)}"
 
 
-def _learner_settings(record: RunRecord) -> Settings:
+def learner_settings(record: RunRecord) -> Settings:
     """Return what may set two learners of one name apart: all but the data's loss and seeds."""
     flat = flatten({k: v for k, v in record.config.items() if k != "coverage"})
     named = {key.removeprefix("algorithm."): value for key, value in flat.items()}
