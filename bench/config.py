@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from algorithms.base import Algorithm
 from bench import CONF
+from bench.coverage import EstimatesWhere
 from bench.datasets import DataSource, Task
 from bench.degradations import Degradation
 from bench.encoding import Normalization
@@ -69,6 +70,7 @@ class TrainingConfig(BaseModel):
     batch_size: Count | Literal["full"]
     eval_every: Count
     eval_episodes: Count
+    coverage_estimates: EstimatesWhere
 
 
 class RunConfig(TrainingConfig):

@@ -5,22 +5,27 @@ occupancy, both summing to one, so that ``min mu / d`` and ``1 / E_mu[(d / mu)^2
 1 is perfect and 0 says that something the policy visits is not covered (never an infinity).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from scipy.spatial.distance import cdist
-from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
-from bench import seeding, tabular
+from bench import estimates, samples, tabular
 from bench.datasets import OfflineDataset, Task
 from bench.environments import Environment
 
-NUM_NEIGHBORS = 5
+# Whether tabular tasks, whose measures are exact, get estimates beside them.
+EstimatesWhere = Literal["outside_tables", "everywhere"]
+
 BINS_PER_DIMENSION = 8
-COMPARATOR_EPISODES = 8
-COMPARATOR_STRIDE = 5
+EXACT = ("support_fraction", "inverse_concentrability", "inverse_l2_concentrability")
+ESTIMATES = (
+    "nearest_neighbor_support",
+    "effective_sample_size",
+    "inverse_relative_condition_number",
+)
 
 
 @dataclass(frozen=True)
@@ -28,57 +33,74 @@ class CoverageReport:
     """Measures of coverage; those that cannot be computed are None and have a reason.
 
     Attributes:
+        comparator: Whose coverage is measured: the reference policy, which is the optimal one on
+            tabular tasks, or the best tenth of the full data's episodes.
         support_fraction: Share of the optimal policy's occupancy on (state, action) with data.
         inverse_concentrability: ``min d > 0: mu / d`` of the optimal policy.
         inverse_l2_concentrability: ``1 / E_mu[(d / mu)^2]`` of the optimal policy.
-        nearest_neighbor_support: Share of the reference policy's steps on the data's manifold.
+        nearest_neighbor_support: Share of the comparator's steps on the data's manifold.
+        effective_sample_size: ``1 / E_d[d / mu]`` by a classifier's density ratios.
+        inverse_relative_condition_number: Of random features of the comparator and the data.
         saco: Unique (state, action) cells relative to the full data's (Schweighofer 2021).
+        tq: Mean value of the episodes, 0 the uniform policy's, 1 the optimum's; not clipped.
         by_policy: The three exact measures for each policy that they were computed for.
         reasons: Why a measure is None.
     """
 
+    comparator: str
     support_fraction: float | None = None
     inverse_concentrability: float | None = None
     inverse_l2_concentrability: float | None = None
     nearest_neighbor_support: float | None = None
+    effective_sample_size: float | None = None
+    inverse_relative_condition_number: float | None = None
     saco: float | None = None
+    tq: float | None = None
     by_policy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure(task: Task, dataset: OfflineDataset) -> CoverageReport:
-    """Return the coverage report of a degraded view of the task's data."""
+def measure(
+    task: Task, dataset: OfflineDataset, estimated: EstimatesWhere = "outside_tables"
+) -> CoverageReport:
+    """Return the coverage report of a degraded view, not empty, of the task's data.
+
+    Estimates cost more than exact measures: unless they are wanted `everywhere`, tabular tasks go
+    without them.
+    """
+    numbers: dict[str, float | None] = {"saco": saco(dataset, task.data)}
+    reasons: dict[str, str] = {}
+    numbers["tq"], why = trajectory_quality(task, dataset)
+    if why:
+        reasons["tq"] = why
+    by_policy = {}
     if task.environment.mdp is None:
-        exact = "exact occupancies need a known MDP"
-        reasons = {}
-        discrete = task.environment.spec.action_kind == "discrete"
-        if not task.environment.has_reference_policy:
-            reasons["nearest_neighbor_support"] = "no reference policy is known"
-        if not discrete:
-            reasons["saco"] = "cells are of discrete actions"
-        return CoverageReport(
-            nearest_neighbor_support=nearest_neighbor_support(task, dataset)
-            if task.environment.has_reference_policy
-            else None,
-            saco=saco(dataset, task.data) if discrete else None,
-            reasons={
-                **reasons,
-                "support_fraction": exact,
-                "inverse_concentrability": exact,
-                "inverse_l2_concentrability": exact,
-                "by_policy": exact,
-            },
+        reasons |= dict.fromkeys((*EXACT, "by_policy"), "exact occupancies need a known MDP")
+    else:
+        for name, occupancy in _comparators(task, dataset).items():
+            by_policy[name] = occupancy_coverage(occupancy, dataset)
+        numbers |= by_policy["optimal"]
+    if task.environment.mdp is None or estimated == "everywhere":
+        of_samples = estimate(samples.draw(task, dataset))
+        numbers |= of_samples
+        if of_samples["effective_sample_size"] is None:
+            reasons["effective_sample_size"] = (
+                f"density ratios need {estimates.FEWEST_POINTS} transitions and as many "
+                "comparator steps"
+            )
+    else:
+        reasons |= dict.fromkeys(
+            ESTIMATES, "exact measures are known; coverage_estimates=everywhere estimates too"
         )
-    by_policy = {
-        name: occupancy_coverage(occupancy, dataset)
-        for name, occupancy in _comparators(task, dataset).items()
-    }
-    return CoverageReport(
-        **by_policy["optimal"],
-        saco=saco(dataset, task.data),
-        by_policy=by_policy,
-        reasons={"nearest_neighbor_support": "the exact support is known"},
-    )
+    comparator = samples.comparator_name(task)
+    return CoverageReport(comparator, **numbers, by_policy=by_policy, reasons=reasons)
+
+
+def estimate(drawn: samples.Samples) -> dict[str, float | None]:
+    """Return every estimate of `ESTIMATES` by name."""
+    # So small are the parts of the work that threads cost several times what they save.
+    with threadpool_limits(1):
+        return {name: getattr(estimates, name)(drawn) for name in ESTIMATES}
 
 
 def data_distribution(dataset: OfflineDataset) -> np.ndarray:
@@ -132,59 +154,66 @@ def _comparators(task: Task, dataset: OfflineDataset) -> dict[str, np.ndarray]:
 
 
 def saco(dataset: OfflineDataset, reference: OfflineDataset) -> float:
-    """Return unique (state, action) cells relative to `reference`, whose quantiles fix the bins."""
-    edges = None
-    if reference.spec.observation_kind == "vector":
-        levels = np.linspace(0, 1, BINS_PER_DIMENSION + 1)[1:-1]
-        edges = np.quantile(reference.observation, levels, axis=0).T
+    """Return unique (state, action) cells relative to `reference`, whose quantiles fix the bins.
+
+    Every dimension of a vector, observation or action, has `BINS_PER_DIMENSION` bins.
+    """
+    observation = _bin_edges(reference.observation)
+    action = _bin_edges(reference.action)
 
     def num_cells(view: OfflineDataset) -> int:
-        columns = [view.observation] if edges is None else [
-            np.searchsorted(edge, column)
-            for edge, column in zip(edges, view.observation.T, strict=True)
-        ]  # fmt: skip
-        return len(np.unique(np.stack([*columns, view.action]), axis=1).T)
+        return num_distinct(
+            [*_columns(view.observation, observation), *_columns(view.action, action)]
+        )
 
     return num_cells(dataset) / num_cells(reference)
 
 
-def nearest_neighbor_support(task: Task, dataset: OfflineDataset) -> float:
-    """Return the share of the reference policy's steps that lie on the data's manifold.
+def _bin_edges(column: np.ndarray) -> np.ndarray | None:
+    """Return the inner edges ``[dim, bins - 1]`` of vectors ``[n, dim]``, None for numbers."""
+    if column.ndim == 1:
+        return None
+    levels = np.linspace(0, 1, BINS_PER_DIMENSION + 1)[1:-1]
+    return np.quantile(column, levels, axis=0).T
 
-    A step is covered if it falls into the ball of a transition that is left and has the same
-    action; a transition's ball reaches to its k-th nearest neighbour among the full data's
-    transitions of that action (Kynkaanniemi et al. 2019, "improved recall"), so that balls are
-    small where data is dense. Coordinates are standardised on the full data.
+
+def _columns(column: np.ndarray, edges: np.ndarray | None) -> list[np.ndarray]:
+    if edges is None:
+        return [column]
+    return [np.searchsorted(edge, x) for edge, x in zip(edges, column.T, strict=True)]
+
+
+def num_distinct(columns: Sequence[np.ndarray]) -> int:
+    """Return how many different rows columns of integers ``[n]``, none negative, make up."""
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        size = int(column.max()) + 1
+        if (int(key.max()) + 1) * size > np.iinfo(np.int64).max:
+            # Numbered anew from 0, which rows go together stays as it is.
+            key = np.unique(key, return_inverse=True)[1]
+        key = key * size + column
+    return len(np.unique(key))
+
+
+def trajectory_quality(task: Task, dataset: OfflineDataset) -> tuple[float | None, str]:
+    """Return the mean value of the data's episodes, 0 the uniform policy's, 1 the optimum's.
+
+    TQ of Schweighofer et al. 2021, in the environment's units of value: discounted returns where
+    the MDP is known, undiscounted ones elsewhere. An episode of which anything is left counts once
+    and in full, as collected: what a hole has taken says nothing about who collected the rest.
+    Rewards are the view's, altered ones included. Never clipped: chance or a better behavior policy
+    than the reference leads above 1, a worse one than the uniform policy below 0.
+
+    The second entry says why there is none.
     """
-    mean, std = task.data.observation.mean(0), task.data.observation.std(0) + 1e-3
-    full = (task.data.observation - mean) / std
-    left = np.isin(task.data.indices, dataset.indices)
-    observation, chosen = _reference_steps(task)
-    query = (observation - mean) / std
-    covered = 0
-    for action in range(task.environment.spec.num_actions):
-        same = task.data.action == action
-        steps = query[chosen == action]
-        if same.sum() <= NUM_NEIGHBORS or not (same & left).any() or len(steps) == 0:
-            continue
-        # A transition is its own nearest neighbour, hence one more.
-        neighbors = NearestNeighbors(n_neighbors=NUM_NEIGHBORS + 1).fit(full[same])
-        radius = neighbors.kneighbors(full[same])[0][:, -1]
-        distance = cdist(steps, full[same & left])
-        covered += int((distance <= radius[left[same]]).any(1).sum())
-    return covered / len(observation)
-
-
-def _reference_steps(task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return observations and actions along a few rollouts of the reference policy."""
-    environment = task.environment
-    rng = seeding.numpy_generator("coverage", int(task.data.provenance["seed"]))
-    steps = list(environment.reference_rollout(rng, COMPARATOR_EPISODES))
-    active = np.stack([step.active for step in steps])
-    observation = np.stack([step.observation for step in steps])[active]
-    action = np.stack([step.action for step in steps])[active]
-    # Steps of one rollout are much alike; every few of them say as much and cost less.
-    return observation[::COMPARATOR_STRIDE], action[::COMPARATOR_STRIDE]
+    best, uniform = task.environment.optimum, task.environment.uniform
+    if best is None or uniform is None:
+        return None, "the values of a reference and of the uniform policy are not both known"
+    if best == uniform:
+        return None, "the uniform policy is optimal"
+    known = task.environment.mdp is not None
+    discount = task.environment.spec.discount if known else 1.0
+    return float((dataset.discounted_returns(discount).mean() - uniform) / (best - uniform)), ""
 
 
 def as_dict(report: CoverageReport, learned: dict[str, float] | None) -> dict[str, Any]:

@@ -151,6 +151,14 @@ class OfflineDataset:
         _, first = np.unique(self.episode, return_index=True)
         return self.episode_return[first]
 
+    def discounted_returns(self, discount: float) -> np.ndarray:
+        """Return what `episode_returns` does, discounted from each episode's start."""
+        storage = self.storage
+        weights = discount ** storage.step.astype(np.float64)
+        _, first = np.unique(self.episode, return_index=True)
+        sums = episode_sums(storage.episode, weights * self._reward_column)
+        return self._at_indices(sums)[first]
+
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the content: two views have one fingerprint exactly if they hold the same."""

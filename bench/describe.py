@@ -60,7 +60,7 @@ def _card(config: RunConfig, task: Task, dataset: OfflineDataset) -> Iterator[Re
     yield Group("episode returns", _histogram(dataset.episode_returns))
     yield _actions(dataset)
     yield _observations(dataset)
-    yield from _coverage(coverage.measure(task, dataset))
+    yield from _coverage(coverage.measure(task, dataset, "everywhere"))
 
 
 def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, str]:
@@ -188,13 +188,14 @@ def _ranges(title: str, names: tuple[str, ...], parts: Iterator[np.ndarray]) -> 
 
 
 def _coverage(report: CoverageReport) -> Iterator[Table]:
-    measures = [f.name for f in fields(report) if f.name not in ("by_policy", "reasons")]
-    shown: dict[str, str] = {}
+    others = ("comparator", "by_policy", "reasons")
+    measures = [f.name for f in fields(report) if f.name not in others]
+    shown: dict[str, str] = {"comparator": report.comparator}
     for name in measures:
         value: Any = getattr(report, name)
         unknown = f"not computed: {report.reasons.get(name, 'no reason given')}"
         shown[name] = unknown if value is None else f"{value:.4g}"
-    yield _table("coverage (1 is perfect, 0 none)", shown)
+    yield _table("coverage of the comparator (1 is perfect, 0 none)", shown)
     if report.by_policy:
         table = Table(title="coverage of", title_justify="left", box=None)
         columns = list(next(iter(report.by_policy.values())))

@@ -158,7 +158,7 @@ class Engine:
     def _prepare(self, spec: RunSpec) -> Prepared:
         """Return the run with its data; runs that share data share the work."""
         config = spec.config
-        key = repr((spec.settings["dataset"], spec.settings["coverage"]))
+        key = repr([spec.settings[k] for k in ("dataset", "coverage", "coverage_estimates")])
         if key not in self.prepared:
             if len(self.prepared) >= PREPARED_IN_MEMORY:
                 self.prepared.pop(next(iter(self.prepared)))
@@ -166,7 +166,7 @@ class Engine:
             degraded = config.coverage(task.data)
             if len(degraded) == 0:
                 return Prepared(spec, task, degraded, None, None)
-            report = coverage.measure(task, degraded)
+            report = coverage.measure(task, degraded, config.coverage_estimates)
             against = regret.anchors(task, degraded)
             self.prepared[key] = Prepared(spec, task, degraded, report, against)
         shared = self.prepared[key]

@@ -67,10 +67,13 @@ class Environment(ABC):
     Attributes:
         spec: What an algorithm may know of the world.
         mdp: The exact MDP where there is one, else None.
+        coordinates: ``[states, dim]``, where each state lies, for what judges states by distance;
+            None where observations are vectors already.
     """
 
     spec: EnvSpec
     mdp: TabularMDP | None = None
+    coordinates: np.ndarray | None = None
 
     can_evaluate: ClassVar[bool] = True
     """Whether policies can be run in it."""
@@ -153,10 +156,21 @@ class TabularEnvironment(Environment):
 
     spec: EnvSpec
     mdp: TabularMDP
+    coordinates: np.ndarray
 
     @classmethod
-    def from_mdp(cls, name: str, mdp: TabularMDP, discount: float, horizon: int) -> Self:
-        """Return the environment of an MDP with the spec that follows from it."""
+    def from_mdp(
+        cls,
+        name: str,
+        mdp: TabularMDP,
+        discount: float,
+        horizon: int,
+        coordinates: np.ndarray | None = None,
+    ) -> Self:
+        """Return the environment of an MDP with the spec that follows from it.
+
+        States that are not said to lie anywhere are all equally far from each other.
+        """
         v_min, v_max = value_bounds(mdp, discount)
         possible = mdp.probability > 0
         spec = EnvSpec(
@@ -171,7 +185,7 @@ class TabularEnvironment(Environment):
             v_min=v_min,
             v_max=v_max,
         )
-        return cls(spec, mdp)
+        return cls(spec, mdp, np.eye(mdp.num_states) if coordinates is None else coordinates)
 
     @cached_property
     def optimal_actions(self) -> np.ndarray:

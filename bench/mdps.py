@@ -33,11 +33,15 @@ class TabularWorld(World):
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the instance that the seed names."""
         mdp = self.mdp(seeding.numpy_generator("instance", seed))
-        return TabularEnvironment.from_mdp(name, mdp, discount, horizon)
+        return TabularEnvironment.from_mdp(name, mdp, discount, horizon, self.coordinates())
 
     @abstractmethod
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return one instance of the family."""
+
+    @abstractmethod
+    def coordinates(self) -> np.ndarray:
+        """Return where each state lies, ``[states, dim]``: what a vector observation would be."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class Garnet(TabularWorld):
             initial=np.eye(self.num_states)[0],
         )
 
+    def coordinates(self) -> np.ndarray:
+        """Return one-hot rows: no state is near another."""
+        return np.eye(self.num_states)
+
 
 @dataclass(frozen=True)
 class CombinationLock(TabularWorld):
@@ -109,6 +117,10 @@ class CombinationLock(TabularWorld):
             terminated=np.broadcast_to(ends[:, None, :], shape),
             initial=np.eye(self.length)[0],
         )
+
+    def coordinates(self) -> np.ndarray:
+        """Return the place in the chain."""
+        return np.arange(self.length, dtype=float)[:, None]
 
 
 @dataclass(frozen=True)
@@ -149,6 +161,21 @@ class Cliff(TabularWorld):
             initial=np.eye(cells)[start],
         )
 
+    def coordinates(self) -> np.ndarray:
+        """Return row and column."""
+        return _digits((self.height, self.width))
+
+
+# What a state's number counts: rows, columns and, for the taxi, the passenger's places (four stands
+# and the taxi itself) and destinations.
+TOY_TEXT_SHAPES = {
+    "FrozenLake-v1": (4, 4),
+    "FrozenLake8x8-v1": (8, 8),
+    "CliffWalking-v1": (4, 12),
+    "CliffWalkingSlippery-v1": (4, 12),
+    "Taxi-v4": (5, 5, 5, 4),
+}
+
 
 @dataclass(frozen=True)
 class ToyText(TabularWorld):
@@ -182,3 +209,12 @@ class ToyText(TabularWorld):
             terminated=terminated.astype(bool),
             initial=np.asarray(world.initial_state_distrib, dtype=float),
         )
+
+    def coordinates(self) -> np.ndarray:
+        """Return row and column; of a taxi also the passenger's place and the destination."""
+        return _digits(TOY_TEXT_SHAPES[self.id])
+
+
+def _digits(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the index of every cell along each axis, ``[cells, axes]``, row by row."""
+    return np.indices(shape).reshape(len(shape), -1).T.astype(float)

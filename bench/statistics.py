@@ -52,3 +52,13 @@ def bootstrap_interquartile_mean(
     tail = (1 - confidence) / 2
     low, high = np.quantile(interquartile_mean(resampled, axis=1), [tail, 1 - tail])
     return Estimate(float(interquartile_mean(pooled)), float(low), float(high), pooled.size)
+
+
+def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
+    """Return Spearman's rank correlation of two columns ``[n]``, ties at their mean rank.
+
+    None where it says nothing: of fewer than three pairs, or where a column holds one value only.
+    """
+    if len(left) < 3 or len(np.unique(left)) == 1 or len(np.unique(right)) == 1:
+        return None
+    return float(stats.spearmanr(left, right)[0])

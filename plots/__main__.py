@@ -12,8 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.results import RunStore
+from plots.comparisons import csv_of_comparisons
 from plots.frame import Frame, build_frame
 from plots.longform import csv_table
+from plots.measures import STEM, draw_measures, measures_table
 from plots.panel import Plot
 from plots.records import UnusableRecords, read_records
 from plots.regret import PLOTS, draw, pages, rows
@@ -70,11 +72,14 @@ def write(frame: Frame, output: Path) -> Path:
         }
         for name, text in texts.items():
             (draft / name).write_text(text)
-        for plot in PLOTS:
-            for suffix in SUFFIXES:
-                for path in folder.glob(f"{plot.stem}*.{suffix}"):
-                    if not (draft / path.name).exists():
-                        path.unlink()
+        if frame.comparisons:
+            (draft / "measures.csv").write_text(csv_of_comparisons(frame.comparisons))
+            (draft / "measures.md").write_text(measures_table(frame.comparisons))
+        patterns = [f"{plot.stem}*.{suffix}" for plot in PLOTS for suffix in SUFFIXES]
+        for pattern in (*patterns, f"{STEM}.*"):
+            for path in folder.glob(pattern):
+                if not (draft / path.name).exists():
+                    path.unlink()
         for path in sorted(draft.iterdir()):
             os.replace(path, folder / path.name)
     finally:
@@ -101,6 +106,9 @@ def _draw_all(frame: Frame, folder: Path) -> dict[Plot, list[str]]:
             if figure is not None:
                 save(figure, folder, plot.stem)
                 drawn[plot] = rows(frame, plot)
+    if frame.comparisons:
+        with styled():
+            save(draw_measures(frame.comparisons), folder, STEM)
     return drawn
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.results import RunRecord
 from bench.statistics import Estimate, bootstrap_interquartile_mean
+from plots.comparisons import Comparison, comparisons
 from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition, condition, error_line, replicate
 from plots.surroundings import Situation, Surroundings, situation, surroundings
@@ -53,6 +54,7 @@ class Frame:
     Attributes:
         num_duplicates: Records of a cell beyond the first for the same seed.
         errors: The last line of every distinct error.
+        comparisons: Estimates of coverage beside the exact quantities, where there are both.
     """
 
     experiment: str
@@ -64,6 +66,7 @@ class Frame:
     statuses: dict[str, int]
     num_duplicates: int
     errors: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -123,6 +126,7 @@ def build_frame(experiment: str, records: list[RunRecord]) -> Frame:
             len(runs) - len({replicate(r) for r in runs}) for runs in by_cell.values()
         ),
         errors=tuple(sorted({message for r in records if (message := error_line(r))})),
+        comparisons=comparisons(records, conditions),
     )
 
 

@@ -41,8 +41,12 @@ def _title(name: str, planned: Mapping[str, Any]) -> str:
 
 
 def learner_settings(record: RunRecord) -> Settings:
-    """Return what may set two learners of one name apart: all but the data's loss and seeds."""
-    flat = flatten({k: v for k, v in record.config.items() if k != "coverage"})
+    """Return what may set two learners of one name apart.
+
+    That is all but seeds, the data's loss and how much is measured of it.
+    """
+    about_data = ("coverage", "coverage_estimates")
+    flat = flatten({k: v for k, v in record.config.items() if k not in about_data})
     named = {key.removeprefix("algorithm."): value for key, value in flat.items()}
     return {
         key: value for key, value in named.items() if key not in ("name", "seed", "dataset.seed")

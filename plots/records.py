@@ -8,6 +8,9 @@ from typing import Any, get_args
 from bench.results import RunRecord, RunStore, Status
 from plots.surroundings import COVERAGES
 
+# Estimates of coverage that are not among those; see plots/comparisons.py.
+ESTIMATES = ("effective_sample_size", "inverse_relative_condition_number", "saco", "tq")
+
 
 class UnusableRecords(Exception):
     """Nothing can be drawn; the message is one sentence for the person at the terminal."""
@@ -115,7 +118,7 @@ def _fault(record: RunRecord) -> str | None:
     degradation, severity = _degradation(record)
     if not isinstance(degradation, str) or not isinstance(severity, int | float):
         return "it does not say which degradation of its data at which severity it ran on"
-    coverages = [record.coverage.get(name) for name in COVERAGES]
+    coverages = [record.coverage.get(name) for name in (*COVERAGES, *ESTIMATES)]
     numbers = [*record.values.values(), *record.final.values(), *coverages]
     if not all(v is None or (isinstance(v, int | float) and isfinite(v)) for v in numbers):
         return "its `values`, `final` or `coverage` hold something other than finite numbers"

@@ -2,6 +2,7 @@
 
 from plots.captions import figure_caption, statuses, table_caption, uninformative_rule
 from plots.frame import Frame
+from plots.measures import STEM, measures_caption, measures_table
 from plots.panel import Plot
 from plots.tables import escape_markdown, markdown_table
 
@@ -21,6 +22,8 @@ def markdown_report(frame: Frame, figures: dict[Plot, list[str]]) -> str:
         caption = escape_markdown(figure_caption(frame, plot, rows))
         title = f"{plot.measure} by {plot.axis}".replace("_", " ")
         parts += [f"![{title}]({plot.stem}.png)", f"**Figure {number}.** {caption}"]
+    if frame.comparisons:
+        parts += _measures(frame, len(figures) + 1)
     parts += [
         "## Table",
         f"**Table 1.** {escape_markdown(table_caption(frame))}",
@@ -29,6 +32,20 @@ def markdown_report(frame: Frame, figures: dict[Plot, list[str]]) -> str:
         "the same table for LaTeX is [table.tex](table.tex).",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _measures(frame: Frame, number: int) -> list[str]:
+    caption = escape_markdown(measures_caption(frame.comparisons))
+    return [
+        "## Measures of coverage",
+        f"![estimates against exact measures]({STEM}.png)",
+        f"**Figure {number}.** {caption}",
+        measures_table(frame.comparisons).rstrip(),
+        "`exact above 0`: on how many datasets the exact counterpart is above 0. `within a "
+        "dataset`: the median of the rank correlations over the degradations of one dataset, in "
+        "parentheses of how many: an estimate may tell worlds apart and not what was taken from "
+        "them. All points are in [measures.csv](measures.csv).",
+    ]
 
 
 def _reading() -> str:

@@ -1,28 +1,32 @@
 """Measures of coverage, against direct loops over states, cells and distances."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from worlds import (
     cartpole_task,
     cliff_task,
+    continuous_task,
     random_policy,
     random_tabular_dataset,
     slow_occupancy,
     tabular_dataset,
 )
 
-from bench import coverage, seeding
+from bench import coverage
 from bench.behavior import Collected
-from bench.coverage import nearest_neighbor_support, occupancy_coverage, saco
-from bench.degradations import actions, region, thin
-from bench.environments import rollout
+from bench.coverage import num_distinct, occupancy_coverage, saco, trajectory_quality
+from bench.degradations import actions, best_returns, quality, region, thin, truncate
 from bench.mdps import CombinationLock, Garnet
 
 SEVERITIES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 EXACT = ("support_fraction", "inverse_concentrability", "inverse_l2_concentrability")
+ESTIMATES = (
+    "nearest_neighbor_support",
+    "effective_sample_size",
+    "inverse_relative_condition_number",
+)
 
 
 def rng(seed=0):
@@ -150,10 +154,34 @@ def test_the_behavior_policy_is_measured_on_its_exact_occupancy():
 
 
 def test_a_measure_that_cannot_be_computed_has_a_reason():
-    for task in (cliff_task(), cartpole_task()):
-        report = coverage.measure(task, task.data)
-        for name in (*EXACT, "nearest_neighbor_support", "saco"):
-            assert (getattr(report, name) is None) == (name in report.reasons)
+    few = np.arange(2000) < 30
+    tasks = (cliff_task(), cartpole_task(), continuous_task())
+    views = [(task, task.data) for task in tasks]
+    views += [(task, task.data.keep(few[: len(task.data)], "few")) for task in tasks]
+    for task, view in views:
+        for estimated in ("outside_tables", "everywhere"):
+            report = coverage.measure(task, view, estimated)
+            for name in (*EXACT, *ESTIMATES, "saco", "tq"):
+                assert (getattr(report, name) is None) == (name in report.reasons)
+
+
+def test_tables_are_estimated_only_where_that_is_asked_for():
+    task = cliff_task()
+    plain, full = (coverage.measure(task, task.data, e) for e in ("outside_tables", "everywhere"))
+    assert [getattr(plain, name) for name in ESTIMATES] == [None] * 3
+    assert all(0 < getattr(full, name) <= 1 for name in ESTIMATES)
+    for name in (*EXACT, "saco", "tq", "by_policy", "comparator"):
+        assert getattr(plain, name) == getattr(full, name)
+    outside = cartpole_task()
+    assert coverage.measure(outside, outside.data) == coverage.measure(
+        outside, outside.data, "everywhere"
+    )
+
+
+def test_the_report_says_whose_coverage_it_is():
+    task, without = cartpole_task(), continuous_task()
+    assert coverage.measure(task, task.data).comparator == "reference policy"
+    assert coverage.measure(without, without.data).comparator == "best tenth of the episodes"
 
 
 def test_support_falls_as_the_optimal_action_is_removed_from_more_states():
@@ -247,103 +275,116 @@ def test_saco_of_the_full_data_is_one_and_falls_with_thinning():
         assert 0 < values[-1] < 0.5
 
 
-# Nearest neighbors
+def test_saco_of_continuous_actions_bins_them_too():
+    full = continuous_task().data
+    view = full.keep(full.action[:, 0] > 0, "right")
+    edges = np.array(
+        [np.quantile(x, np.arange(1, 8) / 8) for x in (*full.observation.T, *full.action.T)]
+    )
+
+    def cells(data):
+        rows = np.concatenate([data.observation, data.action], axis=1)
+        return {
+            tuple(int(np.sum(edge < x)) for edge, x in zip(edges, row, strict=True)) for row in rows
+        }
+
+    assert saco(view, full) == len(cells(view)) / len(cells(full))
+    assert saco(full, full) == 1.0
 
 
-def reference_steps(task):
-    """Return (observation, action) of every fifth step of eight reference rollouts."""
-    environment = task.environment
-    simulator = environment.simulator([environment], [seeding.numpy_generator("coverage", 0)], 8)
-    horizon = environment.spec.horizon
-    steps = [
-        (step.observation[0, copy], int(step.action[0, copy]))
-        for step in rollout(simulator, environment.reference_action, horizon)
-        for copy in range(8)
-        if step.active[0, copy]
-    ]
-    return steps[::5]
+def test_rows_of_any_number_of_columns_are_counted():
+    # Thirty columns of eight bins do not fit 64 bits.
+    table = rng().integers(8, size=(500, 30))
+    table[250:] = table[:250]
+    assert num_distinct(list(table.T)) == len(set(map(tuple, table.tolist()))) == 250
+    table[0, 0] = (table[0, 0] + 1) % 8
+    assert num_distinct(list(table.T)) == 251
 
 
-def slow_nearest_neighbor_support(task, view):
-    """Return the share of reference steps inside the ball of a transition, one distance at a time.
-
-    Balls reach to the fifth neighbor in the full data; those of the view's transitions count.
-    """
-    scaled = task.data.observation / (task.data.observation.astype(float).std(0) + 1e-3)
-    action = task.data.action
-    balls = []
-    for index in np.flatnonzero(np.isin(task.data.indices, view.indices)):
-        others = (action == action[index]) & (np.arange(len(action)) != index)
-        distances = np.linalg.norm(scaled[others] - scaled[index], axis=1)
-        balls.append((scaled[index], action[index], np.sort(distances)[4]))
-    scale = task.data.observation.astype(float).std(0) + 1e-3
-    steps = reference_steps(task)
-    covered = [
-        any(a == chosen and np.linalg.norm(x / scale - center) <= r for center, a, r in balls)
-        for x, chosen in steps
-    ]
-    return sum(covered) / len(covered)
+# Trajectory quality (TQ)
 
 
-@pytest.mark.parametrize("severity", [0.0, 0.4, 0.8])
-@pytest.mark.parametrize("dimension", ["position", "velocity", "angle"])
-def test_nearest_neighbor_support_equals_that_of_all_distances(severity, dimension):
-    task = cartpole_task(num_transitions=150, max_steps=30)
-    view = region(task.data, severity, rng(), shape="slab", dimension=dimension)
-    expected = slow_nearest_neighbor_support(task, view)
-    assert nearest_neighbor_support(task, view) == pytest.approx(expected)
-    assert 0 < expected < 1
+def slow_quality(task, view, discount):
+    """Return the mean episode value on the scale of uniform policy and optimum, row by row."""
+    returns = {}
+    storage = view.storage
+    for row in range(len(storage)):
+        weighted = discount ** int(storage.step[row]) * storage.reward[row]
+        episode = int(storage.episode[row])
+        returns[episode] = returns.get(episode, 0.0) + weighted
+    mean = np.mean([returns[episode] for episode in sorted(set(view.episode.tolist()))])
+    low, high = task.environment.uniform, task.environment.optimum
+    return (mean - low) / (high - low)
 
 
-def test_nearest_neighbor_support_falls_with_thinning():
-    task = cartpole_task()
-    supports = [
-        nearest_neighbor_support(task, thin(task.data, severity, rng())) for severity in SEVERITIES
-    ]
-    assert supports == sorted(supports, reverse=True)
-    assert 1 >= supports[0] > 0.5 > supports[-1] >= 0
+@pytest.mark.parametrize(("make", "discount"), [(cliff_task, 0.9), (cartpole_task, 1.0)])
+def test_trajectory_quality_is_a_mean_over_episodes_in_units_of_value(make, discount):
+    task = make()
+    views = [thin(task.data, severity, rng()) for severity in (0.0, 0.7)]
+    views.append(quality(task.data, 0.5, rng(), worse_epsilon=1.0, worse_id=None))
+    for view in views:
+        found, why = trajectory_quality(task, view)
+        assert found == pytest.approx(slow_quality(task, view, discount))
+        assert why == ""
 
 
-def test_an_action_of_which_nothing_is_left_is_not_covered():
-    task = cartpole_task()
-    share = np.mean([action == 1 for _, action in reference_steps(task)])
-    only_right = task.data.keep(task.data.action == 1, "right")
-    support = nearest_neighbor_support(task, only_right)
-    assert 0.5 * share < support <= share
+def test_trajectory_quality_estimates_the_behavior_policys_value():
+    for epsilon in (0.0, 0.5, 1.0):
+        task = cliff_task(num_transitions=20_000, epsilon=epsilon)
+        low, high = task.environment.uniform, task.environment.optimum
+        expected = (task.behavior_value - low) / (high - low)
+        assert trajectory_quality(task, task.data)[0] == pytest.approx(expected, abs=0.05)
 
 
-def test_five_transitions_of_an_action_have_no_fifth_neighbor_and_cover_nothing():
-    task = cartpole_task()
-    first_five = np.concatenate([np.flatnonzero(task.data.action == a)[:5] for a in (0, 1)])
-    few = task.data.keep(np.isin(np.arange(len(task.data)), first_five), "few")
-    assert nearest_neighbor_support(replace(task, data=few), few) == 0.0
+def test_what_is_cut_from_episodes_leaves_their_quality_and_worse_episodes_lower_it():
+    task = cliff_task()
+    before = trajectory_quality(task, task.data)[0]
+    assert trajectory_quality(task, truncate(task.data, 0.8, rng()))[0] == before
+    assert trajectory_quality(task, best_returns(task.data, 0.5, rng()))[0] < before
+    worse = quality(task.data, 0.8, rng(), worse_epsilon=1.0, worse_id=None)
+    assert trajectory_quality(task, worse)[0] < before
 
 
-def test_without_the_comparators_action_support_is_lost():
-    task = cartpole_task(num_transitions=2000)
-    before = nearest_neighbor_support(task, task.data)
-    without = actions(task.data, 1.0, rng(), num_cells=8)
-    assert nearest_neighbor_support(task, without) < 0.7 * before
+def test_trajectory_quality_is_never_clipped():
+    task = cliff_task(epsilon=0.0)
+    returns = task.data.episode_return
+    lucky, unlucky = (task.data.keep(returns == end, "") for end in (returns.max(), returns.min()))
+    assert trajectory_quality(task, lucky)[0] > 1
+    assert trajectory_quality(task, unlucky)[0] < 0
+
+
+def test_without_anchors_there_is_no_trajectory_quality():
+    task = continuous_task()
+    found, why = trajectory_quality(task, task.data)
+    assert found is None
+    assert "not both known" in why
 
 
 # All of them
 
 
-@pytest.mark.parametrize("make", [cliff_task, cartpole_task])
+@pytest.mark.parametrize("make", [cliff_task, cartpole_task, continuous_task])
 def test_every_measure_lies_in_the_unit_interval_at_every_severity(make):
     task = make()
     for severity in SEVERITIES[:-1]:
-        for view in (
+        views = [
             thin(task.data, severity, rng()),
-            actions(task.data, severity, rng(), num_cells=8),
             region(task.data, severity, rng(), shape="ball", dimension=None),
-        ):
+        ]
+        if task.data.storage.comparator_action is not None:
+            views.append(actions(task.data, severity, rng(), num_cells=8))
+        for view in views:
             report = coverage.measure(task, view)
-            numbers = [getattr(report, name) for name in (*EXACT, "nearest_neighbor_support")]
+            numbers = [getattr(report, name) for name in (*EXACT, *ESTIMATES)]
             numbers += [report.saco, *(v for m in report.by_policy.values() for v in m.values())]
             assert all(0 <= number <= 1 for number in numbers if number is not None)
 
 
 def test_measuring_twice_gives_the_same_report():
-    for task in (cliff_task(), cartpole_task()):
-        assert coverage.measure(task, task.data) == coverage.measure(task, task.data)
+    for task in (cliff_task(), cartpole_task(), continuous_task()):
+        first = coverage.measure(task, task.data, "everywhere")
+        # Nothing may come from a global generator, or go there.
+        np.random.seed(7)  # noqa: NPY002
+        state = np.random.get_state()[1].copy()  # noqa: NPY002
+        assert coverage.measure(task, task.data, "everywhere") == first
+        np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002

@@ -57,12 +57,14 @@ def test_the_card_counts_what_is_there(card):
     assert f"{len(np.unique(data.observation))} of 24" in entry(text, "states seen")
 
 
-def test_the_card_shows_every_measure_of_coverage_or_why_not(card):
-    words = ("dataset=cartpole", SMALL)
+@pytest.mark.parametrize("dataset", ["dataset=cartpole", "dataset=cliff"])
+def test_the_card_shows_every_measure_of_coverage_or_why_not(card, dataset):
+    words = (dataset, SMALL)
     _, text, _ = card(*words)
-    report = coverage.measure(*loaded(*words))
+    report = coverage.measure(*loaded(*words), "everywhere")
+    assert entry(text, "comparator") == report.comparator
     for name, value in vars(report).items():
-        if name not in ("by_policy", "reasons"):
+        if name not in ("comparator", "by_policy", "reasons"):
             shown = f"{value:.4g}" if value is not None else report.reasons[name]
             assert entry(text, name).endswith(shown)
 

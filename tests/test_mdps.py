@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from bench import tabular
-from bench.mdps import Cliff, CombinationLock, Garnet, ToyText
+from bench.mdps import TOY_TEXT_SHAPES, Cliff, CombinationLock, Garnet, ToyText
 
 TOY_TEXT = (
     "FrozenLake-v1",
@@ -261,3 +261,27 @@ def test_the_seed_fixes_the_instance(world):
     for field in ("probability", "next_state", "reward", "terminated", "initial"):
         np.testing.assert_array_equal(getattr(first, field), getattr(again, field))
     assert not np.array_equal(first.reward, other.reward)
+
+
+# Coordinates
+
+
+def test_a_states_coordinates_say_where_it_lies():
+    for name, width in (("FrozenLake-v1", 4), ("FrozenLake8x8-v1", 8), ("CliffWalking-v1", 12)):
+        places = ToyText(name).coordinates()
+        assert [divmod(state, width) for state in range(len(places))] == list(map(tuple, places))
+    assert Cliff(4, 6, 0.1).coordinates()[8].tolist() == [1, 2]
+    assert CombinationLock(5, 3, 0.0).coordinates().tolist() == [[0], [1], [2], [3], [4]]
+    assert Garnet(4, 2, 2, 0.5).coordinates().tolist() == np.eye(4).tolist()
+
+
+def test_a_taxis_coordinates_are_what_gymnasium_decodes():
+    world, places = gymnasium.make("Taxi-v4").unwrapped, ToyText("Taxi-v4").coordinates()
+    assert [tuple(world.decode(state)) for state in range(500)] == list(map(tuple, places))
+
+
+@pytest.mark.parametrize("name", [*TOY_TEXT_SHAPES])
+def test_every_state_has_coordinates_of_its_own(name):
+    world = ToyText(name)
+    places = world.coordinates()
+    assert len(np.unique(places, axis=0)) == len(places) == world.mdp(rng()).num_states

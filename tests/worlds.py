@@ -8,6 +8,7 @@ import numpy as np
 from bench.behavior import Collected
 from bench.cartpole import CartPole
 from bench.datasets import OfflineDataset, Task
+from bench.environments import Environment
 from bench.mdps import Cliff
 from bench.storage import Storage
 from bench.tabular import TabularMDP
@@ -170,3 +171,51 @@ def cartpole_task(seed: int = 0, num_transitions: int = 600, max_steps: int = 60
     behavior = ({"epsilon": 0.3, "share": 1.0}, {"epsilon": 1.0, "share": 1.0})
     source = Collected(CartPole(), behavior, num_transitions, max_steps)
     return source.load("cartpole", seed, 0.99, None)
+
+
+class Unknown(Environment):
+    """A world of which a file tells episodes and nothing else: no anchors, no reference policy."""
+
+    optimum = None
+    uniform = None
+
+    def __init__(self, spec: EnvSpec):
+        """Take its spec."""
+        self.spec = spec
+
+    def reference_action(self, observation: np.ndarray) -> np.ndarray:
+        """Refuse: there is none."""
+        raise AssertionError("nobody knows what to do here")
+
+    @classmethod
+    def simulator(cls, environments, generators, num_episodes):
+        """Refuse: there is none."""
+        raise AssertionError("nothing can be simulated here")
+
+
+def continuous_task(seed: int = 0, num_episodes: int = 60, length: int = 20) -> Task:
+    """Return episodes in the plane whose three-dimensional actions are continuous.
+
+    An episode's actions point right by as much as its return is high.
+    """
+    rng = np.random.default_rng(seed)
+    n = num_episodes * length
+    skill = rng.permutation(np.linspace(-1, 1, num_episodes)).repeat(length)
+    observation = rng.normal(size=(n + 1, 2)).astype(np.float32) * np.float32([1.0, 7.0])
+    action = rng.normal(size=(n, 3)) * 0.5
+    action[:, 0] += skill
+    storage = Storage(
+        observation=observation[:-1],
+        action=action.astype(np.float32),
+        reward=skill + 0.01 * rng.normal(size=n),
+        next_observation=observation[1:],
+        terminated=np.zeros(n, dtype=bool),
+        episode=np.arange(n) // length,
+        step=np.arange(n) % length,
+        comparator_action=None,
+    )
+    bounds = ((-3.0,) * 3, (3.0,) * 3)
+    names = ("height", "speed")
+    spec = EnvSpec("toy", "vector", 2, 0, 0.9, length, -1, 1, -10, 10, names, bounds)
+    data = OfflineDataset.full(storage, spec, {"seed": seed})
+    return Task(Unknown(spec), data, 0.0, None)
