@@ -12,14 +12,13 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.results import RunStore
-from plots.comparisons import csv_of_comparisons
 from plots.frame import Frame, build_frame
 from plots.longform import csv_table
-from plots.measures import STEM, draw_measures, measures_table
 from plots.panel import Plot
 from plots.records import UnusableRecords, read_records
 from plots.regret import PLOTS, draw, pages, rows
 from plots.report import markdown_report
+from plots.sections import FILES, sections
 from plots.style import SUFFIXES, save, styled
 from plots.tables import latex_table, markdown_table, screen_caption, screen_table
 
@@ -72,11 +71,11 @@ def write(frame: Frame, output: Path) -> Path:
         }
         for name, text in texts.items():
             (draft / name).write_text(text)
-        if frame.comparisons:
-            (draft / "measures.csv").write_text(csv_of_comparisons(frame.comparisons))
-            (draft / "measures.md").write_text(measures_table(frame.comparisons))
-        patterns = [f"{plot.stem}*.{suffix}" for plot in PLOTS for suffix in SUFFIXES]
-        for pattern in (*patterns, f"{STEM}.*"):
+        for section in sections(frame):
+            for name, text in section.files.items():
+                (draft / name).write_text(text)
+        drawn = [f"{plot.stem}*.{suffix}" for plot in PLOTS for suffix in SUFFIXES]
+        for pattern in (*drawn, *FILES):
             for path in folder.glob(pattern):
                 if not (draft / path.name).exists():
                     path.unlink()
@@ -106,9 +105,10 @@ def _draw_all(frame: Frame, folder: Path) -> dict[Plot, list[str]]:
             if figure is not None:
                 save(figure, folder, plot.stem)
                 drawn[plot] = rows(frame, plot)
-    if frame.comparisons:
-        with styled():
-            save(draw_measures(frame.comparisons), folder, STEM)
+    for section in sections(frame):
+        for illustration in section.illustrations:
+            with styled():
+                save(illustration.draw(), folder, illustration.stem)
     return drawn
 
 

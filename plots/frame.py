@@ -14,7 +14,9 @@ from bench.results import RunRecord
 from bench.statistics import Estimate, bootstrap_interquartile_mean
 from plots.comparisons import Comparison, comparisons
 from plots.labels import degradation_labels, learner_labels
+from plots.ranking import Rank, ranking
 from plots.records import Condition, condition, error_line, replicate
+from plots.sensitivity import HeatMap, heat_maps
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 
 MEASURES = ("normalized_regret", "regret_to_covered", "improvement")
@@ -55,6 +57,8 @@ class Frame:
         num_duplicates: Records of a cell beyond the first for the same seed.
         errors: The last line of every distinct error.
         comparisons: Estimates of coverage beside the exact quantities, where there are both.
+        heat_maps: Regret over two settings of a learner, where there is every combination.
+        ranking: Variants of a learner by mean regret.
     """
 
     experiment: str
@@ -67,6 +71,8 @@ class Frame:
     num_duplicates: int
     errors: tuple[str, ...]
     comparisons: tuple[Comparison, ...]
+    heat_maps: tuple[HeatMap, ...]
+    ranking: tuple[Rank, ...]
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -127,6 +133,8 @@ def build_frame(experiment: str, records: list[RunRecord]) -> Frame:
         ),
         errors=tuple(sorted({message for r in records if (message := error_line(r))})),
         comparisons=comparisons(records, conditions),
+        heat_maps=tuple(heat_maps(records)),
+        ranking=ranking(records, labels, conditions, {n: s.exact for n, s in environments.items()}),
     )
 
 

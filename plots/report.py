@@ -2,8 +2,8 @@
 
 from plots.captions import figure_caption, statuses, table_caption, uninformative_rule
 from plots.frame import Frame
-from plots.measures import STEM, measures_caption, measures_table
 from plots.panel import Plot
+from plots.sections import sections
 from plots.tables import escape_markdown, markdown_table
 
 
@@ -22,8 +22,15 @@ def markdown_report(frame: Frame, figures: dict[Plot, list[str]]) -> str:
         caption = escape_markdown(figure_caption(frame, plot, rows))
         title = f"{plot.measure} by {plot.axis}".replace("_", " ")
         parts += [f"![{title}]({plot.stem}.png)", f"**Figure {number}.** {caption}"]
-    if frame.comparisons:
-        parts += _measures(frame, len(figures) + 1)
+    number = len(figures)
+    for section in sections(frame):
+        parts.append(f"## {section.title}")
+        for illustration in section.illustrations:
+            number += 1
+            caption = escape_markdown(illustration.caption)
+            parts.append(f"![{illustration.title}]({illustration.stem}.png)")
+            parts.append(f"**Figure {number}.** {caption}")
+        parts.append(section.text.rstrip())
     parts += [
         "## Table",
         f"**Table 1.** {escape_markdown(table_caption(frame))}",
@@ -32,20 +39,6 @@ def markdown_report(frame: Frame, figures: dict[Plot, list[str]]) -> str:
         "the same table for LaTeX is [table.tex](table.tex).",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _measures(frame: Frame, number: int) -> list[str]:
-    caption = escape_markdown(measures_caption(frame.comparisons))
-    return [
-        "## Measures of coverage",
-        f"![estimates against exact measures]({STEM}.png)",
-        f"**Figure {number}.** {caption}",
-        measures_table(frame.comparisons).rstrip(),
-        "`exact above 0`: on how many datasets the exact counterpart is above 0. `within a "
-        "dataset`: the median of the rank correlations over the degradations of one dataset, in "
-        "parentheses of how many: an estimate may tell worlds apart and not what was taken from "
-        "them. All points are in [measures.csv](measures.csv).",
-    ]
 
 
 def _reading() -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from bench.results import RunRecord
-from plots.heatmap import draw_heat_map, heat_map_caption, heat_maps
+from plots.heatmap import draw_heat_map, heat_map_caption
+from plots.sensitivity import heat_maps
 
 
 def record(conservatism, ridge, seed, regret, severity=0.5, environment="lock", kernel="feature"):
