@@ -27,7 +27,7 @@ def draw_heat_map(heat_map: HeatMap) -> Figure:
                 text = f"{mean:.2f}"
                 shade = "white" if mean > 0.6 else "black"
                 axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=5.5)
-        axes.set_title(f"{name} ({heat_map.num_runs[name]} runs a cell)")
+        axes.set_title(name)
         axes.set_xticks(range(len(across)), across, rotation=30, ha="right")
         axes.set_yticks(range(len(down)), down)
     for axes in grid.ravel()[len(names) :]:
@@ -41,11 +41,13 @@ def draw_heat_map(heat_map: HeatMap) -> Figure:
 
 def heat_map_caption(heat_map: HeatMap) -> str:
     """Return what the figure shows, and how uncertain its numbers are."""
+    counts = sorted(set(heat_map.num_runs.values()))
+    runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     errors = np.concatenate([e[np.isfinite(e)] for e in heat_map.errors.values()])
     largest = f"{errors.max():.2f}" if errors.size else "unknown"
     return (
         f"Mean normalized regret of {heat_map.algorithm} (0 the optimum, 1 the uniform policy) by "
         f"{heat_map.settings[0]} and {heat_map.settings[1]}, over all data, degradations and "
-        "seeds of the experiment, which are the same in every cell; colours end at 0 and 1.2. "
+        f"seeds of the experiment, the same {runs} runs in every cell; colours end at 0 and 1.2. "
         f"The largest standard error of a cell is {largest}."
     )
