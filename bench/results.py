@@ -24,7 +24,8 @@ class RunRecord:
         status: ``empty`` when the degradation left no data, ``failed`` when ``error`` says why.
         config: The resolved configuration that `run_id` was computed from.
         dataset: Source, fingerprint, sizes and mean return of the data that was trained on.
-        coverage: Measures of what that data still covers; null ones have a reason in ``reasons``.
+        coverage: Measures of what that data still covers; null ones have a reason in ``reasons``,
+            ``comparator`` says whose coverage it is.
         values: Optimum, uniform, behavior and best covered value, in the environment's units.
         evaluations: Per evaluation the update, the raw episode returns and the exact value.
         final: Regrets and scores of the last evaluation.
