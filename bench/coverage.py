@@ -201,6 +201,7 @@ def trajectory_quality(task: Task, dataset: OfflineDataset) -> tuple[float | Non
     TQ of Schweighofer et al. 2021, in the environment's units of value: discounted returns where
     the MDP is known, undiscounted ones elsewhere. An episode of which anything is left counts once
     and in full, as collected: what a hole has taken says nothing about who collected the rest.
+    A step limit cuts what would have followed: where every step costs, that lifts the value.
     Rewards are the view's, altered ones included. Never clipped: chance or a better behavior policy
     than the reference leads above 1, a worse one than the uniform policy below 0.
 

@@ -25,7 +25,8 @@ class RunRecord:
         config: The resolved configuration that `run_id` was computed from.
         dataset: Source, fingerprint, sizes and mean return of the data that was trained on; of a
             file also its hash and whose reference returns scores are scaled by.
-        coverage: Measures of what that data still covers; null ones have a reason in ``reasons``.
+        coverage: Measures of what that data still covers; null ones have a reason in ``reasons``,
+            ``comparator`` says whose coverage it is.
         values: Optimum, uniform, behavior and best covered value, in the environment's units.
         evaluations: Per evaluation the update, the raw episode returns and the exact value.
         final: Regrets and scores of the last evaluation.
