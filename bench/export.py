@@ -24,6 +24,7 @@ from bench.__main__ import add_plugins, one_sentence
 from bench.datasets import OfflineDataset, Task
 from bench.files.minari import dataset_path
 from bench.files.origin import KEY, collection_of, gymnasium_spec_of
+from bench.sensing import Sensing
 from bench.single import SingleRun, single_run
 from bench.typed import ConfigError
 
@@ -60,7 +61,13 @@ def _understood(words: list[str]) -> tuple[str, SingleRun]:
     path = dataset_path(dataset_id)
     if path.exists():
         raise ConfigError(f"{path} exists already: remove it or choose another id.")
-    return dataset_id, single_run(rest, "bench.export")
+    run = single_run(rest, "bench.export")
+    if run.config.dataset.sensing != Sensing():
+        raise ConfigError(
+            "bench.export writes whole observations: dataset.hidden and dataset.history are for "
+            "whoever reads them."
+        )
+    return dataset_id, run
 
 
 def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) -> Path:

@@ -209,6 +209,7 @@ def test_segments_out_of_order_are_refused(exported):
         ((ID, "dataset=cliff", "seed=0,1"), "bench.export is for one dataset"),
         ((ID, "dataset=nonsense"), "nonsense"),
         ((ID, "dataset=cliff", *SMALL, "coverage=nothing"), "nothing"),
+        ((ID, "dataset=cartpole", "dataset.history=2"), "writes whole observations"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_nothing_is_written(exported, words, named):

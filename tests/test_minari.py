@@ -284,7 +284,7 @@ def test_a_dataset_is_described(monkeypatch, capsys):
     assert not stop.value.code
     printed = capsys.readouterr().out
     assert "toy/acrobot-v0, seed 0" in printed
-    assert "not computed: no reference policy is known" in printed
+    assert "best tenth of the episodes" in printed
     assert "none known" in printed
 
 
