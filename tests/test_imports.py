@@ -8,9 +8,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = {
     "algorithms.base",
+    "algorithms.game",
+    "algorithms.implicit",
+    "algorithms.kernels",
+    "algorithms.linear_follower",
     "algorithms.networks",
     "algorithms.objectives",
     "algorithms.optimizers",
+    "algorithms.solvers",
+    "algorithms.table_follower",
     "bench.types",
 }
 
