@@ -23,6 +23,7 @@ from algorithms.kernels import SMOOTH, Kernel
 
 EIGENVALUE_STEPS = 8
 BISECTION_STEPS = 40
+DIAGONAL_ROWS = 128
 
 
 class Features(NamedTuple):
@@ -112,15 +113,18 @@ def per_action(probability: Tensor, features: Tensor) -> Tensor:
 
 def moments_of(game: BatchGame, seen: Seen, policy: Points, v_min: Tensor, rows: Tensor) -> Moments:
     """Return the moments of one batch worth `rows` transitions."""
-    following = game.bootstrap.unsqueeze(-1) * per_action(policy.following, seen.following)
     weighted = (game.weight.unsqueeze(-1) * seen.kernel_taken).T
+    bootstrapped = game.bootstrap.unsqueeze(-1) * policy.following
+    gram = weighted @ seen.kernel_taken
+    own = gram if seen.kernel_taken is seen.taken else weighted @ seen.taken
     # q starts from v_min, so its own share of the residual belongs to the target.
     target = game.reward + (game.bootstrap - 1) * v_min
+    weighted_policy = game.weight.unsqueeze(-1) * policy.observation
     return Moments(
-        matrix=weighted @ (seen.taken - following),
+        matrix=own - weighted @ per_action(bootstrapped, seen.following),
         target=weighted @ target,
-        gram=weighted @ seen.kernel_taken,
-        mean_features=game.weight @ per_action(policy.observation, seen.observation),
+        gram=gram,
+        mean_features=(weighted_policy.T @ seen.observation).flatten(),
         taken_features=game.weight @ seen.taken,
         inverse_size=1 / rows.clamp_min(1e-12),
         batches=torch.ones_like(rows),
@@ -249,9 +253,11 @@ def reply(
     doubled = 2 * response.multiplier
     feature_pull = loss.pull(doubled * loss.residual(response.weights))
     feature_pull_dot = loss.pull(doubled * -(loss.matrix @ moves.along))
-    weighted = game.weight.unsqueeze(-1) * seen.kernel_taken
-    pull = weighted @ feature_pull
-    pull_dot = weighted @ feature_pull_dot + moves.multiplier / response.multiplier * pull
+    pull = game.weight * (seen.kernel_taken @ feature_pull)
+    pull_dot = (
+        game.weight * (seen.kernel_taken @ feature_pull_dot)
+        + moves.multiplier / response.multiplier * pull
+    )
     q = values(seen, response.weights, v_min, num_actions)
     return Reply(q, values(seen, moves.along, 0.0, num_actions), pull, pull_dot)
 
@@ -279,8 +285,12 @@ def diagonal_share(
     ``E_data[K(x, x) delta^2] / number``, the bias of the V-statistic of `number` transitions, over
     the `whole` loss.
     """
-    rotated = torch.linalg.solve_triangular(loss.root, seen.kernel_taken.T, upper=False)
-    own = (game.weight * (rotated**2).sum(0) * residual**2).sum() / number
+    # A number that is only logged: some rows of a large batch will do.
+    every = -(-len(residual) // DIAGONAL_ROWS)
+    features, weight = seen.kernel_taken[::every], game.weight[::every]
+    rotated = torch.linalg.solve_triangular(loss.root, features.T, upper=False)
+    square = (rotated**2).sum(0) * residual[::every] ** 2
+    own = (weight * square).sum() / weight.sum().clamp_min(1e-12) / number
     return own / whole.clamp_min(torch.finfo(whole.dtype).tiny)
 
 
