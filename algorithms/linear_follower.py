@@ -20,10 +20,12 @@ from algorithms import kernels, solvers
 from algorithms.game import Aims, BatchGame, Points
 from algorithms.implicit import Direction, Reply, keep_constraint
 from algorithms.kernels import SMOOTH, Kernel
+from algorithms.objectives import at_action
 
 EIGENVALUE_STEPS = 8
 BISECTION_STEPS = 40
 DIAGONAL_ROWS = 128
+ROWS_AT_A_TIME = 256
 
 
 class Features(NamedTuple):
@@ -71,39 +73,32 @@ def no_moments(num_features: int) -> Moments:
 
 
 class Seen(NamedTuple):
-    """The features of one batch, ``[points, features per action]``, and per action where taken."""
+    """The features of one batch, ``[points, features per action]``.
+
+    `kernel_observation` holds those of the kernel at the data's observations.
+    """
 
     observation: Tensor
     following: Tensor
     initial: Tensor
-    taken: Tensor
-    kernel_taken: Tensor
+    kernel_observation: Tensor
 
 
 def features_of(
-    features: Features,
-    kernel: Kernel,
-    bandwidth: float | Tensor,
-    observations: Points,
-    action: Tensor,
-    num_actions: int,
+    features: Features, kernel: Kernel, bandwidth: float | Tensor, observations: Points
 ) -> Seen:
     """Return the features at the observations of a batch."""
 
     def critic(x: Tensor) -> Tensor:
         return kernels.random_features(x, features.frequency, features.phase, bandwidth)
 
-    chosen = torch.arange(num_actions, device=action.device) == action.unsqueeze(-1)
-    observation = critic(observations.observation)
-    taken = per_action(chosen.double(), observation)
-    kernel_taken = taken
+    critics = Points(*map(critic, observations))
+    of_kernel = critics.observation
     if kernel in SMOOTH:
-        other = kernels.random_features(
+        of_kernel = kernels.random_features(
             observations.observation, features.kernel_frequency, features.kernel_phase, bandwidth
         )
-        kernel_taken = per_action(chosen.double(), other)
-    following, initial = critic(observations.following), critic(observations.initial)
-    return Seen(observation, following, initial, taken, kernel_taken)
+    return Seen(*critics, of_kernel)
 
 
 def per_action(probability: Tensor, features: Tensor) -> Tensor:
@@ -111,21 +106,43 @@ def per_action(probability: Tensor, features: Tensor) -> Tensor:
     return (probability.unsqueeze(-1) * features.unsqueeze(-2)).flatten(-2)
 
 
+def block_diagonal(blocks: Tensor, num_actions: int) -> Tensor:
+    """Return ``[actions * rows, actions * columns]`` of blocks ``[actions * rows, columns]``."""
+    same = torch.eye(num_actions, dtype=blocks.dtype, device=blocks.device)
+    apart = blocks.unflatten(0, (num_actions, -1)).unsqueeze(2) * same[:, None, :, None]
+    return apart.flatten(2).flatten(0, 1)
+
+
 def moments_of(game: BatchGame, seen: Seen, policy: Points, v_min: Tensor, rows: Tensor) -> Moments:
     """Return the moments of one batch worth `rows` transitions."""
-    weighted = (game.weight.unsqueeze(-1) * seen.kernel_taken).T
+    num_actions = policy.initial.shape[-1]
+    chosen = torch.arange(num_actions, device=game.action.device) == game.action.unsqueeze(-1)
+    weight = game.weight.unsqueeze(-1)
+    weighted_taken, weighted_policy = weight * chosen, weight * policy.observation
     bootstrapped = game.bootstrap.unsqueeze(-1) * policy.following
-    gram = weighted @ seen.kernel_taken
-    own = gram if seen.kernel_taken is seen.taken else weighted @ seen.taken
     # q starts from v_min, so its own share of the residual belongs to the target.
-    target = game.reward + (game.bootstrap - 1) * v_min
-    weighted_policy = game.weight.unsqueeze(-1) * policy.observation
+    target = (game.reward + (game.bootstrap - 1) * v_min).unsqueeze(-1)
+    sums: list[Tensor] = []
+    # Some rows at a time: whole matrices of rows by features leave the cache, and cost more to
+    # write than to multiply.
+    for start in range(0, len(weight), ROWS_AT_A_TIME):
+        at = slice(start, start + ROWS_AT_A_TIME)
+        taken = per_action(weighted_taken[at], seen.kernel_observation[at]).T
+        parts = [
+            taken @ per_action(bootstrapped[at], seen.following[at]),
+            taken @ seen.observation[at],
+            taken @ target[at],
+        ]
+        if seen.kernel_observation is not seen.observation:
+            parts.append(taken @ seen.kernel_observation[at])
+        sums = [x + y for x, y in zip(sums, parts, strict=True)] if sums else parts
+    following, own, aim = sums[:3]
     return Moments(
-        matrix=own - weighted @ per_action(bootstrapped, seen.following),
-        target=weighted @ target,
-        gram=gram,
+        matrix=block_diagonal(own, num_actions) - following,
+        target=aim.squeeze(-1),
+        gram=block_diagonal(sums[-1] if len(sums) > 3 else own, num_actions),
         mean_features=(weighted_policy.T @ seen.observation).flatten(),
-        taken_features=game.weight @ seen.taken,
+        taken_features=(weighted_taken.T @ seen.observation).flatten(),
         inverse_size=1 / rows.clamp_min(1e-12),
         batches=torch.ones_like(rows),
     )
@@ -253,11 +270,13 @@ def reply(
     doubled = 2 * response.multiplier
     feature_pull = loss.pull(doubled * loss.residual(response.weights))
     feature_pull_dot = loss.pull(doubled * -(loss.matrix @ moves.along))
-    pull = game.weight * (seen.kernel_taken @ feature_pull)
-    pull_dot = (
-        game.weight * (seen.kernel_taken @ feature_pull_dot)
-        + moves.multiplier / response.multiplier * pull
-    )
+
+    def at_data(feature_pull: Tensor) -> Tensor:
+        per = seen.kernel_observation @ feature_pull.reshape(num_actions, -1).T
+        return game.weight * at_action(per, game.action)
+
+    pull = at_data(feature_pull)
+    pull_dot = at_data(feature_pull_dot) + moves.multiplier / response.multiplier * pull
     q = values(seen, response.weights, v_min, num_actions)
     return Reply(q, values(seen, moves.along, 0.0, num_actions), pull, pull_dot)
 
@@ -287,7 +306,11 @@ def diagonal_share(
     """
     # A number that is only logged: some rows of a large batch will do.
     every = -(-len(residual) // DIAGONAL_ROWS)
-    features, weight = seen.kernel_taken[::every], game.weight[::every]
+    num_actions = len(loss.root) // seen.kernel_observation.shape[-1]
+    numbers = torch.arange(num_actions, device=game.action.device)
+    chosen = (numbers == game.action[::every].unsqueeze(-1)).double()
+    features = per_action(chosen, seen.kernel_observation[::every])
+    weight = game.weight[::every]
     rotated = torch.linalg.solve_triangular(loss.root, features.T, upper=False)
     square = (rotated**2).sum(0) * residual[::every] ** 2
     own = (weight * square).sum() / weight.sum().clamp_min(1e-12) / number

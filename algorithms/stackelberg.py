@@ -213,9 +213,7 @@ class StackelbergLearner(Algorithm):
 
         policy = policy_of(state.actor)
         num_actions = policy.initial.shape[-1]
-        seen = linear_follower.features_of(
-            features, self.kernel, self._bandwidth(summary), places, batch.action, num_actions
-        )
+        seen = linear_follower.features_of(features, self.kernel, self._bandwidth(summary), places)
         rows = batch.weight.double().sum()
         now = linear_follower.moments_of(game, seen, policy, scale.v_min, rows)
         moments = linear_follower.running_mean(state.follower.moments, now, self.moment_rate)

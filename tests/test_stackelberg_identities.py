@@ -14,7 +14,7 @@ from worlds import random_mdp
 
 from algorithms import implicit, linear_follower, networks, table_follower
 from algorithms.game import Aims, Points, TableGame, batch_game
-from algorithms.implicit import cosine, leader_gradient, norm
+from algorithms.implicit import leader_gradient, norm
 from bench import tabular
 
 DISCOUNT = 0.9
@@ -174,7 +174,7 @@ def linear_answer(aims, kernel, form, parameters, ridge=None, derivative=True):
         return Points(*(networks.apply(network, x).softmax(-1) for x in places))
 
     policy = policy_of(parameters)
-    seen = linear_follower.features_of(features, kernel, 1.5, places, data.action, 3)
+    seen = linear_follower.features_of(features, kernel, 1.5, places)
     moments = linear_follower.moments_of(game, seen, policy, V_MIN, data.weight.sum())
     loss = linear_follower.quadratic(kernel, moments)
     start = linear_follower.per_action(policy.initial, seen.initial).mean(0)
@@ -264,7 +264,7 @@ def feature_kernel_error():
     places = Points(data.observation, data.next_observation, data.initial_observation)
     game = batch_game(data, DISCOUNT, torch.tensor(5.0))
     features = linear_follower.draw_features("feature", 2, 4, generator)
-    seen = linear_follower.features_of(features, "feature", 1.5, places, data.action, 3)
+    seen = linear_follower.features_of(features, "feature", 1.5, places)
     policy = Points(*(networks.apply(LEADER, x).softmax(-1) for x in places))
     moments = linear_follower.moments_of(game, seen, policy, V_MIN, data.weight.sum())
     loss = linear_follower.quadratic("feature", moments)
@@ -276,7 +276,8 @@ def feature_kernel_error():
         same = float(data.action[i] == data.action[j])
         pairs += delta[i] * delta[j] * same * (seen.observation[i] @ seen.observation[j])
     at_solution = loss.residual(torch.linalg.solve(moments.matrix, moments.target))
-    update = seen.taken.T @ delta
+    taken = torch.nn.functional.one_hot(data.action, 3).double()
+    update = linear_follower.per_action(taken, seen.observation).T @ delta
     errors = (
         (loss.residual(weights) ** 2).sum() / pairs - 1,
         (loss.residual(weights) - update).norm() / update.norm(),
