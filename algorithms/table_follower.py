@@ -254,9 +254,14 @@ def metrics(
     )
     return {
         "kernel_loss": loss,
-        "follower_gradient": (gradient**2).sum().sqrt(),
+        "follower_gradient": _norm(gradient),
         "smallest_curvature": smallest_curvature(game, weights, policy, multiplier),
-        "solver_residual": solvers.relative_residual(image.flatten(), wanted.flatten()),
+        # Not over the right-hand side: that of a zero-sum constraint is 0.
+        "solver_residual": _norm(image - wanted) / _norm(response.leader_start).clamp_min(1e-12),
         "concentrability": (covered**2 / share).sum(),
         "off_support": 1 - covered.sum() / occupancy.sum().clamp_min(1e-12),
     }
+
+
+def _norm(x: Tensor) -> Tensor:
+    return (x * x).sum().sqrt()

@@ -339,3 +339,134 @@ def test_in_features_that_are_a_table_the_linear_follower_is_the_table():
     tight = table_answer(game, aims, logits, "normalized_delta", "constraint")[0].q.flatten()
     found = linear_follower.constrained_response(loss, start, 0.0, ALLOWED, MULTIPLIER).weights
     torch.testing.assert_close(found, tight, rtol=1e-6, atol=1e-6)
+
+
+# What is wrong must show. Each change is one slip in the code; beside it what catches it.
+
+
+def _wrong_sign(monkeypatch):
+    right = implicit.stationarity_along
+    monkeypatch.setattr(implicit, "stationarity_along", lambda *inputs: -right(*inputs))
+
+
+def _one_end_only(monkeypatch):
+    """Forget that the kernel loss has a residual at both ends."""
+
+    def half(aims, game, policy, reply):
+        along = aims.follower(game, policy, reply.q_dot)
+        return along + (reply.pull * game.residual_along(policy, reply.q_dot)).sum()
+
+    monkeypatch.setattr(implicit, "stationarity_along", half)
+
+
+def _pull_without_its_two(monkeypatch):
+    for module in (table_follower, linear_follower):
+        right = module.reply
+
+        def half(*inputs, right=right):
+            reply = right(*inputs)
+            return reply._replace(pull=reply.pull / 2, pull_dot=reply.pull_dot / 2)
+
+        monkeypatch.setattr(module, "reply", half)
+
+
+def _visits_not_transposed(monkeypatch):
+    monkeypatch.setattr(table_follower, "visits", table_follower.evaluate)
+
+
+def _values_transposed(monkeypatch):
+    monkeypatch.setattr(table_follower, "evaluate", table_follower.visits)
+
+
+def _multiplier_doubled(monkeypatch):
+    for module in (table_follower, linear_follower):
+        right = module.best_response
+
+        def doubled(*inputs, right=right, **named):
+            response = right(*inputs, **named)
+            return response._replace(multiplier=2 * response.multiplier)
+
+        monkeypatch.setattr(module, "best_response", doubled)
+
+
+def _root_not_transposed(monkeypatch):
+    def pull(self, rotated):
+        return torch.linalg.solve_triangular(self.root, rotated.unsqueeze(-1), upper=False)[:, 0]
+
+    monkeypatch.setattr(linear_follower.Quadratic, "pull", pull)
+
+
+def _matrix_transposed(monkeypatch):
+    right = linear_follower.moments_of
+
+    def transposed(*inputs):
+        moments = right(*inputs)
+        return moments._replace(matrix=moments.matrix.T)
+
+    monkeypatch.setattr(linear_follower, "moments_of", transposed)
+
+
+def _normalized_like_plain(monkeypatch):
+    monkeypatch.setattr(table_follower.CellWeights, "_diagonal", lambda self: self.share**2)
+
+
+def _multiplier_kept(monkeypatch):
+    """Forget that the multiplier of a constraint answers as well."""
+
+    def keep(along, toward, loss_gradient):
+        return implicit.Direction(along, torch.zeros_like(along.sum()))
+
+    for module in (table_follower, linear_follower):
+        monkeypatch.setattr(module, "keep_constraint", keep)
+
+
+def table_constraint_error():
+    return table_error(form="constraint")
+
+
+CAUGHT = [
+    (_wrong_sign, policy_gradient_error),
+    (_wrong_sign, table_error),
+    (_wrong_sign, linear_error),
+    (_wrong_sign, linear_constraint_error),
+    (_one_end_only, table_error),
+    (_one_end_only, linear_error),
+    (_pull_without_its_two, table_error),
+    (_pull_without_its_two, linear_error),
+    (_visits_not_transposed, policy_gradient_error),
+    (_visits_not_transposed, zero_sum_error),
+    (_visits_not_transposed, concentrability_error),
+    (_values_transposed, policy_gradient_error),
+    (_multiplier_doubled, table_error),
+    (_multiplier_doubled, linear_error),
+    (_root_not_transposed, linear_error),
+    (_matrix_transposed, feature_kernel_error),
+    (_normalized_like_plain, concentrability_error),
+    (_multiplier_kept, table_constraint_error),
+    (_multiplier_kept, linear_constraint_error),
+]
+
+
+@pytest.mark.parametrize(("slip", "error"), CAUGHT, ids=lambda x: x.__name__.strip("_"))
+def test_a_slip_is_caught(slip, error, monkeypatch):
+    assert error() < 1e-4
+    slip(monkeypatch)
+    assert not error() < 1e-2
+
+
+@pytest.mark.parametrize("error", [policy_gradient_error, table_error, linear_error])
+def test_a_ridge_is_caught(error):
+    assert error(ridge=None) < 1e-9
+    assert error(ridge=0.0) < 1e-8
+    assert error(ridge=1.0) > 1e-2
+
+
+def test_the_implicit_term_of_a_wrong_response_does_not_vanish_in_a_zero_sum_game(monkeypatch):
+    right = table_follower.best_response
+
+    def wrong(*inputs, **named):
+        response = right(*inputs, **named)
+        return response._replace(q=response.q * 1.1)
+
+    monkeypatch.setattr(table_follower, "best_response", wrong)
+    assert zero_sum_error() > 1e-2
