@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algorithms import linear_follower, networks, table_follower
+from algorithms import moments as data_moments
 from algorithms.base import Algorithm, Categorical, Metrics
 from algorithms.game import (
     Aims,
@@ -56,8 +57,8 @@ class State(NamedTuple):
 class LinearMemory(NamedTuple):
     """What a linear follower remembers."""
 
-    features: linear_follower.Features
-    moments: linear_follower.Moments
+    features: data_moments.Features
+    moments: data_moments.Moments
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,8 @@ class StackelbergLearner(Algorithm):
         if self.kind(summary) == "linear":
             number = self.num_features
             memory = LinearMemory(
-                linear_follower.draw_features(
-                    self.kernel, spec.observation_size, number, generator
-                ),
-                linear_follower.no_moments(number * spec.num_actions),
+                data_moments.draw_features(self.kernel, spec.observation_size, number, generator),
+                data_moments.no_moments(number * spec.num_actions),
             )
         return State(actor, adam_init(actor), units(spec), memory)
 
@@ -213,12 +212,12 @@ class StackelbergLearner(Algorithm):
 
         policy = policy_of(state.actor)
         num_actions = policy.initial.shape[-1]
-        seen = linear_follower.features_of(features, self.kernel, self._bandwidth(summary), places)
+        seen = data_moments.features_of(features, self.kernel, self._bandwidth(summary), places)
         rows = batch.weight.double().sum()
-        now = linear_follower.moments_of(game, seen, policy, scale.v_min, rows)
-        moments = linear_follower.running_mean(state.follower.moments, now, self.moment_rate)
+        now = data_moments.moments_of(game, seen, policy, scale.v_min, rows)
+        moments = data_moments.running_mean(state.follower.moments, now, self.moment_rate)
         loss = linear_follower.quadratic(self.kernel, moments)
-        initial = linear_follower.per_action(policy.initial, seen.initial).mean(0)
+        initial = data_moments.per_action(policy.initial, seen.initial).mean(0)
         starts = linear_follower.starts(self.aims, moments, initial)
         # A loss estimated on fewer transitions than there are deserves less weight.
         number = torch.minimum(summary.num_transitions.double(), 1 / moments.inverse_size)

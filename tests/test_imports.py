@@ -12,6 +12,7 @@ SHARED = {
     "algorithms.implicit",
     "algorithms.kernels",
     "algorithms.linear_follower",
+    "algorithms.moments",
     "algorithms.networks",
     "algorithms.objectives",
     "algorithms.optimizers",

@@ -138,9 +138,14 @@ def test_a_constraint_is_met():
 
 def test_a_constraint_is_met_in_features():
     """With as many transitions as the batch has, the kernel loss's own estimate."""
-    algorithm = learner(form="constraint", hidden_sizes=[8], num_features=10, moment_rate=1.0)
-    _, metrics = first_updates(algorithm, random_dataset("vector", 80, 0))
-    assert metrics["kernel_loss"].item() == pytest.approx(1 / 16, rel=1e-4)
+    settings = {"form": "constraint", "hidden_sizes": [8], "num_features": 10, "moment_rate": 1.0}
+    data = random_dataset("vector", 80, 0)
+    metrics = first_updates(learner(**settings, conservatism=0.1), data)[1]
+    assert metrics["kernel_loss"].item() == pytest.approx(0.01 / 16, rel=1e-4)
+    # What regularization alone holds is bound by nothing else.
+    metrics = first_updates(learner(**settings, conservatism=100.0), data)[1]
+    assert metrics["kernel_loss"] < 100**2 / 16
+    assert metrics["multiplier"] < 1e-3
 
 
 def test_cells_without_data_are_worth_v_min_and_states_without_data_stay_tied():
