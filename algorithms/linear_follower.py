@@ -7,8 +7,7 @@
 phi_K are the kernel's features: phi itself and W = I for `feature` (the norm of the expected TD
 update, V-statistic), phi itself and ``W = E[phi phi^T]^-1`` for `normalized_feature` (the projected
 Bellman error; one transition's worth of identity is added), other random features for a kernel
-between states. All moments are running means over minibatches, since M needs the whole data and
-changes with the policy as little as that does: `moment_rate` 1 forgets all but the last batch.
+between states. The moments come from algorithms/moments.py.
 """
 
 from typing import NamedTuple

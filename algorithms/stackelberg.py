@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from algorithms import linear_follower, networks, table_follower
+from algorithms import linear_follower, networks, neural_follower, neural_play, table_follower
 from algorithms import moments as data_moments
 from algorithms.base import Algorithm, Categorical, Metrics
 from algorithms.game import (
@@ -40,9 +40,21 @@ from algorithms.kernels import Kernel
 from algorithms.networks import Network
 from algorithms.objectives import at_action
 from algorithms.optimizers import AdamState, adam, adam_init
-from bench.types import Batch, Count, DataSummary, EnvSpec, NonNegative, Positive, PositiveFraction
+from bench.types import (
+    Batch,
+    Count,
+    DataSummary,
+    EnvSpec,
+    Natural,
+    NonNegative,
+    Positive,
+    PositiveFraction,
+)
 
-Follower = Literal["auto", "table", "linear"]
+Follower = Literal["auto", "table", "linear", "neural"]
+
+# Variants of an update, for neural followers; the others know the first alone.
+LEAD, WARM_START, LEAD_AND_SOLVE = 0, 1, 2
 
 
 class State(NamedTuple):
@@ -80,6 +92,15 @@ class StackelbergLearner(Algorithm):
     regularization: Positive
     num_features: Count
     moment_rate: PositiveFraction
+    follower_hidden_sizes: tuple[Count, ...]
+    follower_learning_rate: Positive
+    follower_updates: Count
+    multiplier_rate: Positive
+    warm_updates: Natural
+    solve_interval: Count
+    curvature: Literal["gauss_newton", "exact"]
+    curvature_minibatches: Count
+    solver: neural_follower.Solver
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense together.
@@ -97,8 +118,14 @@ class StackelbergLearner(Algorithm):
                 "kernel=normalized_delta divides by the data's share of a cell, so it needs "
                 "follower=table; normalized_feature is its like elsewhere"
             )
-        if self.kernel == "delta" and self.follower == "linear":
-            raise ValueError("kernel=delta has no features, which follower=linear works with")
+        if self.kernel == "delta" and self.follower in ("linear", "neural"):
+            raise ValueError(
+                f"kernel=delta has no features, which follower={self.follower} works with"
+            )
+        if self.follower == "neural" and self.ridge is None:
+            raise ValueError(
+                "ridge is null, but follower=neural has a curvature of low rank, which needs one"
+            )
 
     def kind(self, summary: DataSummary) -> str:
         """Return which follower it is: by default a table where there are counts."""
@@ -115,12 +142,17 @@ class StackelbergLearner(Algorithm):
         """Return a near-uniform policy and a follower that has seen nothing."""
         actor = networks.action_network(spec, self.hidden_sizes, generator)
         memory: Any = ()
-        if self.kind(summary) == "linear":
+        if self.kind(summary) != "table":
             number = self.num_features
-            memory = LinearMemory(
-                data_moments.draw_features(self.kernel, spec.observation_size, number, generator),
-                data_moments.no_moments(number * spec.num_actions),
+            features = data_moments.draw_features(
+                self.kernel, spec.observation_size, number, generator
             )
+            memory = LinearMemory(features, data_moments.no_moments(number * spec.num_actions))
+            if self.kernel in ("delta", "normalized_delta"):
+                raise ValueError(f"kernel={self.kernel} needs a table, which the data is not")
+        if self.kind(summary) == "neural":
+            critic = networks.action_network(spec, self.follower_hidden_sizes, generator)
+            memory = neural_play.remember(critic, features, spec.num_actions)
         return State(actor, adam_init(actor), units(spec), memory)
 
     def update(
@@ -132,11 +164,19 @@ class StackelbergLearner(Algorithm):
         phase: int,
     ) -> tuple[State, Metrics]:
         """Let the follower answer the leader's policy, then take one Adam step as the leader."""
-        if self.kind(summary) == "table":
+        kind = self.kind(summary)
+        if kind == "neural" and phase == WARM_START:
+            assert batch is not None
+            return self._warm_start(state, summary, batch)
+        if kind == "table":
             gradient, memory, metrics = self._against_table(state, summary)
-        else:
+        elif kind == "linear":
             assert batch is not None
             gradient, memory, metrics = self._against_linear(state, summary, batch)
+        else:
+            assert batch is not None
+            solve = phase == LEAD_AND_SOLVE
+            gradient, memory, metrics = self._against_network(state, summary, batch, solve)
         followed = gradient.direct
         if self.leader_gradient == "total":
             followed = tree_map(torch.add, gradient.direct, gradient.implicit)
@@ -154,7 +194,21 @@ class StackelbergLearner(Algorithm):
     def minibatches(self, spec: EnvSpec) -> int:
         """Return none where the follower works on counts."""
         on_counts = self.follower in ("auto", "table") and spec.observation_kind == "discrete"
+        if self.follower == "neural":
+            return 2 * self.curvature_minibatches
         return 0 if on_counts else self.num_minibatches
+
+    def phase(self, step: int) -> int:
+        """Return which variant of the update a neural follower's step takes."""
+        if self.follower != "neural":
+            return LEAD
+        if step < self.warm_updates:
+            return WARM_START
+        solves = (
+            self.leader_gradient == "total"
+            and (step - self.warm_updates) % self.solve_interval == 0
+        )
+        return LEAD_AND_SOLVE if solves else LEAD
 
     @property
     def tabular_only(self) -> bool:  # type: ignore[override]
@@ -248,6 +302,46 @@ class StackelbergLearner(Algorithm):
         metrics |= self._common_metrics(game, policy, reply, response.multiplier, scale, summary)
         metrics |= {"out_of_range": outside.sum(), "solver_residual": residual}
         return gradient, LinearMemory(features, moments), metrics
+
+    def _against_network(
+        self, state: State, summary: DataSummary, batch: Batch, solve: bool
+    ) -> tuple[LeaderGradient, neural_play.Memory, Metrics]:
+        """Return the leader's gradient against a network that has answered by Adam steps."""
+        settings, scale, memory = self._neural(summary), state.units, state.follower
+        for index in range(self.follower_updates):
+            at = index % self.curvature_minibatches
+            one = Batch(*(x[at] for x in batch))
+            memory = neural_play.respond(settings, state.actor, memory, summary, one, scale)
+        gradient, memory, game, reply, metrics = neural_play.lead(
+            settings, state.actor, memory, summary, batch, scale, solve=solve
+        )
+        policy = neural_play.policy_at(state.actor, game[1])
+        metrics |= self._common_metrics(
+            game[0], policy, reply, metrics["multiplier"], scale, summary
+        )
+        along = 2 * metrics["multiplier"] * self.aims.leader(game[0], policy, reply.q_dot)
+        metrics |= {"concentrability": (1 - self._discount()) ** 2 * along}
+        return gradient, memory, metrics | {"out_of_range": torch.zeros_like(along)}
+
+    def _warm_start(
+        self, state: State, summary: DataSummary, batch: Batch
+    ) -> tuple[State, Metrics]:
+        """Return the state after cloning the data's behavior and evaluating it for one step."""
+        warm = neural_play.warm_start(
+            self._neural(summary), state.actor, state.follower, summary,
+            Batch(*(x[0] for x in batch)), state.units,
+        )  # fmt: skip
+        actor, optimizer = adam(warm.cloning, state.optimizer, state.actor, self.learning_rate)
+        metrics = {name: value.float() for name, value in warm.metrics.items()}
+        return State(actor, optimizer, state.units, warm.memory), metrics
+
+    def _neural(self, summary: DataSummary) -> neural_play.Settings:
+        assert self.ridge is not None
+        return neural_play.Settings(
+            self.aims, self.form, self.kernel, self.kernel_loss, self._bandwidth(summary),
+            self.conservatism, self._discount(), self.regularization, self.ridge,
+            self.curvature, self.solver, self.follower_learning_rate, self.multiplier_rate,
+        )  # fmt: skip
 
     def _discount(self) -> Tensor:
         return torch.as_tensor(self.discount, dtype=torch.float64)

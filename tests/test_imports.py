@@ -14,6 +14,8 @@ SHARED = {
     "algorithms.linear_follower",
     "algorithms.moments",
     "algorithms.networks",
+    "algorithms.neural_follower",
+    "algorithms.neural_play",
     "algorithms.objectives",
     "algorithms.optimizers",
     "algorithms.solvers",
