@@ -21,6 +21,7 @@ from algorithms.implicit import Direction, Reply, keep_constraint
 from algorithms.kernels import Kernel
 from algorithms.moments import Moments, Seen, per_action
 from algorithms.objectives import at_action
+from algorithms.terms import Terms
 
 EIGENVALUE_STEPS = 8
 BISECTION_STEPS = 40
@@ -209,38 +210,24 @@ def smallest_curvature(response: Response) -> Tensor:
 
 
 def metrics(
-    game: BatchGame,
-    seen: Seen,
-    loss: Quadratic,
-    response: Response,
-    starting: Starts,
-    regularization: float | Tensor,
-    policy: Points,
-    q: Points,
-    discount: Tensor,
-    number: Tensor,
+    loss: Quadratic, response: Response, starting: Starts, terms: Terms
 ) -> dict[str, Tensor]:
     """Return what the response says of itself, scalars in normalised units.
 
     `concentrability` is ``(1 - discount)^2 |R^-T M^-T p|^2``, p = ``E_s0[phi(s0, pi)]``: what the
-    policy's value from the initial states costs in pessimism, times ``4 multiplier``.
+    policy's value from the initial states costs in pessimism, times ``2 multiplier``.
     """
-    error = loss.residual(response.weights)
+    error, multiplier = loss.residual(response.weights), response.multiplier
     gradient = (
         starting.follower
-        - 2 * response.multiplier * loss.matrix.T @ error
-        + 2 * regularization * response.weights
+        - 2 * multiplier * loss.matrix.T @ error
+        + 2 * terms.regularization * response.weights
     )
-    whole, residual = (error**2).sum(), game.residual(policy, q)
-    reached = solvers.cholesky(response.curvature, starting.initial).x
+    reached = (starting.initial * solvers.cholesky(response.curvature, starting.initial).x).sum()
     return {
-        "kernel_loss": whole,
-        "kernel_diagonal_share": diagonal_share(game, seen, loss, residual, whole, number),
+        "kernel_loss": (error**2).sum(),
         "follower_gradient": (gradient**2).sum().sqrt(),
         "smallest_curvature": smallest_curvature(response),
         "response_residual": response.residual,
-        "concentrability": (1 - discount) ** 2
-        * 2
-        * response.multiplier
-        * (starting.initial * reached).sum(),
+        "concentrability": (1 - terms.discount) ** 2 * 2 * multiplier * reached,
     }

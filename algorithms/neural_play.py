@@ -13,13 +13,14 @@ from torch.utils._pytree import tree_map
 
 from algorithms import networks
 from algorithms import neural_follower as follower
-from algorithms.game import Aims, BatchGame, Points, Units, batch_game
+from algorithms.game import BatchGame, Points, Units, batch_game
 from algorithms.implicit import LeaderGradient, Reply, cosine, leader_gradient
-from algorithms.kernels import Kernel, random_features
+from algorithms.kernels import random_features
 from algorithms.moments import Features, block_diagonal
 from algorithms.networks import Network
 from algorithms.objectives import negative_log_likelihood, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.terms import Terms
 from bench.types import Batch, DataSummary
 
 # Of the running mean of the kernel features' second moments.
@@ -53,16 +54,10 @@ class Memory(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The settings of a learner that its neural follower needs, ranges checked there."""
+    """The terms of the game and what only a neural follower has to know of a learner."""
 
-    aims: Aims
-    form: Literal["penalty", "constraint"]
-    kernel: Kernel
+    terms: Terms
     statistic: follower.Statistic
-    bandwidth: Tensor
-    conservatism: float | Tensor
-    discount: Tensor
-    regularization: float | Tensor
     ridge: float | Tensor
     curvature: Literal["gauss_newton", "exact"]
     solver: follower.Solver
@@ -91,13 +86,13 @@ def sample_of(
     settings: Settings, memory: Memory, summary: DataSummary, batch: Batch, scale: Units
 ) -> Sample:
     """Return a batch (without minibatches) with the features of its pairs."""
-    game = batch_game(batch, settings.discount, scale.width)
+    game = batch_game(batch, settings.terms.discount, scale.width)
     places = Points(batch.observation, batch.next_observation, summary.initial_observations)
     rows = batch.weight.double().sum()
     features = _kernel_features(settings, memory, batch.observation)
     size = len(memory.gram)
     root = torch.eye(size, dtype=torch.float64, device=memory.gram.device)
-    if settings.kernel == "normalized_feature":
+    if settings.terms.kernel == "normalized_feature":
         root = torch.linalg.cholesky_ex(memory.gram + root / summary.num_transitions)[0]
     return Sample(game, places, follower.pairs(game, features, root, rows))
 
@@ -117,7 +112,7 @@ def observe(settings: Settings, memory: Memory, batch: Batch) -> Memory:
 def _kernel_features(settings: Settings, memory: Memory, observation: Tensor) -> Tensor:
     features = memory.features
     return random_features(
-        observation, features.kernel_frequency, features.kernel_phase, settings.bandwidth
+        observation, features.kernel_frequency, features.kernel_phase, settings.terms.bandwidth
     )
 
 
@@ -143,7 +138,7 @@ def warm_start(
     scale: Units,
 ) -> WarmStart:
     """Clone the data's behavior and evaluate it: one step each on one minibatch."""
-    game = batch_game(batch, settings.discount, scale.width)
+    game = batch_game(batch, settings.terms.discount, scale.width)
     places = Points(batch.observation, batch.next_observation, summary.initial_observations)
     policy = policy_at(actor, places)
 
@@ -182,7 +177,7 @@ def respond(
     gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, scale)
     critic, optimizer = adam(gradient, memory.optimizer, memory.critic, settings.learning_rate)
     number = number_of(settings, summary, sample.pairs.rows)
-    allowed = settings.conservatism**2 / number
+    allowed = settings.terms.allowed_loss(number)
     step = settings.multiplier_rate * ((loss - allowed) / allowed).clamp(-1, 1)
     log_multiplier = memory.log_multiplier + step
     return memory._replace(critic=critic, optimizer=optimizer, log_multiplier=log_multiplier)
@@ -213,10 +208,11 @@ def answer_of(
 ) -> follower.Answer:
     """Return the numbers of the follower's objective."""
     number = number_of(settings, summary, rows)
-    multiplier = number / settings.conservatism
-    if settings.form == "constraint":
+    multiplier = settings.terms.multiplier(number)
+    if settings.terms.constrained:
         multiplier = number * memory.log_multiplier.exp()
-    return follower.Answer(settings.aims, settings.statistic, multiplier, settings.regularization)
+    terms = settings.terms
+    return follower.Answer(terms.aims, settings.statistic, multiplier, terms.regularization)
 
 
 def lead(
@@ -228,7 +224,7 @@ def lead(
     scale: Units,
     *,
     solve: bool,
-) -> tuple[LeaderGradient, Memory, Sample, Reply, dict[str, Tensor]]:
+) -> tuple[LeaderGradient, Memory, dict[str, Tensor]]:
     """Return the leader's gradient on the first half of minibatches ``[minibatches, batch, ...]``.
 
     With `solve`, w is found anew and compared on the second half.
@@ -249,8 +245,11 @@ def lead(
     follower_gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, scale)
     residual = sample.game.residual(policy, reply.q)
     tiny = torch.finfo(torch.float64).tiny
-    metrics = {
-        "multiplier": answer.multiplier,
+    along = 2 * answer.multiplier * settings.terms.aims.leader(sample.game, policy, reply.q_dot)
+    metrics = settings.terms.metrics(sample.game, policy, reply, answer.multiplier, scale)
+    metrics |= {
+        "concentrability": (1 - settings.terms.discount) ** 2 * along,
+        "out_of_range": torch.zeros_like(along),
         "kernel_loss": loss,
         "kernel_diagonal_share": sample.pairs.diagonal(residual)
         / sample.pairs.loss(residual, "v").clamp_min(tiny),
@@ -258,7 +257,7 @@ def lead(
         "solver_residual": memory.solver_residual,
         "cosine_batches": memory.cosine_batches,
     }
-    return gradient, memory, sample, reply, metrics
+    return gradient, memory, metrics
 
 
 def _leader_gradient(
@@ -275,7 +274,7 @@ def _leader_gradient(
         memory.critic, memory.along, answer, sample.game, policy, sample.places, scale, sample.pairs
     )
     gradient = leader_gradient(
-        settings.aims, sample.game, lambda x: policy_at(x, sample.places), actor, reply
+        settings.terms.aims, sample.game, lambda x: policy_at(x, sample.places), actor, reply
     )
     return gradient, answer, reply
 
@@ -294,7 +293,7 @@ def _solved(
     game, places = sample.game, sample.places
 
     def leader(critic: Network) -> Tensor:
-        return settings.aims.leader(game, policy, follower.values(critic, places, scale))
+        return settings.terms.aims.leader(game, policy, follower.values(critic, places, scale))
 
     gradient = torch.func.grad(leader)(memory.critic)
     if settings.curvature == "exact":
@@ -310,7 +309,7 @@ def _solved(
             rows,
             sample.pairs,
             answer.multiplier,
-            settings.ridge + 2 * settings.regularization,
+            settings.ridge + 2 * settings.terms.regularization,
             settings.solver,
         )
     return memory._replace(along=found.along, solver_residual=found.residual)

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = {
     "algorithms.base",
+    "algorithms.exact_play",
     "algorithms.game",
     "algorithms.implicit",
     "algorithms.kernels",
@@ -20,6 +21,7 @@ SHARED = {
     "algorithms.optimizers",
     "algorithms.solvers",
     "algorithms.table_follower",
+    "algorithms.terms",
     "bench.types",
 }
 
