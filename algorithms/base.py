@@ -94,6 +94,11 @@ class Algorithm(ABC):
         del spec, batch_size
         return {}
 
+    def minibatches(self, spec: EnvSpec) -> int:
+        """Return `num_minibatches`; an algorithm may want others in some worlds."""
+        del spec
+        return self.num_minibatches
+
     def phase(self, step: int) -> int:
         """Return which variant of `update` the step, counted from 0, takes.
 

@@ -77,7 +77,7 @@ class Cohort:
             self.encoder,
             self.summary.initial_observations,
             batch_size,
-            self.algorithm.num_minibatches,
+            self.algorithm.minibatches(self.spec),
             self.device,
         )
         # With full batches a run draws noise for its own size, whatever the longest run's is.

@@ -16,6 +16,7 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 PositiveFraction = Annotated[float, Gt(0), Le(1)]
 Discount = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
+Natural = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 ActionKind = Literal["discrete", "continuous"]

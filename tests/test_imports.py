@@ -8,9 +8,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = {
     "algorithms.base",
+    "algorithms.exact_play",
+    "algorithms.game",
+    "algorithms.implicit",
+    "algorithms.kernels",
+    "algorithms.linear_follower",
+    "algorithms.moments",
     "algorithms.networks",
+    "algorithms.neural_follower",
+    "algorithms.neural_play",
     "algorithms.objectives",
     "algorithms.optimizers",
+    "algorithms.solvers",
+    "algorithms.table_follower",
+    "algorithms.terms",
     "bench.types",
 }
 

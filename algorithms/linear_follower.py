@@ -1,0 +1,233 @@
+"""The follower as a linear function of random features: its exact best response from moments.
+
+    q(s, a) = v_min + phi(s, a) . w,     phi(s, a) = 1[a] features(s)
+    M = E_data[ phi_K (phi - discount (1 - terminated) phi'_pi)^T ],     b = E_data[ phi_K target ]
+    L_K = (b - M w)^T W (b - M w)
+
+phi_K are the kernel's features: phi itself and W = I for `feature` (the norm of the expected TD
+update, V-statistic), phi itself and ``W = E[phi phi^T]^-1`` for `normalized_feature` (the projected
+Bellman error; one transition's worth of identity is added), other random features for a kernel
+between states. The moments come from algorithms/moments.py.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from algorithms import solvers
+from algorithms.game import Aims, BatchGame, Points
+from algorithms.implicit import Direction, Reply, keep_constraint
+from algorithms.kernels import Kernel
+from algorithms.moments import Moments, Seen, per_action
+from algorithms.objectives import at_action
+from algorithms.terms import Terms
+
+EIGENVALUE_STEPS = 8
+BISECTION_STEPS = 40
+DIAGONAL_ROWS = 128
+
+
+class Quadratic(NamedTuple):
+    """``|rotated b - rotated M w|^2``: the kernel loss with W taken apart as ``R^T R``."""
+
+    matrix: Tensor
+    target: Tensor
+    root: Tensor
+
+    def residual(self, weights: Tensor) -> Tensor:
+        """Return ``R (b - M w)``."""
+        return self.target - self.matrix @ weights
+
+    def pull(self, rotated: Tensor) -> Tensor:
+        """Return ``R^T`` times a vector, back in the kernel's features."""
+        return torch.linalg.solve_triangular(self.root.mT, rotated.unsqueeze(-1), upper=True)[:, 0]
+
+
+def quadratic(kernel: Kernel, moments: Moments) -> Quadratic:
+    """Return the kernel loss as a quadratic form of the weights."""
+    eye = torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
+    root = eye
+    if kernel == "normalized_feature":
+        root = torch.linalg.cholesky_ex(moments.gram + moments.inverse_size * eye)[0]
+    both = torch.cat([moments.matrix, moments.target.unsqueeze(-1)], dim=-1)
+    rotated = torch.linalg.solve_triangular(root, both, upper=False)
+    return Quadratic(rotated[:, :-1], rotated[:, -1], root)
+
+
+class Response(NamedTuple):
+    """The best response.
+
+    Attributes:
+        weights: w, ``[features]``.
+        multiplier: ``[]``, lambda.
+        curvature: H, ``[features, features]``.
+        residual: ``[]``, relative, of the system that was solved.
+        bound: ``[]``, whether a constraint binds the weights.
+    """
+
+    weights: Tensor
+    multiplier: Tensor
+    curvature: Tensor
+    residual: Tensor
+    bound: Tensor
+
+
+def best_response(
+    loss: Quadratic, start: Tensor, regularization: float | Tensor, multiplier: Tensor
+) -> Response:
+    """Return the minimum of ``start . w + multiplier L_K(w) + regularization |w|^2``."""
+    eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
+    curvature = 2 * multiplier * loss.matrix.T @ loss.matrix + 2 * regularization * eye
+    right = 2 * multiplier * loss.matrix.T @ loss.target - start
+    found = solvers.cholesky(curvature, right)
+    unbound = torch.zeros_like(multiplier, dtype=torch.bool)
+    return Response(found.x, multiplier, curvature, found.residual, unbound)
+
+
+def constrained_response(
+    loss: Quadratic, start: Tensor, regularization: float | Tensor, allowed: Tensor, scale: Tensor
+) -> Response:
+    """Return the response whose kernel loss is `allowed`, by bisection on log multiplier.
+
+    `scale` is a multiplier of the right order; the search spans twelve orders around it. Where even
+    the largest does not reach what is allowed, the logged loss says so; where the smallest does,
+    regularization alone keeps the weights and the constraint does not bind.
+    """
+
+    def respond(exponent: Tensor) -> tuple[Response, Tensor]:
+        found = best_response(loss, start, regularization, scale * 10**exponent)
+        return found, (loss.residual(found.weights) ** 2).sum()
+
+    low, high = torch.full_like(scale, -6.0), torch.full_like(scale, 6.0)
+    bound = respond(low)[1] > allowed
+    for _ in range(BISECTION_STEPS):
+        middle = (low + high) / 2
+        too_much = respond(middle)[1] > allowed
+        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
+    return respond(high)[0]._replace(bound=bound)
+
+
+def direction(
+    loss: Quadratic,
+    response: Response,
+    start: Tensor,
+    *,
+    ridge: float | Tensor | None,
+    constrained: bool,
+) -> tuple[Direction, Tensor]:
+    """Return ``(H + ridge I)^-1 start`` for start = d_w J_L, and the solver's residual."""
+    curvature = response.curvature
+    if ridge is not None:
+        curvature = curvature + ridge * torch.eye(
+            len(start), dtype=start.dtype, device=start.device
+        )
+    found = solvers.cholesky(curvature, start)
+    if not constrained:
+        return Direction(found.x, torch.zeros_like(response.multiplier)), found.residual
+    gradient = -2 * loss.matrix.T @ loss.residual(response.weights)
+    toward = solvers.cholesky(curvature, gradient).x
+    kept = keep_constraint(found.x, toward, gradient)
+    along = torch.where(response.bound, kept.along, found.x)
+    return Direction(along, torch.where(response.bound, kept.multiplier, 0.0)), found.residual
+
+
+def values(seen: Seen, weights: Tensor, base: Tensor | float, num_actions: int) -> Points:
+    """Return ``base + phi . w`` at the points of a batch."""
+    per = weights.reshape(num_actions, -1).T
+    return Points(*(base + x @ per for x in (seen.observation, seen.following, seen.initial)))
+
+
+def reply(
+    game: BatchGame,
+    seen: Seen,
+    loss: Quadratic,
+    response: Response,
+    moves: Direction,
+    v_min: Tensor,
+    num_actions: int,
+) -> Reply:
+    """Return the answer as the leader needs it, on one batch."""
+    doubled = 2 * response.multiplier
+    feature_pull = loss.pull(doubled * loss.residual(response.weights))
+    feature_pull_dot = loss.pull(doubled * -(loss.matrix @ moves.along))
+
+    def at_data(feature_pull: Tensor) -> Tensor:
+        per = seen.kernel_observation @ feature_pull.reshape(num_actions, -1).T
+        return game.weight * at_action(per, game.action)
+
+    pull = at_data(feature_pull)
+    pull_dot = at_data(feature_pull_dot) + moves.multiplier / response.multiplier * pull
+    q = values(seen, response.weights, v_min, num_actions)
+    return Reply(q, values(seen, moves.along, 0.0, num_actions), pull, pull_dot)
+
+
+class Starts(NamedTuple):
+    """Derivatives in w, ``[features]``, of pessimism, J_L and the value of initial states."""
+
+    follower: Tensor
+    leader: Tensor
+    initial: Tensor
+
+
+def starts(aims: Aims, moments: Moments, initial: Tensor) -> Starts:
+    """Return the derivatives, given ``E_s0[phi(s0, pi)]``."""
+    leader = initial if aims.objective == "initial" else moments.mean_features
+    relative = moments.mean_features - moments.taken_features
+    return Starts(relative if aims.pessimism == "relative" else leader, leader, initial)
+
+
+def diagonal_share(
+    game: BatchGame, seen: Seen, loss: Quadratic, residual: Tensor, whole: Tensor, number: Tensor
+) -> Tensor:
+    """Return which part of a kernel loss is due to pairs of a transition with itself.
+
+    ``E_data[K(x, x) delta^2] / number``, the bias of the V-statistic of `number` transitions, over
+    the `whole` loss.
+    """
+    # A number that is only logged: some rows of a large batch will do.
+    every = -(-len(residual) // DIAGONAL_ROWS)
+    num_actions = len(loss.root) // seen.kernel_observation.shape[-1]
+    numbers = torch.arange(num_actions, device=game.action.device)
+    chosen = (numbers == game.action[::every].unsqueeze(-1)).double()
+    features = per_action(chosen, seen.kernel_observation[::every])
+    weight = game.weight[::every]
+    rotated = torch.linalg.solve_triangular(loss.root, features.T, upper=False)
+    square = (rotated**2).sum(0) * residual[::every] ** 2
+    own = (weight * square).sum() / weight.sum().clamp_min(1e-12) / number
+    return own / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+
+
+def smallest_curvature(response: Response) -> Tensor:
+    """Return the smallest eigenvalue of the curvature, from above."""
+    factor = torch.linalg.cholesky_ex(response.curvature)[0]
+
+    def solve(x: Tensor) -> Tensor:
+        return torch.cholesky_solve(x.unsqueeze(-1), factor).squeeze(-1)
+
+    start = torch.ones_like(response.weights)
+    return solvers.smallest_eigenvalue(solve, start, EIGENVALUE_STEPS)
+
+
+def metrics(
+    loss: Quadratic, response: Response, starting: Starts, terms: Terms
+) -> dict[str, Tensor]:
+    """Return what the response says of itself, scalars in normalised units.
+
+    `concentrability` is ``(1 - discount)^2 |R^-T M^-T p|^2``, p = ``E_s0[phi(s0, pi)]``: what the
+    policy's value from the initial states costs in pessimism, times ``2 multiplier``.
+    """
+    error, multiplier = loss.residual(response.weights), response.multiplier
+    gradient = (
+        starting.follower
+        - 2 * multiplier * loss.matrix.T @ error
+        + 2 * terms.regularization * response.weights
+    )
+    reached = (starting.initial * solvers.cholesky(response.curvature, starting.initial).x).sum()
+    return {
+        "kernel_loss": (error**2).sum(),
+        "follower_gradient": (gradient**2).sum().sqrt(),
+        "smallest_curvature": smallest_curvature(response),
+        "response_residual": response.residual,
+        "concentrability": (1 - terms.discount) ** 2 * 2 * multiplier * reached,
+    }
