@@ -49,7 +49,7 @@ class DatasetConfig(BaseModel):
     @property
     def environment_name(self) -> str:
         """The environment's name in records and figures."""
-        return self.source.environment_name(self.name)
+        return self.sensing.title(self.source.environment_name(self.name))
 
 
 class CoverageConfig(BaseModel):

@@ -46,6 +46,12 @@ class Sensing:
             data=OfflineDataset.full(sensed, environment.spec, data.provenance, reserve),
         )
 
+    def title(self, environment: str) -> str:
+        """Return the environment's name with what is not as usual: ``cartpole, 2 hidden``."""
+        parts = [f"{len(self.hidden)} hidden"] if self.hidden else []
+        parts += [f"history {self.history}"] if self.history > 1 else []
+        return ", ".join([environment, *parts])
+
     def names(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of what is seen; ``angle_2`` is the angle two steps ago.
 

@@ -71,7 +71,7 @@ def draw(frame: Frame, plot: Plot) -> Figure | None:
                 axes.set_title(degradation)
             if environment == names[-1]:
                 axes.set_xlabel(AXIS_LABELS[plot.axis])
-        grid[row, 0].set_ylabel(environment)
+        grid[row, 0].set_ylabel(environment.replace(", ", "\n"))
         ticks = MultipleLocator(0.5) if plot.measure == "normalized_regret" else MaxNLocator(4)
         grid[row, 0].yaxis.set_major_locator(ticks)
     figure.supylabel(MEASURE_LABELS[plot.measure], fontsize=7)

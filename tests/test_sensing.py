@@ -88,6 +88,11 @@ def test_names_say_how_long_ago():
     )  # fmt: skip
 
 
+def test_the_environment_says_what_is_not_seen():
+    assert Sensing().title("cartpole") == "cartpole"
+    assert Sensing(("velocity",), 3).title("cartpole") == "cartpole, 1 hidden, history 3"
+
+
 def test_seeing_everything_now_is_the_task_itself():
     task, _ = loaded(*CARTPOLE)
     assert Sensing()(task) is task
