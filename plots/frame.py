@@ -13,6 +13,7 @@ import numpy as np
 from bench.results import RunRecord
 from bench.statistics import Estimate, bootstrap_interquartile_mean
 from plots.comparisons import Comparison, comparisons
+from plots.contrasts import Contrasts, contrasts
 from plots.labels import degradation_labels, learner_labels
 from plots.ranking import Rank, ranking
 from plots.records import Condition, condition, error_line, replicate
@@ -59,6 +60,7 @@ class Frame:
         comparisons: Estimates of coverage beside the exact quantities, where there are both.
         heat_maps: Regret over two settings of a learner, where there is every combination.
         ranking: Variants of a learner by mean regret.
+        contrasts: One algorithm against the best of the others, paired by seed.
     """
 
     experiment: str
@@ -73,6 +75,7 @@ class Frame:
     comparisons: tuple[Comparison, ...]
     heat_maps: tuple[HeatMap, ...]
     ranking: tuple[Rank, ...]
+    contrasts: Contrasts
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -118,12 +121,13 @@ def build_frame(experiment: str, records: list[RunRecord]) -> Frame:
     replicates = {
         name: {replicate(r) for r in records if r.environment == name} for name in environments
     }
+    situations = {c: situation(by_condition[c]) for c in present}
     return Frame(
         experiment=experiment,
         environments=environments,
         degradations=tuple(degraded or ["none"]),
         learners=_learners({labels[r.run_id]: r.algorithm for r in records}),
-        situations={c: situation(by_condition[c]) for c in present},
+        situations=situations,
         cells={
             key: _cell(runs, len(replicates[key[0].environment])) for key, runs in by_cell.items()
         },
@@ -135,6 +139,7 @@ def build_frame(experiment: str, records: list[RunRecord]) -> Frame:
         comparisons=comparisons(records, conditions),
         heat_maps=tuple(heat_maps(records)),
         ranking=ranking(records, labels, conditions, {n: s.exact for n, s in environments.items()}),
+        contrasts=contrasts(records, labels, conditions, situations),
     )
 
 

@@ -7,10 +7,12 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from plots.comparisons import csv_of_comparisons
+from plots.contrasts import contrasts_csv
 from plots.frame import Frame
 from plots.heatmap import draw_heat_map, heat_map_caption
 from plots.measures import draw_measures, measures_caption, measures_table
 from plots.ranking import Rank, ranking_csv
+from plots.verdicts import contrasts_text
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Section:
 # Of every learner so many of the best variants are shown, and the worst.
 SHOWN = 3
 # Every name that a section's files may have, so that those of an earlier time can be removed.
-FILES = ("measures.*", "heatmap_*", "ranking.*")
+FILES = ("measures.*", "heatmap_*", "ranking.*", "contrasts.*")
 
 
 def sections(frame: Frame) -> Iterator[Section]:
@@ -54,6 +56,9 @@ def sections(frame: Frame) -> Iterator[Section]:
         yield _heat_maps(frame)
     if frame.ranking:
         yield _ranking(frame)
+    if frame.contrasts.rows:
+        files = {"contrasts.csv": contrasts_csv(frame.contrasts.rows)}
+        yield Section("Against the best of the others", (), contrasts_text(frame.contrasts), files)
 
 
 def _measures(frame: Frame) -> Section:

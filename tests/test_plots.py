@@ -217,7 +217,7 @@ def one_figure(monkeypatch):
 def test_a_full_sweep_leaves_figures_tables_and_a_report(full):
     folder, _, printed = full
     figures = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg", "pdf")}
-    tables = {"cells.csv", "table.md", "table.tex", "report.md", "ranking.csv"}
+    tables = {"cells.csv", "table.md", "table.tex", "report.md", "ranking.csv", "contrasts.csv"}
     assert {path.name for path in folder.iterdir()} == figures | tables
     assert all(path.stat().st_size > 100 for path in folder.iterdir())
     report = (folder / "report.md").read_text()
