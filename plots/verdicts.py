@@ -29,7 +29,7 @@ def contrasts_text(found: Contrasts) -> str:
         f"seed ({few if few == many else f'{few} to {many}'} pairs per condition) and the best of "
         "the others, which are learners of other algorithms, is chosen anew in every resample. "
         "The lowest of several noisy means lies too low, so where others are about equal the "
-        "difference to the best of them, pooled or not, errs upward: `under` is then rarer than its "
+        "difference to the best of them, pooled or not, errs upward: `under` is rarer than its "
         "interval says, and `over` more frequent. "
         "`under`: the 95 % interval of the difference lies below 0; `over`: above 0; `at`: it "
         f"holds 0 or the difference is smaller than {NEGLIGIBLE:g} of what lies between uniform "
