@@ -7,10 +7,11 @@ from torch import Tensor
 
 from algorithms import linear_follower, networks, table_follower
 from algorithms import moments as data_moments
-from algorithms.game import Points, Units, batch_game, table_game
+from algorithms.game import OnTable, Points, Units, batch_game, table_game, transition_game
 from algorithms.implicit import LeaderGradient, leader_gradient
 from algorithms.networks import Network
 from algorithms.objectives import at_action
+from algorithms.squared_table import TransitionWeights
 from algorithms.terms import Terms, outside
 from bench.types import Batch, DataSummary
 
@@ -27,9 +28,15 @@ def against_table(
 ) -> tuple[LeaderGradient, dict[str, Tensor]]:
     """Return the leader's gradient against a table, and what to log."""
     assert summary.tabular is not None
-    game = table_game(summary.tabular, summary.initial_observations, terms.discount, scale.width)
-    weights = table_follower.cell_weights(terms.kernel, game, terms.bandwidth)
-    states = torch.eye(len(game.share), device=game.share.device)
+    table = table_game(summary.tabular, summary.initial_observations, terms.discount, scale.width)
+    weights: table_follower.Weights = table_follower.cell_weights(
+        terms.kernel, table, terms.bandwidth
+    )
+    game: OnTable = table
+    if terms.squared:
+        game = transition_game(summary.tabular, table, terms.discount, scale.width)
+        weights = TransitionWeights(game.weight)
+    states = torch.eye(len(table.share), device=table.share.device)
 
     def policy_of(actor: Network) -> Points:
         return table_follower.on_states(networks.apply(actor, states).double().softmax(-1))
@@ -74,8 +81,10 @@ def against_linear(
     seen = data_moments.features_of(memory.features, terms.kernel, terms.bandwidth, places)
     rows = batch.weight.double().sum()
     now = data_moments.moments_of(game, seen, policy, scale.v_min, rows)
+    if terms.squared:
+        now = data_moments.squares_of(now, game, seen, policy, scale.v_min)
     moments = data_moments.running_mean(memory.moments, now, moment_rate)
-    loss = linear_follower.quadratic(terms.kernel, moments)
+    loss = linear_follower.quadratic(terms.kernel, moments, terms.squared)
     initial = data_moments.per_action(policy.initial, seen.initial).mean(0)
     starts = linear_follower.starts(terms.aims, moments, initial)
     # A loss estimated on fewer transitions than there are deserves less weight.
@@ -91,13 +100,18 @@ def against_linear(
     moves, residual = linear_follower.direction(
         loss, response, starts.leader, ridge=terms.ridge, constrained=terms.constrained
     )
-    reply = linear_follower.reply(game, seen, loss, response, moves, scale.v_min, num_actions)
+    reply = linear_follower.reply(
+        game, policy, seen, loss, response, moves, scale.v_min, num_actions
+    )
     error = game.residual(policy, reply.q)
     metrics = terms.metrics(game, policy, reply, response.multiplier, scale)
     metrics |= linear_follower.metrics(loss, response, starts, terms)
-    metrics["kernel_diagonal_share"] = linear_follower.diagonal_share(
-        game, seen, loss, error, metrics["kernel_loss"], number
-    )
+    # The squared residual is nothing but its diagonal.
+    metrics["kernel_diagonal_share"] = torch.ones_like(number)
+    if isinstance(loss, linear_follower.Quadratic):
+        metrics["kernel_diagonal_share"] = linear_follower.diagonal_share(
+            game, seen, loss, error, metrics["kernel_loss"], number
+        )
     taken = at_action(reply.q.observation, batch.action)
     metrics["out_of_range"] = (outside(taken, scale) * game.weight).sum()
     metrics["solver_residual"] = residual

@@ -167,7 +167,87 @@ def table_game(
     )
 
 
-Game = BatchGame | TableGame
+class TransitionGame(NamedTuple):
+    """The game on a table whose residuals are those of transitions, not their means by cell.
+
+    Transitions of one cell to one successor stand for one with their mean reward: how rewards
+    differ among them adds a constant to the mean squared residual. How rewards go with successors
+    does not, and is kept.
+
+    Attributes:
+        table: The game on the cells.
+        rewards: ``[states, actions, states + 1]``, mean by successor, the last where it terminated.
+        weight: Likewise, share of the data; sums to 1.
+        discount: ``[]``.
+    """
+
+    table: TableGame
+    rewards: Tensor
+    weight: Tensor
+    discount: Tensor
+
+    @property
+    def transition(self) -> Tensor:
+        """Discounted probability of going on to a state ``[states, actions, states]``."""
+        return self.table.transition
+
+    @property
+    def share(self) -> Tensor:
+        """Share of the data ``[states, actions]``."""
+        return self.table.share
+
+    @property
+    def initial_share(self) -> Tensor:
+        """Share of the initial observations ``[states]``."""
+        return self.table.initial_share
+
+    @property
+    def covered(self) -> Tensor:
+        """Whether a cell has data ``[states, actions]``."""
+        return self.table.covered
+
+    def mean_value(self, policy: Points, q: Points) -> Tensor:
+        """Return ``E_data[ q(s, pi) ]``."""
+        return self.table.mean_value(policy, q)
+
+    def initial_value(self, policy: Points, q: Points) -> Tensor:
+        """Return ``E_s0[ q(s0, pi) ]``."""
+        return self.table.initial_value(policy, q)
+
+    def taken_value(self, q: Points) -> Tensor:
+        """Return ``E_data[ q(s, a) ]``."""
+        return self.table.taken_value(q)
+
+    def residual(self, policy: Points, q: Points) -> Tensor:
+        """Return the Bellman residuals ``[states, actions, states + 1]``, 0 without data."""
+        return self.rewards + self.residual_along(policy, q)
+
+    def residual_along(self, policy: Points, direction: Points) -> Tensor:
+        """Return their derivative, likewise, as q moves in a direction."""
+        value = self.discount * (policy.following * direction.following).sum(-1)
+        following = torch.cat([value, torch.zeros_like(value[:1])])
+        return (following - direction.observation.unsqueeze(-1)) * (self.weight > 0)
+
+
+def transition_game(
+    counts: TabularStatistics, table: TableGame, discount: Tensor, width: Tensor
+) -> TransitionGame:
+    """Return the game on the transitions that the counts of a dataset stand for, in float64."""
+    going = counts.successor_reward_sums.double()
+    ended = (counts.reward_sums.double() - going.sum(-1)).unsqueeze(-1)
+    ends = counts.termination_counts.double().unsqueeze(-1)
+    number = torch.cat([counts.successor_counts.double(), ends], dim=-1)
+    rewards = torch.cat([going, ended], dim=-1) * (number > 0)
+    return TransitionGame(
+        table=table,
+        rewards=rewards / number.clamp_min(1) / width,
+        weight=number / number.sum().clamp_min(1),
+        discount=discount,
+    )
+
+
+OnTable = TableGame | TransitionGame
+Game = BatchGame | OnTable
 
 
 @dataclass(frozen=True)

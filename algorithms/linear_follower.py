@@ -7,7 +7,8 @@
 phi_K are the kernel's features: phi itself and W = I for `feature` (the norm of the expected TD
 update, V-statistic), phi itself and ``W = E[phi phi^T]^-1`` for `normalized_feature` (the projected
 Bellman error; one transition's worth of identity is added), other random features for a kernel
-between states. The moments come from algorithms/moments.py.
+between states. Without a kernel (`Squares`), L_K is the mean squared residual. The moments come
+from algorithms/moments.py.
 """
 
 from typing import NamedTuple
@@ -39,13 +40,58 @@ class Quadratic(NamedTuple):
         """Return ``R (b - M w)``."""
         return self.target - self.matrix @ weights
 
+    def curvature(self) -> Tensor:
+        """Return half the second derivative, ``[features, features]``."""
+        return self.matrix.T @ self.matrix
+
+    def slope(self) -> Tensor:
+        """Return minus half the derivative at weights of 0."""
+        return self.matrix.T @ self.target
+
+    def value(self, weights: Tensor) -> Tensor:
+        """Return the loss."""
+        return (self.residual(weights) ** 2).sum()
+
+    def gradient(self, weights: Tensor) -> Tensor:
+        """Return its derivative."""
+        return -2 * self.matrix.T @ self.residual(weights)
+
     def pull(self, rotated: Tensor) -> Tensor:
         """Return ``R^T`` times a vector, back in the kernel's features."""
         return torch.linalg.solve_triangular(self.root.mT, rotated.unsqueeze(-1), upper=True)[:, 0]
 
 
-def quadratic(kernel: Kernel, moments: Moments) -> Quadratic:
-    """Return the kernel loss as a quadratic form of the weights."""
+class Squares(NamedTuple):
+    """``E_data[ delta^2 ] = w^T matrix w - 2 target . w + constant``, biased by noise."""
+
+    matrix: Tensor
+    target: Tensor
+    constant: Tensor
+
+    def curvature(self) -> Tensor:
+        """Return half the second derivative, ``[features, features]``."""
+        return self.matrix
+
+    def slope(self) -> Tensor:
+        """Return minus half the derivative at weights of 0."""
+        return self.target
+
+    def value(self, weights: Tensor) -> Tensor:
+        """Return the loss."""
+        return weights @ (self.matrix @ weights - 2 * self.target) + self.constant
+
+    def gradient(self, weights: Tensor) -> Tensor:
+        """Return its derivative."""
+        return 2 * (self.matrix @ weights - self.target)
+
+
+Loss = Quadratic | Squares
+
+
+def quadratic(kernel: Kernel, moments: Moments, squared: bool = False) -> Loss:
+    """Return the loss as a quadratic form of the weights; `squared` for that without a kernel."""
+    if squared:
+        return Squares(moments.matrix, moments.target, moments.gram[0, 0])
     eye = torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
     root = eye
     if kernel == "normalized_feature":
@@ -74,19 +120,19 @@ class Response(NamedTuple):
 
 
 def best_response(
-    loss: Quadratic, start: Tensor, regularization: float | Tensor, multiplier: Tensor
+    loss: Loss, start: Tensor, regularization: float | Tensor, multiplier: Tensor
 ) -> Response:
     """Return the minimum of ``start . w + multiplier L_K(w) + regularization |w|^2``."""
     eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
-    curvature = 2 * multiplier * loss.matrix.T @ loss.matrix + 2 * regularization * eye
-    right = 2 * multiplier * loss.matrix.T @ loss.target - start
+    curvature = 2 * multiplier * loss.curvature() + 2 * regularization * eye
+    right = 2 * multiplier * loss.slope() - start
     found = solvers.cholesky(curvature, right)
     unbound = torch.zeros_like(multiplier, dtype=torch.bool)
     return Response(found.x, multiplier, curvature, found.residual, unbound)
 
 
 def constrained_response(
-    loss: Quadratic, start: Tensor, regularization: float | Tensor, allowed: Tensor, scale: Tensor
+    loss: Loss, start: Tensor, regularization: float | Tensor, allowed: Tensor, scale: Tensor
 ) -> Response:
     """Return the response whose kernel loss is `allowed`, by bisection on log multiplier.
 
@@ -97,7 +143,7 @@ def constrained_response(
 
     def respond(exponent: Tensor) -> tuple[Response, Tensor]:
         found = best_response(loss, start, regularization, scale * 10**exponent)
-        return found, (loss.residual(found.weights) ** 2).sum()
+        return found, loss.value(found.weights)
 
     low, high = torch.full_like(scale, -6.0), torch.full_like(scale, 6.0)
     bound = respond(low)[1] > allowed
@@ -109,7 +155,7 @@ def constrained_response(
 
 
 def direction(
-    loss: Quadratic,
+    loss: Loss,
     response: Response,
     start: Tensor,
     *,
@@ -125,7 +171,7 @@ def direction(
     found = solvers.cholesky(curvature, start)
     if not constrained:
         return Direction(found.x, torch.zeros_like(response.multiplier)), found.residual
-    gradient = -2 * loss.matrix.T @ loss.residual(response.weights)
+    gradient = loss.gradient(response.weights)
     toward = solvers.cholesky(curvature, gradient).x
     kept = keep_constraint(found.x, toward, gradient)
     along = torch.where(response.bound, kept.along, found.x)
@@ -140,8 +186,9 @@ def values(seen: Seen, weights: Tensor, base: Tensor | float, num_actions: int) 
 
 def reply(
     game: BatchGame,
+    policy: Points,
     seen: Seen,
-    loss: Quadratic,
+    loss: Loss,
     response: Response,
     moves: Direction,
     v_min: Tensor,
@@ -149,6 +196,11 @@ def reply(
 ) -> Reply:
     """Return the answer as the leader needs it, on one batch."""
     doubled = 2 * response.multiplier
+    q = values(seen, response.weights, v_min, num_actions)
+    q_dot = values(seen, moves.along, 0.0, num_actions)
+    if isinstance(loss, Squares):
+        pull = doubled * game.weight * game.residual(policy, q)
+        return Reply(q, q_dot, pull, doubled * game.weight * game.residual_along(policy, q_dot))
     feature_pull = loss.pull(doubled * loss.residual(response.weights))
     feature_pull_dot = loss.pull(doubled * -(loss.matrix @ moves.along))
 
@@ -158,8 +210,7 @@ def reply(
 
     pull = at_data(feature_pull)
     pull_dot = at_data(feature_pull_dot) + moves.multiplier / response.multiplier * pull
-    q = values(seen, response.weights, v_min, num_actions)
-    return Reply(q, values(seen, moves.along, 0.0, num_actions), pull, pull_dot)
+    return Reply(q, q_dot, pull, pull_dot)
 
 
 class Starts(NamedTuple):
@@ -209,23 +260,21 @@ def smallest_curvature(response: Response) -> Tensor:
     return solvers.smallest_eigenvalue(solve, start, EIGENVALUE_STEPS)
 
 
-def metrics(
-    loss: Quadratic, response: Response, starting: Starts, terms: Terms
-) -> dict[str, Tensor]:
+def metrics(loss: Loss, response: Response, starting: Starts, terms: Terms) -> dict[str, Tensor]:
     """Return what the response says of itself, scalars in normalised units.
 
     `concentrability` is ``(1 - discount)^2 |R^-T M^-T p|^2``, p = ``E_s0[phi(s0, pi)]``: what the
     policy's value from the initial states costs in pessimism, times ``2 multiplier``.
     """
-    error, multiplier = loss.residual(response.weights), response.multiplier
+    multiplier = response.multiplier
     gradient = (
         starting.follower
-        - 2 * multiplier * loss.matrix.T @ error
+        + multiplier * loss.gradient(response.weights)
         + 2 * terms.regularization * response.weights
     )
     reached = (starting.initial * solvers.cholesky(response.curvature, starting.initial).x).sum()
     return {
-        "kernel_loss": (error**2).sum(),
+        "kernel_loss": loss.value(response.weights),
         "follower_gradient": (gradient**2).sum().sqrt(),
         "smallest_curvature": smallest_curvature(response),
         "response_residual": response.residual,

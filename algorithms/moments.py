@@ -140,6 +140,27 @@ def moments_of(game: BatchGame, seen: Seen, policy: Points, v_min: Tensor, rows:
     )
 
 
+def squares_of(
+    moments: Moments, game: BatchGame, seen: Seen, policy: Points, v_min: Tensor
+) -> Moments:
+    """Return the moments of a batch with those of squared residuals in place of the kernel's.
+
+    With m = phi - discount (1 - terminated) phi'_pi: `matrix` is ``E[m m^T]``, `target` is
+    ``E[m target]``, and the first entry of `gram` is ``E[target^2]``.
+    """
+    num_actions = policy.initial.shape[-1]
+    chosen = torch.arange(num_actions, device=game.action.device) == game.action.unsqueeze(-1)
+    own = per_action(chosen.double(), seen.observation)
+    moved = own - per_action(game.bootstrap.unsqueeze(-1) * policy.following, seen.following)
+    target = game.reward + (game.bootstrap - 1) * v_min
+    weighted = game.weight.unsqueeze(-1) * moved
+    return moments._replace(
+        matrix=moved.mT @ weighted,
+        target=weighted.mT @ target,
+        gram=torch.zeros_like(moments.gram) + (game.weight * target**2).sum(),
+    )
+
+
 def running_mean(past: Moments, batch: Moments, rate: float | Tensor) -> Moments:
     """Return the mean of all batches so far, later ones at least by `rate`."""
     batches = past.batches + 1

@@ -26,7 +26,7 @@ from algorithms.moments import per_action
 from algorithms.networks import Network
 from algorithms.objectives import at_action
 
-Statistic = Literal["u", "v"]
+Statistic = Literal["u", "v", "squared"]
 Solver = Literal["gram", "cg"]
 GRADIENT_STEPS = 50
 
@@ -54,6 +54,8 @@ class Pairs(NamedTuple):
 
     def loss(self, residual: Tensor, statistic: Statistic) -> Tensor:
         """Return ``L_K`` of residuals ``[batch]``."""
+        if statistic == "squared":
+            return (self.weight * residual**2).sum()
         weighted = self.weight * residual
         every_pair = ((weighted @ self.features) ** 2).sum()
         if statistic == "v":
@@ -65,6 +67,12 @@ class Pairs(NamedTuple):
         """Return what pairs of a transition with itself add to the V-statistic."""
         own = (self.features**2).sum(-1) * residual**2
         return (self.weight * own).sum() / self.rows
+
+    def root(self, statistic: Statistic) -> Tensor:
+        """Return F with ``L_K = |F^T delta|^2``, ``[batch, columns]``; of V also for U."""
+        if statistic == "squared":
+            return torch.diag(self.weight.sqrt())
+        return self.weight.unsqueeze(-1) * self.features
 
     def pull(self, residual: Tensor, statistic: Statistic) -> Tensor:
         """Return the derivative of ``L_K`` in each residual ``[batch]``; linear in them."""
@@ -155,9 +163,10 @@ def gauss_newton_direction(
     multiplier: Tensor,
     ridge: float | Tensor,
     solver: Solver,
+    statistic: Statistic = "v",
 ) -> Curved:
-    """Return w by the Gauss-Newton curvature of the V-statistic, given the Jacobian's rows."""
-    weighted = (2 * multiplier).sqrt() * batch.weight.unsqueeze(-1) * batch.features
+    """Return w by the Gauss-Newton curvature, of V also for U, given the Jacobian's rows."""
+    weighted = (2 * multiplier).sqrt() * batch.root(statistic)
 
     def project(v: Tensor) -> Tensor:
         return weighted.T @ (rows @ v)

@@ -200,7 +200,7 @@ def _objective_gradient(
 def number_of(settings: Settings, summary: DataSummary, rows: Tensor) -> Tensor:
     """Return how many transitions the loss may count for: a V-statistic is biased by 1 / rows."""
     number = summary.num_transitions.double()
-    return number if settings.statistic == "u" else torch.minimum(number, rows)
+    return torch.minimum(number, rows) if settings.statistic == "v" else number
 
 
 def answer_of(
@@ -245,14 +245,16 @@ def lead(
     follower_gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, scale)
     residual = sample.game.residual(policy, reply.q)
     tiny = torch.finfo(torch.float64).tiny
+    diagonal = sample.pairs.diagonal(residual)
     along = 2 * answer.multiplier * settings.terms.aims.leader(sample.game, policy, reply.q_dot)
     metrics = settings.terms.metrics(sample.game, policy, reply, answer.multiplier, scale)
     metrics |= {
         "concentrability": (1 - settings.terms.discount) ** 2 * along,
         "out_of_range": torch.zeros_like(along),
         "kernel_loss": loss,
-        "kernel_diagonal_share": sample.pairs.diagonal(residual)
-        / sample.pairs.loss(residual, "v").clamp_min(tiny),
+        "kernel_diagonal_share": torch.ones_like(along)
+        if settings.statistic == "squared"  # nothing but its diagonal
+        else diagonal / sample.pairs.loss(residual, "v").clamp_min(tiny),
         "follower_gradient": follower.flat(follower_gradient).norm(),
         "solver_residual": memory.solver_residual,
         "cosine_batches": memory.cosine_batches,
@@ -311,5 +313,6 @@ def _solved(
             answer.multiplier,
             settings.ridge + 2 * settings.terms.regularization,
             settings.solver,
+            settings.statistic,
         )
     return memory._replace(along=found.along, solver_residual=found.residual)

@@ -12,7 +12,8 @@ of random features by its exact best response (algorithms/exact_play.py), as a n
 
 Differences from the paper: the follower's exact response replaces gradient steps where there is
 one; the implicit term needs no second derivatives; pessimism may be absolute, the leader's
-objective that of initial states; a kernel loss can be normalised by the data's density.
+objective that of initial states; a kernel loss can be normalised by the data's density, or be
+the plain mean squared residual instead, for comparison.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class StackelbergLearner(Algorithm):
     pessimism: Pessimism
     form: Form
     kernel: Kernel
-    kernel_loss: Literal["u", "v"]
+    kernel_loss: Literal["u", "v", "squared"]
     bandwidth: Positive | Literal["median"]
     conservatism: Positive
     leader_gradient: Literal["total", "individual"]
@@ -96,6 +97,11 @@ class StackelbergLearner(Algorithm):
             raise ValueError(
                 "kernel_loss=u has no exact response, its curvature is indefinite: use "
                 "kernel_loss=v or follower=neural"
+            )
+        if self.kernel_loss == "squared" and self.form == "constraint":
+            raise ValueError(
+                "kernel_loss=squared cannot be limited, noise alone keeps it above what a "
+                "constraint allows: use form=penalty"
             )
         if self.kernel == "normalized_delta" and self.follower not in ("auto", "table"):
             raise ValueError(
@@ -201,6 +207,7 @@ class StackelbergLearner(Algorithm):
             discount=torch.as_tensor(self.discount, dtype=torch.float64),
             regularization=self.regularization,
             ridge=self.ridge,
+            squared=self.kernel_loss == "squared",
         )
 
     def _neural(self, summary: DataSummary) -> neural_play.Settings:

@@ -10,7 +10,8 @@ data, for p = d_q J_L and `normalized_delta` the occupancy over the data's share
 
 W weighs mean residuals of cells by how many pairs of transitions they stand for: mu^2 for the
 delta kernel, mu for the normalised one, mu K mu for a kernel between states. `regularization` has
-nothing to act on here.
+nothing to act on here. The squared residual of single transitions has a solve of its own
+(algorithms/squared_table.py).
 """  # noqa: E501
 
 from typing import NamedTuple
@@ -18,10 +19,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms import solvers
-from algorithms.game import Aims, Points, TableGame
+from algorithms import solvers, squared_table
+from algorithms.game import Aims, OnTable, Points, TableGame, TransitionGame
 from algorithms.implicit import Direction, Reply, keep_constraint
 from algorithms.kernels import SMOOTH, Kernel, state_gram
+from algorithms.squared_table import TransitionWeights
 
 EIGENVALUE_STEPS = 8
 
@@ -31,20 +33,20 @@ def on_states(table: Tensor) -> Points:
     return Points(table, table, table)
 
 
-def evaluate(game: TableGame, policy: Tensor, reward: Tensor) -> Tensor:
+def evaluate(game: OnTable, policy: Tensor, reward: Tensor) -> Tensor:
     """Return ``M^-1 reward``, the action values ``[states, actions]`` under a reward."""
     value = torch.linalg.solve_ex(_state_matrix(game, policy), (policy * reward).sum(-1))[0]
     return reward + game.transition @ value
 
 
-def visits(game: TableGame, policy: Tensor, start: Tensor) -> Tensor:
+def visits(game: OnTable, policy: Tensor, start: Tensor) -> Tensor:
     """Return ``M^-T start``, the discounted visits ``[states, actions]`` from starts likewise."""
     inflow = (start.unsqueeze(-1) * game.transition).sum((0, 1))
     state = torch.linalg.solve_ex(_state_matrix(game, policy).mT, inflow)[0]
     return start + policy * state.unsqueeze(-1)
 
 
-def _state_matrix(game: TableGame, policy: Tensor) -> Tensor:
+def _state_matrix(game: OnTable, policy: Tensor) -> Tensor:
     """Return ``I - pi P`` on states."""
     step = (policy.unsqueeze(-1) * game.transition).sum(1)
     return torch.eye(step.shape[-1], dtype=step.dtype, device=step.device) - step
@@ -82,12 +84,15 @@ class CellWeights(NamedTuple):
         return self.share if normalized else self.share**2
 
 
-def cell_weights(kernel: Kernel, game: TableGame, bandwidth: float | Tensor) -> CellWeights:
+def cell_weights(kernel: Kernel, game: OnTable, bandwidth: float | Tensor) -> CellWeights:
     """Return the form of a kernel; one between states needs a bandwidth."""
     states = None
     if kernel in SMOOTH:
         states = state_gram(kernel, len(game.share), bandwidth, game.share)
     return CellWeights(kernel, game.share, states)
+
+
+Weights = CellWeights | TransitionWeights
 
 
 class Response(NamedTuple):
@@ -107,9 +112,9 @@ class Response(NamedTuple):
 
 
 def best_response(
-    game: TableGame,
+    game: OnTable,
     aims: Aims,
-    weights: CellWeights,
+    weights: Weights,
     policy: Tensor,
     v_min: Tensor,
     *,
@@ -127,6 +132,12 @@ def best_response(
 
     zeros = torch.zeros_like(policy)
     start, leader_start = torch.func.grad(follower)(zeros), torch.func.grad(leader)(zeros)
+    if isinstance(weights, TransitionWeights):
+        assert isinstance(game, TransitionGame)
+        assert multiplier is not None
+        lowest = squared_table.lowest(game, aims, policy, v_min, multiplier)
+        return Response(lowest, multiplier, start, leader_start)
+    assert isinstance(game, TableGame)
     cost = weights.unweigh(visits(game, policy, start))
     if multiplier is None:
         # L_K = u^T W^-1 u / (4 multiplier^2); it must not vanish where u does.
@@ -137,8 +148,8 @@ def best_response(
 
 
 def direction(
-    game: TableGame,
-    weights: CellWeights,
+    game: OnTable,
+    weights: Weights,
     policy: Tensor,
     response: Response,
     *,
@@ -164,15 +175,18 @@ def direction(
 
 
 def solve_curvature(
-    game: TableGame, weights: CellWeights, policy: Tensor, multiplier: Tensor, x: Tensor
+    game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor, x: Tensor
 ) -> Tensor:
     """Return ``H^-1 x`` for the curvature ``H = 2 multiplier M^T W M`` of the cells with data."""
+    if isinstance(weights, TransitionWeights):
+        assert isinstance(game, TransitionGame)
+        return squared_table.solve_squares(game, policy, x) / (2 * multiplier)
     cost = weights.unweigh(visits(game, policy, x)) / (2 * multiplier)
     return evaluate(game, policy, cost)
 
 
 def apply_curvature(
-    game: TableGame, weights: CellWeights, policy: Tensor, multiplier: Tensor, x: Tensor
+    game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor, x: Tensor
 ) -> Tensor:
     """Return ``H x`` of a table ``[states, actions]``, 0 where there is no data."""
 
@@ -183,9 +197,7 @@ def apply_curvature(
     return torch.func.grad(loss)(x)  # the loss is quadratic
 
 
-def dense_curvature(
-    game: TableGame, weights: CellWeights, policy: Tensor, multiplier: Tensor
-) -> Tensor:
+def dense_curvature(game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor) -> Tensor:
     """Return H over all cells ``[cells, cells]``, 1 on the diagonal where there is no data."""
     covered = game.covered.flatten().to(policy.dtype)
     eye = torch.eye(policy.numel(), dtype=policy.dtype, device=policy.device)
@@ -197,7 +209,7 @@ def dense_curvature(
 
 
 def reply(
-    game: TableGame, weights: CellWeights, policy: Tensor, response: Response, moves: Direction
+    game: OnTable, weights: Weights, policy: Tensor, response: Response, moves: Direction
 ) -> Reply:
     """Return the answer as the leader needs it."""
     points, doubled = on_states(policy), 2 * response.multiplier
@@ -208,7 +220,7 @@ def reply(
 
 
 def smallest_curvature(
-    game: TableGame, weights: CellWeights, policy: Tensor, multiplier: Tensor
+    game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor
 ) -> Tensor:
     """Return the smallest eigenvalue of the curvature, from above."""
 
@@ -220,9 +232,9 @@ def smallest_curvature(
 
 
 def metrics(
-    game: TableGame,
+    game: OnTable,
     aims: Aims,
-    weights: CellWeights,
+    weights: Weights,
     policy: Tensor,
     response: Response,
     moves: Direction,

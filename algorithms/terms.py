@@ -24,6 +24,7 @@ class Terms(NamedTuple):
         discount: ``[]``, float64.
         regularization: Weight of the follower's parameters in its objective.
         ridge: Added to the curvature when the leader asks how the follower moves; None is none.
+        squared: Whether the loss is the mean squared residual instead, without a kernel.
     """
 
     aims: Aims
@@ -34,6 +35,7 @@ class Terms(NamedTuple):
     discount: Tensor
     regularization: float | Tensor
     ridge: float | Tensor | None
+    squared: bool = False
 
     @property
     def constrained(self) -> bool:

@@ -72,6 +72,8 @@ def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:
     successors = np.zeros((states, actions, states), dtype=np.float32)
     going = (*(column[~ended] for column in at), dataset.next_observation[~ended])
     np.add.at(successors, going, 1)
+    going_rewards = np.zeros(successors.shape, dtype=np.float32)
+    np.add.at(going_rewards, going, dataset.reward[~ended])
     terminations = np.zeros((states, actions), dtype=np.float32)
     np.add.at(terminations, tuple(column[ended] for column in at), 1)
     rewards = np.zeros((states, actions))
@@ -80,4 +82,5 @@ def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:
         torch.as_tensor(successors),
         torch.as_tensor(terminations),
         torch.as_tensor(rewards, dtype=torch.float32),
+        torch.as_tensor(going_rewards),
     )

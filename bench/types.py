@@ -93,11 +93,13 @@ class TabularStatistics(NamedTuple):
         successor_counts: ``[states, actions, states]``, transitions that did not terminate.
         termination_counts: ``[states, actions]``, transitions that terminated.
         reward_sums: ``[states, actions]``.
+        successor_reward_sums: ``[states, actions, states]``, of transitions that did not terminate.
     """
 
     successor_counts: Tensor
     termination_counts: Tensor
     reward_sums: Tensor
+    successor_reward_sums: Tensor
 
 
 class DataSummary(NamedTuple):

@@ -193,7 +193,7 @@ def linear_answer(aims, kernel, form, parameters, ridge=None, allowed=0.01, deri
     moves, _ = linear_follower.direction(
         loss, response, starts.leader, ridge=ridge, constrained=form == "constraint"
     )
-    reply = linear_follower.reply(game, seen, loss, response, moves, V_MIN, 3)
+    reply = linear_follower.reply(game, policy, seen, loss, response, moves, V_MIN, 3)
     return leader_gradient(aims, game, policy_of, parameters, reply)
 
 

@@ -26,6 +26,7 @@ def states_of(encoded):
 def test_counts_are_those_of_a_loop_over_transitions():
     dataset = random_dataset("discrete", 300, 0, spec=SPEC)
     successors, ends, rewards = np.zeros((5, 3, 5)), np.zeros((5, 3)), np.zeros((5, 3))
+    going_rewards = np.zeros((5, 3, 5))
     for i in range(len(dataset)):
         s, a = dataset.observation[i], dataset.action[i]
         rewards[s, a] += dataset.reward[i]
@@ -33,10 +34,12 @@ def test_counts_are_those_of_a_loop_over_transitions():
             ends[s, a] += 1
         else:
             successors[s, a, dataset.next_observation[i]] += 1
+            going_rewards[s, a, dataset.next_observation[i]] += dataset.reward[i]
     counts = tabular_statistics(dataset)
     np.testing.assert_array_equal(counts.successor_counts, successors)
     np.testing.assert_array_equal(counts.termination_counts, ends)
     np.testing.assert_allclose(counts.reward_sums, rewards, rtol=1e-6)
+    np.testing.assert_allclose(counts.successor_reward_sums, going_rewards, rtol=1e-5, atol=1e-6)
     assert ends.sum() > 0
 
 
