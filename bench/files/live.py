@@ -4,27 +4,26 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
-from bench.environments import Environment, Simulator
+from bench.environments import Simulator
+from bench.files.recorded import RecordedEnvironment
 from bench.files.references import Reference
 from bench.files.spaces import FlatSpace, flat_space, flatten
 from bench.types import EnvSpec
 
 
 @dataclass(frozen=True, eq=False)
-class LiveEnvironment(Environment):
+class LiveEnvironment(RecordedEnvironment):
     """An environment that gymnasium makes; nothing but reference returns is known of its values."""
 
-    spec: EnvSpec
-    reference: Reference
     gymnasium_spec: GymnasiumSpec
 
-    has_reference_policy: ClassVar[bool] = False
+    can_evaluate: ClassVar[bool] = True
 
     @classmethod
     def make(
@@ -53,20 +52,6 @@ class LiveEnvironment(Environment):
         if (chosen.num_values, chosen.size) != (spec.num_actions, size):
             return None
         return cls(replace(spec), reference, bare)
-
-    @property
-    def optimum(self) -> float | None:
-        """Return of the reference expert, 100 of the normalised score."""
-        return self.reference.expert
-
-    @property
-    def uniform(self) -> float | None:
-        """Return of the reference random policy, 0 of the normalised score."""
-        return self.reference.random
-
-    def reference_action(self, observation: np.ndarray) -> NoReturn:
-        """Refuse: no policy is known."""
-        raise NotImplementedError(f"No reference policy of {self.spec.name} is known.")
 
     @classmethod
     def simulator(
