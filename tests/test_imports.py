@@ -20,6 +20,7 @@ SHARED = {
     "algorithms.objectives",
     "algorithms.optimizers",
     "algorithms.solvers",
+    "algorithms.squared_table",
     "algorithms.table_follower",
     "algorithms.terms",
     "bench.types",

@@ -288,8 +288,8 @@ def test_the_default_sweep_is_the_one_the_readme_promises() -> None:
     assert {name for name, _, _ in cells} == {"garnet", "lock", "cliff", "cartpole"}
     assert len(cells) == 4 * (1 + 3 * 4)
     assert {r.config.seed for r in runs} == set(range(5))
-    # Six learners on tables; counts, which fqi_exact needs, do not exist on CartPole.
-    assert len(runs) == 5 * 13 * (3 * 6 + 5)
+    # Seven learners on tables; counts, which fqi_exact needs, do not exist on CartPole.
+    assert len(runs) == 5 * 13 * (3 * 7 + 6)
 
 
 def test_a_record_does_not_follow_later_edits_of_the_configuration(command: Any) -> None:
