@@ -19,6 +19,7 @@ from rich.table import Table
 from algorithms.base import Algorithm
 from bench import CONF
 from bench.cohort import Cohort, Member
+from bench.config import DatasetConfig
 from bench.datasets import Task
 from bench.typed import typed_object
 
@@ -112,7 +113,7 @@ def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _task(name: str) -> Task:
     settings = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
-    common = {key: settings.pop(key) for key in ("name", "discount", "seed", "normalization")}
+    common = {key: settings.pop(key) for key in DatasetConfig.model_fields if key in settings}
     source = typed_object(settings, name)
     return source.load(name, SEED, common["discount"], None)
 
