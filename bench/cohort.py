@@ -7,13 +7,14 @@ cohort then costs little more than its arithmetic. Compiling that list is an opt
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_map_only, tree_unflatten
 
 from algorithms.base import ActionDistribution, Algorithm
 from bench import compilation, seeding
@@ -91,15 +92,45 @@ class Cohort:
     def train(self, num_updates: int) -> Iterator[int]:
         """Make updates, yielding the number made so far after each."""
         for _ in range(num_updates):
-            inputs = (
-                self.hyperparameters, self.state, self.summary, self.replay.next(), self._noise(),
-            )  # fmt: skip
+            inputs = self._inputs()
             phase = self.algorithm.phase(self.step)
             if phase not in self._updates:
                 self._updates[phase] = self._trace(phase, inputs)
             self.state, self.metrics = self._updates[phase](*inputs)
             self.step += 1
             yield self.step
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that updates change, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "state": tree_flatten(self.state)[0],
+            "metrics": self.metrics,
+            "noise": [generator.get_state() for generator in self.noise_generators],
+            "replay": self.replay.snapshot(),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a snapshot of a cohort of the same members; what follows is bit-identical.
+
+        Raises:
+            ValueError: If the snapshot is of other members.
+        """
+        leaves, structure = tree_flatten(self.state)
+        if [_shape(x) for x in leaves] != [_shape(x) for x in saved["state"]]:
+            raise ValueError("The snapshot is of other members.")
+        if saved["step"] > 0:
+            # The uninterrupted cohort traced its first update from the initial state, whose
+            # strides may differ from those of later ones; another graph could round differently.
+            first = self.algorithm.phase(0)
+            self._updates[first] = self._trace(first, self._inputs())
+        to_device = partial(torch.Tensor.to, device=self.device)
+        self.step = saved["step"]
+        self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
+        self.metrics = tree_map_only(Tensor, to_device, saved["metrics"])
+        for generator, state in zip(self.noise_generators, saved["noise"], strict=True):
+            generator.set_state(state)
+        self.replay.restore(saved["replay"])
 
     def policy(self, observation: np.ndarray) -> ActionDistribution:
         """Return the action distributions at raw observations ``[run, ..., (dim)]``."""
@@ -116,6 +147,12 @@ class Cohort:
         leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
+
+    def _inputs(self) -> tuple[Any, ...]:
+        """Return what the next update is given; draws its minibatch and noise."""
+        return (
+            self.hyperparameters, self.state, self.summary, self.replay.next(), self._noise(),
+        )  # fmt: skip
 
     def _trace(self, phase: int, example: tuple[Any, ...]) -> Callable[..., Any]:
         """Return the update of one phase as a flat graph of tensor operations."""
@@ -200,3 +237,7 @@ def _pad_and_stack(tensors: list[Tensor]) -> Tensor:
     for row, tensor in zip(stacked, tensors, strict=True):
         row[tuple(map(slice, tensor.shape))] = tensor
     return stacked
+
+
+def _shape(leaf: Any) -> Any:
+    return (leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else None

@@ -6,7 +6,7 @@ the same minibatches alone and in any cohort. A draw is a uniform number times t
 one seed whose data differ in size draw alike (common random numbers).
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -60,7 +60,10 @@ class Replay:
         self.generators = [seeding.torch_generator("minibatch", seed) for seed in seeds]
         self.batch_size = max(self.sizes) if batch_size == "full" else batch_size
         self.fixed = self._full_batch() if batch_size == "full" else None
+        # Not made anew at every update: on a GPU that would wait for the copy each time.
+        self.size = torch.tensor(self.sizes, device=device, dtype=torch.float64)[:, None]
         self.drawn: Tensor | None = None
+        self.drawn_from = [generator.get_state() for generator in self.generators]
         self.position = 0
 
     def next(self) -> Batch | None:
@@ -70,15 +73,26 @@ class Replay:
         if self.fixed is not None:
             return self.fixed
         if self.drawn is None or self.position == DRAWS_AHEAD:
+            self.drawn_from = [generator.get_state() for generator in self.generators]
             self.drawn, self.position = self._draw(), 0
         uniform = self.drawn[:, self.position]
         self.position += 1
         half = uniform.shape[1] // 2
-        size = torch.tensor(self.sizes, device=self.device, dtype=torch.float64)[:, None]
-        at = (uniform[:, :half] * size).long()
-        positions = self.first + torch.minimum(at, size.long() - 1)
+        at = (uniform[:, :half] * self.size).long()
+        positions = self.first + torch.minimum(at, self.size.long() - 1)
         weight = torch.ones(positions.shape, device=self.device)
         return self._gather(positions, weight, uniform[:, half:])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return where the draws are: what the last ones were made from and how many are used."""
+        return {"drawn_from": self.drawn_from, "position": self.position}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a snapshot."""
+        self.drawn_from, self.position = saved["drawn_from"], saved["position"]
+        for generator, state in zip(self.generators, self.drawn_from, strict=True):
+            generator.set_state(state)
+        self.drawn = self._draw() if self.position else None
 
     def _draw(self) -> Tensor:
         """Return the next uniform numbers ``[run, updates, 2 * minibatches * batch]``."""
