@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
@@ -68,11 +68,11 @@ class Heartbeat:
         )
 
     def beat(self, update: int) -> None:
-        """Note the update; written at most every `WRITE_EVERY` seconds."""
+        """Note the update; written at most every `WRITE_EVERY` seconds, if the disk allows it."""
         now = time.time()
         if now - self.last.heard >= WRITE_EVERY:
             self.last = Progress(**{**asdict(self.last), "update": update, "heard": now})
-            with atomic_write(self.path) as file:
+            with suppress(OSError), atomic_write(self.path) as file:
                 file.write(json.dumps(asdict(self.last)).encode())
 
 
@@ -86,7 +86,8 @@ def heartbeat(
         kept.beat(update)
         yield kept
     finally:
-        kept.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            kept.path.unlink(missing_ok=True)
 
 
 def read(folder: Path) -> list[Progress]:

@@ -32,7 +32,7 @@ class RunRecord:
         final: Regrets and scores of the last evaluation.
         metrics: Per name a list of ``[update, value]``.
         timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
-            memory and number of runs.
+            memory (also of the GPU, null without one) and number of runs.
     """
 
     run_id: str
@@ -87,6 +87,10 @@ class RunStore:
             if known is None or self.load(known).status == "failed":
                 stored[path.stem] = path
         return stored
+
+    def find(self, run_id: str) -> list[Path]:
+        """Return the paths of one run's records, one per experiment that has it."""
+        return sorted(path for path in self.root.glob(f"*/{run_id}.json"))
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
         """Yield the records of one experiment in the order of their run ids."""
