@@ -1,75 +1,85 @@
 """From a command's words to records on disk: plan, skip what is stored, train, report."""
 
+import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import report
+from bench import report, stopping
+from bench.checkpoints import Interrupted, interrupted
 from bench.composition import Composer
-from bench.engine import Engine
 from bench.plan import Plan, make_plan
-from bench.results import RunRecord, RunStore
+from bench.results import RunStore
+from bench.sweep import Sweep
+from bench.sweep_files import SweepFiles
 from bench.tracking import Mirror
 
 
 def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     """Run everything that the words of the command line ask for; return the exit status."""
     plan = make_plan(Composer(config_loader, overrides).jobs())
-    store = RunStore(plan.harness.results_dir / "runs")
-    plan = _skip_stored(plan, store)
-    if plan.harness.launcher.dry_run:
+    harness = plan.harness
+    store = RunStore(harness.results_dir / "runs")
+    plan = _with_what_is_there(plan, store)
+    if harness.launcher.dry_run:
         report.print_plan(plan)
         return 0
-    experiment = plan.harness.experiment_name
-    # A folder that cannot be written is found before anything is trained, not after.
-    (store.root / experiment).mkdir(parents=True, exist_ok=True)
-    store.adopt((plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored), experiment)
-    mirror = Mirror(plan.harness.tracking, experiment, plan.harness.results_dir)
-    trained = _train(plan, store, mirror)
-    report.print_outcome(plan, trained, store)
+    folder = store.root / harness.experiment_name
+    _check_writable(folder)
+    store.adopt(
+        (plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored),
+        harness.experiment_name,
+    )
+    mirror = Mirror(harness.tracking, harness.experiment_name, harness.results_dir)
+    with stopping.listening(insist=True):
+        sweep = Sweep(plan, store, mirror)
+        sweep.run()
+        signal_number = stopping.signal_number()
+    left = sweep.left()
+    SweepFiles(folder).tidy(store.stored().keys() - left)
+    report.print_outcome(plan, sweep.trained, left, store)
     if (line := mirror.closing_line()) is not None:
         print(line)
-    failed = sum(record.status == "failed" for record in trained)
-    skipped_failures = 0 if plan.harness.launcher.retry_failed else len(plan.earlier_failures)
-    return 1 if failed or skipped_failures else 0
+    report.print_notes(sweep.notes)
+    return report.conclude(plan, sweep, left, signal_number)
 
 
-def _skip_stored(plan: Plan, store: RunStore) -> Plan:
+def _with_what_is_there(plan: Plan, store: RunStore) -> Plan:
+    """Return the plan with what is stored and what goes on from a checkpoint."""
+    all_stored = store.stored()
     wanted = {run.run_id for run in plan.runs}
-    stored = {run_id: path for run_id, path in store.stored().items() if run_id in wanted}
+    stored = {run_id: path for run_id, path in all_stored.items() if run_id in wanted}
     failures = frozenset(
         run_id for run_id, path in stored.items() if store.load(path).status == "failed"
     )
-    return replace(plan, stored=stored, earlier_failures=failures)
+    plan = replace(plan, stored=stored, earlier_failures=failures)
+    pending = {run.run_id for run in plan.pending}
+    files = SweepFiles(store.root / plan.harness.experiment_name)
+    found = interrupted(files.checkpoints)
+    return replace(plan, interrupted=_usable(found, pending, all_stored.keys() - pending))
 
 
-def _train(plan: Plan, store: RunStore, mirror: Mirror) -> list[RunRecord]:
-    harness = plan.harness
-    engine = Engine(
-        harness.experiment_name,
-        harness.results_dir / "datasets",
-        harness.device,
-        harness.compile,
-    )
-    trained: list[RunRecord] = []
-    total = sum(run.config.num_updates for run in plan.pending)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-        MofNCompleteColumn(), TextColumn("updates"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as progress:
-        bar = progress.add_task("", total=total)
-        for number, cohort in enumerate(plan.cohorts, 1):
-            config = cohort[0].config
-            name = f"{number}/{len(plan.cohorts)} {config.dataset.name} {config.algorithm_name}"
-            progress.update(bar, description=f"{name} x{len(cohort)}")
-            done = sum(r.config.num_updates for c in plan.cohorts[: number - 1] for r in c)
-            for record in engine.run(cohort, lambda runs: progress.advance(bar, runs)):
-                store.write(record)
-                mirror.write(record)
-                trained.append(record)
-            # Runs that failed or were empty made no updates; the bar counts them as done.
-            progress.update(bar, completed=done + len(cohort) * config.num_updates)
-    return trained
+def _usable(
+    found: Iterable[Interrupted], pending: set[str], recorded: set[str]
+) -> tuple[Interrupted, ...]:
+    """Return the cohorts that can go on, the furthest first, no run in two of them.
+
+    One whose unrecorded runs are not all wanted now is left for a command that wants them all.
+    """
+    chosen: list[Interrupted] = []
+    taken: set[str] = set()
+    for cohort in sorted(found, key=lambda cohort: -cohort.update):
+        unrecorded = set(cohort.run_ids) - recorded
+        if cohort.runs is not None and unrecorded and unrecorded <= pending - taken:
+            chosen.append(cohort)
+            taken |= unrecorded
+    return tuple(chosen)
+
+
+def _check_writable(folder: Path) -> None:
+    """Find a folder that cannot be written before anything is trained, not after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".partial"):
+        pass

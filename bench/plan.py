@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,15 +13,18 @@ from bench.compatibility import check_together
 from bench.config import (
     NOTHING_REMOVED,
     HarnessConfig,
-    LauncherConfig,
     RunConfig,
     TrainingConfig,
     fill_defaults,
+    launcher_config,
     run_config,
     run_id,
 )
 from bench.tracking import TrackingConfig
 from bench.typed import ConfigError, checked
+
+if TYPE_CHECKING:
+    from bench.checkpoints import Interrupted
 
 HARNESS_KEYS = tuple(HarnessConfig.model_fields)
 
@@ -48,6 +51,19 @@ class RunSpec:
         lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
         return json.dumps([algorithm, world, shared, lengths], sort_keys=True)
 
+    def __reduce__(self) -> Any:
+        """Travel as settings: typed objects are made anew where they arrive."""
+        return planned, (self.run_id, self.settings)
+
+
+def planned(run_id: str, settings: dict[str, Any]) -> RunSpec:
+    """Return the run of settings that were planned before, under the id it was given.
+
+    Raises:
+        ConfigError: If the settings are no longer valid.
+    """
+    return RunSpec(run_id, settings, run_config(settings))
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -58,12 +74,14 @@ class Plan:
         runs: All runs, each once, in the order of the grid.
         stored: Records of runs that are done, by id; they are not trained.
         earlier_failures: Ids of stored runs whose record says ``failed``.
+        interrupted: Cohorts that go on from a checkpoint, in exactly their composition.
     """
 
     harness: HarnessConfig
     runs: list[RunSpec]
     stored: dict[str, Path] = field(default_factory=dict)
     earlier_failures: frozenset[str] = frozenset()
+    interrupted: tuple["Interrupted", ...] = ()
 
     @property
     def pending(self) -> list[RunSpec]:
@@ -73,12 +91,19 @@ class Plan:
 
     @property
     def cohorts(self) -> list[list[RunSpec]]:
-        """Pending runs in groups that are trained together, none above the cohort size."""
+        """Runs in groups that are trained together, none of the new ones above the cohort size.
+
+        Interrupted cohorts go first; some of their runs may be recorded already.
+        """
+        going_on = [list(cohort.runs or ()) for cohort in self.interrupted]
+        taken = {run.run_id for cohort in going_on for run in cohort}
         groups: dict[str, list[RunSpec]] = {}
         for run in self.pending:
-            groups.setdefault(run.cohort_key, []).append(run)
+            if run.run_id not in taken:
+                groups.setdefault(run.cohort_key, []).append(run)
         size = self.harness.launcher.cohort_size
-        return [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
+        new = [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
+        return going_on + new
 
 
 def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
@@ -111,9 +136,10 @@ def _harness(own: dict[str, Any]) -> HarnessConfig:
     launcher = own.pop("launcher", None)
     if isinstance(own.get("results_dir"), str):
         own["results_dir"] = Path(own["results_dir"])
-    own["launcher"] = checked(LauncherConfig, launcher, "launcher")
+    own["launcher"] = launcher_config(launcher)
     own["tracking"] = checked(TrackingConfig, own.pop("tracking", None), "tracking")
     harness: HarnessConfig = checked(HarnessConfig, own, "")
-    if harness.device == "cuda" and not torch.cuda.is_available():
+    here = not harness.launcher.engine.elsewhere
+    if harness.device == "cuda" and here and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but there is none here: use cpu or auto.")
     return harness

@@ -1,0 +1,40 @@
+"""Orders one after the other in the launching process."""
+
+from dataclasses import dataclass, field
+
+from bench.engines.base import Engine, Finished
+from bench.orders import Order, Task
+
+
+@dataclass(eq=False)
+class Local(Engine):
+    """The engine without anything to move."""
+
+    _task: Task = field(init=False, repr=False)
+    _orders: list[Order] = field(init=False, default_factory=list, repr=False)
+
+    def open(self, task: Task, folder: str) -> None:
+        """Take the task."""
+        del folder
+        self._task = task
+
+    def submit(self, order: Order) -> None:
+        """Put the order into the queue."""
+        self._orders.append(order)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the queue has orders."""
+        return bool(self._orders)
+
+    def collect(self) -> list[Finished]:
+        """Do the first order and return how it ended."""
+        order = self._orders.pop(0)
+        return [(order, self._task(order))]
+
+    def stop(self) -> None:
+        """Drop the queue; the order in training is in this very process, which was asked."""
+        self._orders.clear()
+
+    def close(self) -> None:
+        """Do nothing."""

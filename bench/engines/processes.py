@@ -1,0 +1,160 @@
+"""Orders spread over the processor cores of this machine, by the processes of joblib's loky."""
+
+import multiprocessing
+import os
+import re
+import signal
+import warnings
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import joblib
+import torch
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend.process import LokyProcess
+
+from bench import stopping
+from bench.engines.base import WAIT_SECONDS, Engine, Finished
+from bench.orders import Died, Order, Outcome, Task
+from bench.types import Count
+
+
+@dataclass(eq=False)
+class Processes(Engine):
+    """One worker per process.
+
+    Every worker is a pool of its own: when the process of one dies, loky gives up its whole pool,
+    and the orders of the others must neither end nor be suspected.
+
+    Attributes:
+        workers: Processes at a time; None is one per `threads` cores, or per GPU with one.
+        threads: Threads of an operation. One process per core with one thread each
+            is faster than fewer with more.
+    """
+
+    workers: Count | None
+    threads: Count
+    _task: Task = field(init=False, repr=False)
+    _orders: list[Order] = field(init=False, default_factory=list, repr=False)
+    _slots: list["_Slot"] = field(init=False, default_factory=list, repr=False)
+
+    def worker_threads(self) -> int:
+        """Return the threads of a worker."""
+        return self.threads
+
+    def sharers(self, device: str) -> int:
+        """Return how many workers there are, on a machine or for each GPU."""
+        gpus = _gpus() if device != "cpu" else []
+        return -(-self._count() // len(gpus)) if gpus else self._count()
+
+    def open(self, task: Task, folder: str) -> None:
+        """Start nothing yet: a process is started for the first order that it gets."""
+        del folder
+        self._task = task
+        # A worker that keeps datasets grows, and loky replaces it after an order.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        gpus = _gpus()
+        for number in range(self._count()):
+            environment = {
+                name: str(self.threads)
+                for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+            }
+            if gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+            self._slots.append(_Slot(environment))
+
+    def submit(self, order: Order) -> None:
+        """Put the order into the queue; a free worker takes it."""
+        self._orders.append(order)
+
+    @property
+    def busy(self) -> bool:
+        """Whether orders are waiting or being done."""
+        return bool(self._orders) or any(slot.order for slot in self._slots)
+
+    def collect(self) -> list[Finished]:
+        """Give orders to free workers and return what has ended."""
+        for slot in self._slots:
+            if slot.order is None and self._orders:
+                slot.begin(self._task, self._orders.pop(0))
+        wait([s.future for s in self._slots if s.future], WAIT_SECONDS, "FIRST_COMPLETED")
+        return [slot.end() for slot in self._slots if slot.future and slot.future.done()]
+
+    def stop(self) -> None:
+        """Drop the queue and ask every worker to stop."""
+        self._orders.clear()
+        for child in multiprocessing.active_children():
+            if isinstance(child, LokyProcess):
+                child.terminate()
+
+    def close(self) -> None:
+        """End the processes."""
+        for slot in self._slots:
+            slot.close()
+        self._slots.clear()
+
+    def _count(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        return max(1, joblib.cpu_count() // self.threads)
+
+
+class _Slot:
+    """One worker and the order that it has, if any."""
+
+    def __init__(self, environment: dict[str, str]):
+        self.environment = environment
+        self.pool: Any = None
+        self.order: Order | None = None
+        self.future: Future[Outcome] | None = None
+
+    def begin(self, task: Task, order: Order) -> None:
+        if self.pool is None:
+            self.pool = ProcessPoolExecutor(
+                1, initializer=_begin, initargs=(os.getpid(),), env=self.environment
+            )
+        self.order, self.future = order, self.pool.submit(_do, task, order)
+
+    def end(self) -> Finished:
+        """Return the order and how it ended; a worker that died is replaced."""
+        assert self.future is not None
+        assert self.order is not None
+        order, error = self.order, self.future.exception()
+        how = self.future.result() if error is None else Died(_cause(error))
+        self.order = self.future = None
+        if error is not None:
+            self.close()
+        return order, how
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, kill_workers=self.order is not None)
+            self.pool = None
+
+
+def _begin(parent: int) -> None:
+    """Make a fresh process one that stops when asked and when the launching one has gone."""
+    stopping.leave_with(parent)
+
+
+def _do(task: Task, order: Order) -> Outcome:
+    outcome = task(order)
+    if stopping.orphaned():
+        # Nobody is there to hear it.
+        os._exit(128 + signal.SIGTERM)
+    return outcome
+
+
+def _cause(error: BaseException) -> str:
+    """Return why an order got no answer; of a process that died, its exit code."""
+    code = re.search(r"\{(.+?)\}", str(error))
+    return code[1] if code else " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _gpus() -> list[str]:
+    """Return the names of the GPUs that this process may use."""
+    if not torch.cuda.is_available():
+        return []
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",") if given else [str(i) for i in range(torch.cuda.device_count())]

@@ -1,0 +1,47 @@
+"""What a cohort's runs leave at each evaluation."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bench.cohort import Cohort
+from bench.evaluation import PolicyEvaluation
+
+
+class History:
+    """Evaluations and metrics so far, per run."""
+
+    def __init__(self, num_runs: int):
+        """Begin with nothing."""
+        self.evaluations: list[list[PolicyEvaluation]] = [[] for _ in range(num_runs)]
+        self.metrics: list[dict[str, list[list[float]]]] = [{} for _ in range(num_runs)]
+        self.lost_at: list[int | None] = [None] * num_runs
+
+    def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation]) -> None:
+        """Add an evaluation of every run; a run that is no longer finite leaves nothing more."""
+        metrics = {name: values.cpu().numpy() for name, values in cohort.metrics.items()}
+        finite = cohort.finite()
+        for index, evaluation in enumerate(evaluations):
+            if not finite[index]:
+                self.lost_at[index] = self.lost_at[index] or cohort.step
+                continue
+            self.evaluations[index].append(evaluation)
+            for name, values in metrics.items():
+                if np.isfinite(values[index]):
+                    points = self.metrics[index].setdefault(name, [])
+                    points.append([cohort.step, float(values[index])])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything as plain values.
+
+        Without tables of probabilities: only the last evaluation's is ever used, and training
+        that goes on has that one still before it.
+        """
+        plain = [[{**asdict(e), "probabilities": None} for e in run] for run in self.evaluations]
+        return {"evaluations": plain, "metrics": self.metrics, "lost_at": self.lost_at}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a snapshot."""
+        self.evaluations = [[PolicyEvaluation(**e) for e in run] for run in saved["evaluations"]]
+        self.metrics, self.lost_at = saved["metrics"], saved["lost_at"]

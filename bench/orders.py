@@ -1,0 +1,56 @@
+"""What travels between the launching process and whoever trains: an order, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.plan import RunSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """Runs to be trained together.
+
+    Attributes:
+        runs: The runs in the order in which they are stacked.
+        wanted: Ids of those to be recorded. In a cohort that goes on from a checkpoint others may
+            be recorded already; they are computed along, since results are those of the whole.
+        failures: Of wanted runs that have failed before, when the failed record was written
+            (``st_mtime_ns``): a newer one means that somebody else has tried again meanwhile.
+    """
+
+    runs: tuple[RunSpec, ...]
+    wanted: frozenset[str]
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an order ended.
+
+    Attributes:
+        recorded: Ids of the runs whose records were written for this order.
+        held: Ids of the runs that another sweep is training.
+        stopped: Whether the process was asked to stop before the order's end.
+        problem: Why records cannot be written, which ends the sweep.
+        notes: Sentences for the user about what cost no result.
+    """
+
+    recorded: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    stopped: bool = False
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process that an order was given to has ended without an answer."""
+
+    cause: str
+
+
+Task = Callable[[Order], Outcome]

@@ -1,0 +1,130 @@
+"""From what a run leaves in memory to its record."""
+
+import importlib.metadata
+import platform
+from dataclasses import asdict, replace
+from functools import lru_cache
+from typing import Any
+
+from bench import coverage, regret, tabular
+from bench.history import History
+from bench.plan import RunSpec
+from bench.preparation import Prepared
+from bench.results import RunRecord, Status
+
+PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
+# What a record says of a file: its hash, whose reference returns scores are scaled by, and how many
+# transitions lead across episodes.
+FILE_FACTS = ("sha256", "reference", "crossing")
+
+
+class Recorder:
+    """Makes the records of one experiment."""
+
+    def __init__(self, experiment: str):
+        """Take the experiment's name."""
+        self.experiment = experiment
+
+    def empty(self, prepared: Prepared) -> RunRecord:
+        """Return the record of a run whose degradation left no data."""
+        return self._record(prepared.spec, "empty", dataset=_dataset_facts(prepared))
+
+    def failed(self, run: Prepared | RunSpec, error: str) -> RunRecord:
+        """Return the record of a run that failed, with or without its data."""
+        if isinstance(run, RunSpec):
+            return self._record(run, "failed", error=error)
+        return self._record(run.spec, "failed", error=error, dataset=_dataset_facts(run))
+
+    def finished(
+        self, prepared: Prepared, history: History, index: int, timing: dict[str, float | None]
+    ) -> RunRecord:
+        """Return the record of the run at `index` of a cohort that has been trained."""
+        facts = _dataset_facts(prepared)
+        if history.lost_at[index] is not None:
+            error = f"A parameter was not finite at update {history.lost_at[index]}."
+            return self._record(prepared.spec, "failed", error=error, dataset=facts, timing=timing)
+        evaluations = history.evaluations[index]
+        last = evaluations[-1]
+        assert prepared.report is not None
+        assert prepared.anchors is not None
+        learned = None
+        if last.probabilities is not None:
+            environment = prepared.task.environment
+            assert environment.mdp is not None
+            visited = tabular.occupancy(
+                environment.mdp, last.probabilities, environment.spec.discount
+            )
+            learned = coverage.occupancy_coverage(visited, prepared.dataset)
+        return self._record(
+            prepared.spec,
+            "completed",
+            dataset=facts,
+            coverage=coverage.as_dict(prepared.report, learned),
+            values=asdict(prepared.anchors),
+            evaluations=[
+                {
+                    "update": e.update,
+                    "returns": e.returns,
+                    "exact_value": e.exact_value,
+                    "sampled_value": e.sampled_value,
+                }
+                for e in evaluations
+            ],
+            final=regret.scores(last, prepared.anchors),
+            metrics=history.metrics[index],
+            timing=timing,
+        )
+
+    def without_results(self, record: RunRecord, error: str) -> RunRecord:
+        """Return the record of a run that failed only when its results were to be written."""
+        nothing: dict[str, Any] = {"coverage": {}, "values": {}, "final": {}, "metrics": {}}
+        return replace(record, status="failed", error=error, evaluations=[], **nothing)
+
+    def _record(self, spec: RunSpec, status: Status, **fields: Any) -> RunRecord:
+        config = spec.config
+        return RunRecord(
+            run_id=spec.run_id,
+            experiment=self.experiment,
+            status=status,
+            algorithm=config.algorithm_name,
+            environment=config.dataset.environment_name,
+            seed=config.seed,
+            config=spec.settings,
+            versions=_versions(),
+            **{"dataset": _degradation_facts(spec), **fields},
+        )
+
+
+def describe(error: Exception) -> str:
+    """Return an exception as a record's error."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _degradation_facts(spec: RunSpec) -> dict[str, Any]:
+    degradation = spec.config.coverage
+    return {"degradation": degradation.name, "severity": degradation.severity}
+
+
+def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
+    dataset = prepared.dataset
+    of_file = {k: dataset.provenance[k] for k in FILE_FACTS if k in dataset.provenance}
+    return {
+        "source": prepared.spec.config.dataset.environment_name,
+        "fingerprint": dataset.fingerprint,
+        "num_transitions": len(dataset),
+        "num_episodes": dataset.num_episodes,
+        "mean_return": float(dataset.episode_returns.mean()) if len(dataset) else None,
+        **of_file,
+        **_degradation_facts(prepared.spec),
+    }
+
+
+@lru_cache(1)
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

@@ -1,0 +1,139 @@
+"""A sweep in training: orders go to the engine, what comes back is counted and mirrored."""
+
+import uuid
+from collections import Counter
+from functools import partial
+
+from bench import stopping
+from bench.claims import claims_on
+from bench.orders import Died, Order, Outcome
+from bench.plan import Plan
+from bench.recording import Recorder
+from bench.results import RunRecord, RunStore
+from bench.sweep_files import SweepFiles
+from bench.tracking import Mirror
+from bench.watching import Watch
+from bench.worker import Workplace, work
+
+# An order whose process dies is given to a fresh one this many times at most.
+ATTEMPTS = 3
+
+
+class Sweep:
+    """Everything of a plan that is not stored, from the first order to the last outcome."""
+
+    def __init__(self, plan: Plan, store: RunStore, mirror: Mirror):
+        """Make the orders."""
+        self.plan, self.store, self.mirror = plan, store, mirror
+        self.experiment = plan.harness.experiment_name
+        self.files = SweepFiles(store.root.resolve() / self.experiment)
+        self.pending = {run.run_id: run for run in plan.pending}
+        self.failures = {
+            run_id: self._newest(run_id) for run_id in plan.earlier_failures & self.pending.keys()
+        }
+        self.trained: dict[str, RunRecord] = {}
+        self.held: set[str] = set()
+        self.notes: list[str] = []
+        self.problem: str | None = None
+        self.deaths: Counter[Order] = Counter()
+
+    def run(self) -> None:
+        """Train until there is nothing left, somebody stops it, or records cannot be written."""
+        engine = self.plan.harness.launcher.engine
+        orders = self._orders()
+        if not orders:
+            return
+        with Watch(self.pending, orders, self.files.progress) as watch:
+            try:
+                engine.open(partial(work, self._workplace()), str(self.files.slurm))
+                for order in orders:
+                    engine.submit(order)
+                while engine.busy:
+                    if stopping.asked() or self.problem is not None:
+                        self._note(engine.stop())
+                    for order, end in engine.collect():
+                        again = self._take(order, end)
+                        if again:
+                            engine.submit(order)
+                        else:
+                            watch.ended(order)
+            finally:
+                engine.close()
+
+    def left(self) -> set[str]:
+        """Return the ids of the runs that were to be trained and have no new record."""
+        return {run_id for run_id in self.pending if not self._recorded(run_id)}
+
+    def _orders(self) -> list[Order]:
+        orders = []
+        for cohort in self.plan.cohorts:
+            wanted = frozenset(run.run_id for run in cohort) & self.pending.keys()
+            failures = {run_id: self.failures[run_id] for run_id in wanted & self.failures.keys()}
+            orders.append(Order(tuple(cohort), wanted, failures))
+        return orders
+
+    def _workplace(self) -> Workplace:
+        harness = self.plan.harness
+        launcher = harness.launcher
+        return Workplace(
+            uuid.uuid4().hex,
+            self.store.root.resolve(),
+            self.experiment,
+            (harness.results_dir / "datasets").resolve(),
+            harness.device,
+            harness.compile,
+            launcher.checkpoint_seconds,
+            launcher.memory_gb,
+            launcher.engine.sharers(harness.device),
+            launcher.engine.worker_threads(),
+        )
+
+    def _take(self, order: Order, end: Outcome | Died) -> bool:
+        """Count what has ended; return whether the order is to be tried again."""
+        if isinstance(end, Died):
+            return self._take_death(order, end)
+        self.held |= set(end.held)
+        for note in end.notes:
+            self._note(note)
+        self.problem = self.problem or end.problem
+        for run_id in end.recorded:
+            self._count(run_id)
+        return False
+
+    def _take_death(self, order: Order, end: Died) -> bool:
+        self.deaths[order] += 1
+        # It may have recorded some of its runs before.
+        for run_id in sorted(order.wanted - self.trained.keys()):
+            if self._recorded(run_id):
+                self._count(run_id)
+        if stopping.asked() or self.problem is not None:
+            return False
+        if self.deaths[order] < ATTEMPTS:
+            return True
+        error = f"The process that trained it died {ATTEMPTS} times ({end.cause})."
+        claims = claims_on(self.store.root.resolve())
+        lost = claims.take(order.wanted - self.trained.keys())
+        for run_id in sorted(lost):
+            if not self._recorded(run_id):
+                self.store.write(Recorder(self.experiment).failed(self.pending[run_id], error))
+                self._count(run_id)
+        claims.release(lost)
+        return False
+
+    def _count(self, run_id: str) -> None:
+        """Add a record that this sweep has made, and mirror it."""
+        (path,) = (p for p in self.store.find(run_id) if p.parent.name == self.experiment)
+        record = self.store.load(path)
+        self.trained[run_id] = record
+        self.mirror.write(record)
+
+    def _recorded(self, run_id: str) -> bool:
+        """Return whether there is a record that was not there when the sweep began."""
+        return self._newest(run_id) > self.failures.get(run_id, 0)
+
+    def _newest(self, run_id: str) -> int:
+        return max((path.stat().st_mtime_ns for path in self.store.find(run_id)), default=0)
+
+    def _note(self, text: str | None) -> None:
+        if text is not None and text not in self.notes:
+            self.notes.append(text)

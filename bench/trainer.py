@@ -1,0 +1,133 @@
+"""The trainer: runs with their data in, one record per run out, with checkpoints on the way."""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from bench import compilation, memory, stopping
+from bench.checkpoints import Checkpoints
+from bench.cohort import Cohort, Member
+from bench.evaluation import evaluate
+from bench.history import History
+from bench.plan import RunSpec
+from bench.preparation import Prepared
+from bench.recording import Recorder
+from bench.results import RunRecord
+
+
+class Trainer:
+    """Trains cohorts in this process."""
+
+    def __init__(self, recorder: Recorder, device: str, compile_setting: Any):
+        """Take how cohorts are computed: `device` is ``cpu`` or ``cuda``."""
+        self.recorder, self.device, self.compile_setting = recorder, device, compile_setting
+        if device == "cuda":
+            # A sum in another order would make a resumed training differ; where an operation
+            # knows no other way torch says so once.
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def compiled(self, run: RunSpec) -> bool:
+        """Return whether a run's updates are compiled."""
+        return compilation.wanted(self.compile_setting, run.config.num_updates, self.device)
+
+    def bytes_per_run(self, example: Prepared) -> int:
+        """Return an estimate of what one run more like the example takes in training."""
+        return memory.bytes_per_run(self._cohort([example]))
+
+    def train(
+        self, ready: list[Prepared], checkpoints: Checkpoints, on_update: Callable[[int], None]
+    ) -> list[RunRecord]:
+        """Return the record of every run, trained on from the newest checkpoint if there is one.
+
+        `on_update` is told the updates made so far after each.
+
+        Raises:
+            Stopped: If the process was asked to stop; what was done is in a checkpoint.
+        """
+        if stopping.asked():
+            raise stopping.Stopped
+        if self.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        clock = _Clock(self.device)
+        config = ready[0].spec.config
+        cohort, history = self._cohort(ready), History(len(ready))
+        saved = checkpoints.newest()
+        if saved is not None:
+            cohort.restore(saved["cohort"])
+            history.restore(saved["history"])
+            clock.earlier = saved["seconds"]
+        clock.trains()
+        for step in cohort.train(config.num_updates - cohort.step):
+            on_update(step)
+            if step % config.eval_every == 0 or step == config.num_updates:
+                clock.pauses()
+                environments = [p.task.environment for p in ready]
+                seeds = [p.spec.config.seed for p in ready]
+                evaluations = evaluate(cohort, environments, seeds, config.eval_episodes)
+                history.add(cohort, evaluations)
+                clock.trains()
+            stop = stopping.asked()
+            if step < config.num_updates and (stop or checkpoints.due()):
+                clock.pauses()
+                snapshot = {"cohort": cohort.snapshot(), "history": history.snapshot()}
+                checkpoints.write(step, {**snapshot, "seconds": clock.seconds()})
+                if stop:
+                    raise stopping.Stopped
+                clock.trains()
+        timing = clock.timing(config.num_updates, len(ready))
+        return [self.recorder.finished(p, history, i, timing) for i, p in enumerate(ready)]
+
+    def _cohort(self, ready: list[Prepared]) -> Cohort:
+        config = ready[0].spec.config
+        return Cohort(
+            [
+                Member(p.spec.config.algorithm, p.spec.config.seed, p.dataset, p.task.data)
+                for p in ready
+            ],
+            config.batch_size,
+            config.dataset.normalization,
+            self.device,
+            self.compiled(ready[0].spec),
+        )
+
+
+@dataclass
+class _Clock:
+    """Seconds of training alone and of everything, those before a checkpoint included."""
+
+    device: str
+    earlier: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "wall": 0.0})
+    begun: float = field(default_factory=time.perf_counter)
+    training: float = 0.0
+    since: float = 0.0
+
+    def trains(self) -> None:
+        self.since = time.perf_counter()
+
+    def pauses(self) -> None:
+        if self.device == "cuda":
+            # Updates are queued; they have been made once the queue is empty.
+            torch.cuda.synchronize()
+        self.training += time.perf_counter() - self.since
+
+    def seconds(self) -> dict[str, float]:
+        return {
+            "training": self.earlier["training"] + self.training,
+            "wall": self.earlier["wall"] + time.perf_counter() - self.begun,
+        }
+
+    def timing(self, num_updates: int, cohort_size: int) -> dict[str, float | None]:
+        """Return what a record says of time and memory; every pause must have ended."""
+        seconds = self.seconds()
+        on_gpu = torch.cuda.max_memory_allocated() / 2**20 if self.device == "cuda" else None
+        return {
+            "updates_per_second": num_updates / seconds["training"],
+            "wall_seconds": seconds["wall"],
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_gpu_memory_mb": on_gpu,
+            "cohort_size": cohort_size,
+        }

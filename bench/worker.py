@@ -1,0 +1,237 @@
+"""The worker: what any engine runs, anywhere, on an order.
+
+It claims the runs, trains them and writes their records itself: the store is the truth, and
+whatever happens to the launching process loses nothing that has been recorded.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from bench import memory, stopping
+from bench.checkpoints import Checkpoints, Conditions
+from bench.claims import claims_on
+from bench.orders import Order, Outcome
+from bench.plan import RunSpec
+from bench.preparation import Prepared, Preparer
+from bench.progress import heartbeat
+from bench.recording import Recorder, describe
+from bench.results import DamagedRecordError, RunRecord, RunStore
+from bench.sweep_files import SweepFiles
+from bench.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all orders of one command share, as it travels to workers.
+
+    Attributes:
+        launch: Name of the command, so that a process keeps nothing of an earlier one.
+        root: The store, an absolute path, and `cache` where datasets are kept.
+        device: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        checkpoint_seconds: Least time between two checkpoints of a cohort.
+        memory_gb: What a cohort may take; None for a share of the machine's memory.
+        sharers: Workers that share one machine's memory.
+        threads: Threads of an operation; None for torch's own choice.
+    """
+
+    launch: str
+    root: Path
+    experiment: str
+    cache: Path
+    device: str
+    compile: str
+    checkpoint_seconds: float
+    memory_gb: float | None
+    sharers: int
+    threads: int | None
+
+
+def work(place: Workplace, order: Order) -> Outcome:
+    """Train an order; all that engines call."""
+    return _worker(place).train(order)
+
+
+@lru_cache(1)
+def _worker(place: Workplace) -> "Worker":
+    return Worker(place)
+
+
+class Worker:
+    """Trains the orders of one command in this process; datasets are kept between them."""
+
+    def __init__(self, place: Workplace):
+        """Take what all orders share."""
+        self.place = place
+        if place.threads is not None:
+            torch.set_num_threads(place.threads)
+        on_gpu = place.device == "cuda" or (place.device == "auto" and torch.cuda.is_available())
+        self.device = "cuda" if on_gpu else "cpu"
+        self.store = RunStore(place.root)
+        self.files = SweepFiles(place.root / place.experiment)
+        self.preparer, self.recorder = Preparer(place.cache), Recorder(place.experiment)
+        self.trainer = Trainer(self.recorder, self.device, place.compile)
+
+    def train(self, order: Order) -> Outcome:
+        """Train what is free of the order, record it and say how it ended."""
+        report = _Report()
+        if stopping.asked():
+            return report.outcome(stopped=True)
+        try:
+            claims = claims_on(self.place.root)
+            taken = claims.take(order.wanted)
+            if not claims.works:
+                report.note(
+                    "Files cannot be locked here: of two sweeps at once both would train a run."
+                )
+            try:
+                self._train_taken(order, taken, report)
+            finally:
+                claims.release(taken)
+        except stopping.Stopped:
+            return report.outcome(stopped=True)
+        except (_UnwrittenError, DamagedRecordError) as error:
+            return report.outcome(problem=str(error))
+        except OSError as error:
+            return report.outcome(problem=_sentence(error))
+        return report.outcome()
+
+    def _train_taken(self, order: Order, taken: set[str], report: "_Report") -> None:
+        report.held += sorted(order.wanted - taken)
+        # Looked at only now that nobody else can be about to record them.
+        mine = {run_id for run_id in taken if not self._recorded_meanwhile(run_id, order)}
+        everything = list(order.runs)
+        if self._checkpoints(everything).exist():
+            if report.held:
+                return  # Exactly these runs together, or not at all.
+            ready = self._prepare(everything, mine, report)
+            if len(ready) == len(everything):
+                self._train_or_split(ready, mine, report)
+                return
+        left = [run for run in order.runs if run.run_id in mine - set(report.recorded)]
+        for part in self._parts(self._prepare(left, mine, report)):
+            self._train_or_split(part, mine, report)
+
+    def _train_or_split(self, ready: list[Prepared], mine: set[str], report: "_Report") -> None:
+        runs = [prepared.spec for prepared in ready]
+        checkpoints = self._checkpoints(runs)
+        try:
+            records = self._train(ready, checkpoints)
+        except Exception as error:
+            checkpoints.remove()
+            if len(ready) > 1:
+                # One run's exception stops the whole tensor program: find out whose it is.
+                for one in ready:
+                    if one.spec.run_id in mine:
+                        self._train_or_split([one], mine, report)
+                return
+            records = [self.recorder.failed(ready[0], describe(error))]
+        finally:
+            report.notes += checkpoints.notes
+        for record in records:
+            if record.run_id in mine:
+                self._write(record, report)
+        checkpoints.remove()
+
+    def _train(self, ready: list[Prepared], checkpoints: Checkpoints) -> list[RunRecord]:
+        run_ids, updates = checkpoints.run_ids, ready[0].spec.config.num_updates
+        name, begun = checkpoints.cohort_id, checkpoints.update
+        with heartbeat(self.files.progress, name, run_ids, begun, updates) as heart:
+            return self.trainer.train(ready, checkpoints, heart.beat)
+
+    def _prepare(
+        self, runs: Iterable[RunSpec], mine: set[str], report: "_Report"
+    ) -> list[Prepared]:
+        """Return runs with their data; those without any are recorded here."""
+        ready = []
+        for run in runs:
+            if stopping.asked():
+                raise stopping.Stopped
+            try:
+                prepared = self.preparer.prepare(run)
+            except Exception as error:
+                record = self.recorder.failed(run, describe(error))
+            else:
+                if len(prepared.dataset) > 0:
+                    ready.append(prepared)
+                    continue
+                record = self.recorder.empty(prepared)
+            if run.run_id in mine:
+                self._write(record, report)
+        return ready
+
+    def _parts(self, ready: list[Prepared]) -> list[list[Prepared]]:
+        """Return consecutive groups of the runs, as few and as equal as memory allows."""
+        if len(ready) < 2:
+            return [ready] if ready else []
+        given = self.place.memory_gb
+        sharers = self.place.sharers
+        budget = memory.budget(self.device, sharers) if given is None else given * 1e9
+        try:
+            at_most = int(budget // self.trainer.bytes_per_run(ready[0]))
+        except Exception:
+            # A run that cannot even begin; training finds out which one and records why.
+            return [ready]
+        supply = iter(ready)
+        sizes = memory.equal_parts(len(ready), at_most)
+        return [[next(supply) for _ in range(size)] for size in sizes]
+
+    def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
+        compiled = self.trainer.compiled(runs[0])
+        conditions = Conditions.here(self.device, compiled)
+        seconds = self.place.checkpoint_seconds
+        return Checkpoints(self.files.checkpoints, runs, conditions, seconds)
+
+    def _recorded_meanwhile(self, run_id: str, order: Order) -> bool:
+        """Return whether a record has appeared since the order was made; it is then filed here."""
+        paths = self.store.find(run_id)
+        if not paths:
+            return False
+        if run_id in order.failures:
+            newest = max(path.stat().st_mtime_ns for path in paths)
+            failed = all(self.store.load(path).status == "failed" for path in paths)
+            if failed and newest == order.failures[run_id]:
+                return False
+        self.store.adopt(paths, self.place.experiment)
+        return True
+
+    def _write(self, record: RunRecord, report: "_Report") -> None:
+        try:
+            try:
+                self.store.write(record)
+            except ValueError as error:
+                # A number that JSON does not have.
+                reason = f"The record cannot be written: {error}."
+                self.store.write(self.recorder.without_results(record, reason))
+        except OSError as error:
+            raise _UnwrittenError(_sentence(error)) from error
+        report.recorded.append(record.run_id)
+
+
+class _UnwrittenError(Exception):
+    """A record cannot be written; the message is one sentence."""
+
+
+@dataclass
+class _Report:
+    """What has become of an order so far."""
+
+    recorded: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def outcome(self, stopped: bool = False, problem: str | None = None) -> Outcome:
+        notes = tuple(dict.fromkeys(self.notes))
+        return Outcome(tuple(self.recorded), tuple(self.held), stopped, problem, notes)
+
+
+def _sentence(error: OSError) -> str:
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{error.strerror or error}"
