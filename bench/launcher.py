@@ -26,6 +26,7 @@ def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     if harness.launcher.dry_run:
         report.print_plan(plan)
         return 0
+    harness.launcher.engine.check()
     folder = store.root / harness.experiment_name
     _check_writable(folder)
     store.adopt(

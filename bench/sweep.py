@@ -6,6 +6,7 @@ from functools import partial
 
 from bench import stopping
 from bench.claims import claims_on
+from bench.engines.base import Engine
 from bench.orders import Died, Order, Outcome
 from bench.plan import Plan
 from bench.recording import Recorder
@@ -43,22 +44,24 @@ class Sweep:
         orders = self._orders()
         if not orders:
             return
-        with Watch(self.pending, orders, self.files.progress) as watch:
-            try:
-                engine.open(partial(work, self._workplace()), str(self.files.slurm))
-                for order in orders:
+        try:
+            engine.open(partial(work, self._workplace()), str(self.files.slurm))
+            for order in orders:
+                engine.submit(order)
+            with Watch(self.pending, orders, self.files.progress) as watch:
+                self._follow(engine, watch)
+        finally:
+            engine.close()
+
+    def _follow(self, engine: Engine, watch: Watch) -> None:
+        while engine.busy:
+            if stopping.asked() or self.problem is not None:
+                self._note(engine.stop())
+            for order, end in engine.collect():
+                if self._is_to_be_tried_again(order, end):
                     engine.submit(order)
-                while engine.busy:
-                    if stopping.asked() or self.problem is not None:
-                        self._note(engine.stop())
-                    for order, end in engine.collect():
-                        again = self._take(order, end)
-                        if again:
-                            engine.submit(order)
-                        else:
-                            watch.ended(order)
-            finally:
-                engine.close()
+                else:
+                    watch.ended(order)
 
     def left(self) -> set[str]:
         """Return the ids of the runs that were to be trained and have no new record."""
@@ -88,10 +91,10 @@ class Sweep:
             launcher.engine.worker_threads(),
         )
 
-    def _take(self, order: Order, end: Outcome | Died) -> bool:
-        """Count what has ended; return whether the order is to be tried again."""
+    def _is_to_be_tried_again(self, order: Order, end: Outcome | Died) -> bool:
+        """Count what has ended; only the order of a process that died is tried again."""
         if isinstance(end, Died):
-            return self._take_death(order, end)
+            return self._survives(order, end)
         self.held |= set(end.held)
         for note in end.notes:
             self._note(note)
@@ -100,7 +103,8 @@ class Sweep:
             self._count(run_id)
         return False
 
-    def _take_death(self, order: Order, end: Died) -> bool:
+    def _survives(self, order: Order, end: Died) -> bool:
+        """Return whether there is another attempt; after the last one its runs have failed."""
         self.deaths[order] += 1
         # It may have recorded some of its runs before.
         for run_id in sorted(order.wanted - self.trained.keys()):

@@ -33,11 +33,12 @@ class SweepFiles:
                     for path in (*cohort.folder.glob("*.pt"), *cohort.folder.glob("*.json")):
                         path.unlink(missing_ok=True)
             for said in progress.read(self.progress):
-                if said.stale:
+                if said.stale or all(run_id in recorded for run_id in said.run_ids):
                     (self.progress / f"{said.cohort}.json").unlink(missing_ok=True)
             for folder in (self.experiment, self.progress, *self.checkpoints.glob("*")):
                 _remove_abandoned(folder)
-        for folder in (*self.checkpoints.glob("*"), self.checkpoints, self.progress, self.folder):
+        parts = (self.checkpoints, self.progress, self.slurm)
+        for folder in (*self.checkpoints.glob("*"), *parts, self.folder):
             # Refused where something is left in it.
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -22,3 +22,13 @@ def own_folders(tmp_path_factory, monkeypatch):
     for variable in ("STACKELBERG_BENCH_CACHE", "D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
     files.forget()
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Return the name of each device that tests run on: the processor, and a GPU if present."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    return request.param

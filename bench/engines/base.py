@@ -33,12 +33,19 @@ class Engine(ABC):
         """Whether workers may run on another machine, with another GPU, than this one."""
         return False
 
+    def check(self) -> None:  # noqa: B027  (most engines work everywhere)
+        """Do nothing if the engine can work here.
+
+        Raises:
+            ConfigError: If it cannot; the sentence says what is missing.
+        """
+
     @abstractmethod
     def open(self, task: Task, folder: str) -> None:
         """Get ready to do `task` on orders; `folder` is for files of the engine's own.
 
         Raises:
-            ConfigError: If the engine cannot work here; the sentence says what is missing.
+            ConfigError: If the engine cannot be reached.
         """
 
     @abstractmethod

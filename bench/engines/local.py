@@ -29,6 +29,8 @@ class Local(Engine):
 
     def collect(self) -> list[Finished]:
         """Do the first order and return how it ended."""
+        if not self._orders:
+            return []
         order = self._orders.pop(0)
         return [(order, self._task(order))]
 

@@ -45,10 +45,9 @@ class Ray(Engine):
         """Tasks run wherever the cluster puts them."""
         return self.address is not None
 
-    def open(self, task: Task, folder: str) -> None:
-        """Connect to the cluster, or start one that ends with this process."""
-        del folder
-        # Ray would send the working folder to workers started by `uv` and warn of a later default.
+    def check(self) -> None:
+        """Import Ray."""
+        # A warning of a later default, and a message home.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
@@ -58,6 +57,10 @@ class Ray(Engine):
                 "launcher=ray needs Ray, which is not installed: "
                 'pip install "stackelberg-bench[ray]".'
             ) from None
+
+    def open(self, task: Task, folder: str) -> None:
+        """Connect to the cluster, or start one that ends with this process."""
+        del folder
         try:
             self._ray.init(
                 address=self.address,

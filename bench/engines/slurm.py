@@ -55,13 +55,16 @@ class Slurm(Engine):
         """Jobs run wherever the cluster puts them."""
         return self.cluster != "local"
 
-    def open(self, task: Task, folder: str) -> None:
-        """Check that there is a cluster."""
+    def check(self) -> None:
+        """Look for the cluster's command."""
         if self.cluster == "auto" and shutil.which("sbatch") is None:
             raise ConfigError(
                 "launcher=slurm needs Slurm's sbatch, which is not on this machine; "
                 "launcher.cluster=local runs the same jobs here."
             )
+
+    def open(self, task: Task, folder: str) -> None:
+        """Tell submitit what jobs need."""
         self._task = _Requeued(task)
         self._executor = submitit.AutoExecutor(
             folder=self.folder or folder, cluster="local" if self.cluster == "local" else "slurm"
@@ -98,8 +101,7 @@ class Slurm(Engine):
         """Drop what was not submitted; jobs of a cluster go on, processes of this machine stop."""
         self._orders.clear()
         if self.cluster == "local":
-            for job, _ in self._jobs:
-                job.cancel(check=False)
+            self._terminate()
             return None
         names = sorted({job.job_id.split("_")[0] for job, _ in self._jobs})
         going = len(self._jobs)
@@ -111,8 +113,7 @@ class Slurm(Engine):
     def close(self) -> None:
         """End what runs on this machine."""
         if self.cluster == "local":
-            for job, _ in self._jobs:
-                job.cancel(check=False)
+            self._terminate()
         self._jobs.clear()
 
     def _submit_waiting(self) -> None:
@@ -122,8 +123,22 @@ class Slurm(Engine):
             at_most = min(self.array_size, max(1, (os.cpu_count() or 1) // self.cpus))
             room = at_most - len(self._jobs)
         batch, self._orders = self._orders[:room], self._orders[room:]
-        if batch:
-            self._jobs += zip(self._executor.map_array(self._task, batch), batch, strict=True)
+        if not batch:
+            return
+        # What starts the processes of this machine would die of a Ctrl-C, and noisily; what does
+        # the work in them listens again by itself.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            jobs = self._executor.map_array(self._task, batch)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self._jobs += zip(jobs, batch, strict=True)
+
+    def _terminate(self) -> None:
+        """Ask jobs on this machine to stop: the signal is passed on to what does the work."""
+        for job, _ in self._jobs:
+            if not job.done():
+                os.kill(int(job.job_id), signal.SIGTERM)
 
     def _end(self, job: Any) -> Outcome | Died:
         paths = job.paths
