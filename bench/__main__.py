@@ -16,6 +16,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -44,6 +45,11 @@ def _app(config: DictConfig) -> None:
     from bench.launcher import launch
 
     words = list(HydraConfig.get().overrides.task)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        # One job of several that Hydra's own sweeper and launchers bring: it must not end the rest.
+        if launch(GlobalHydra.instance().config_loader(), words) != 0:
+            raise HydraException("A job did not end well; the lines above say why.")
+        return
     # Hydra announces an exception that leaves this function; an exit it lets pass.
     with one_sentence():
         sys.exit(launch(GlobalHydra.instance().config_loader(), words))

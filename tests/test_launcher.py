@@ -301,3 +301,13 @@ def test_a_record_does_not_follow_later_edits_of_the_configuration(command: Any)
     assert stored_config["algorithm"]["discount"] == stored_config["dataset"]["discount"]
     assert "${" not in path.read_text()
     assert None not in (stored_config["dataset"]["seed"], stored_config["algorithm"]["discount"])
+
+
+def test_jobs_of_hydras_own_sweeper_do_not_end_each_other(
+    command: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its launcher plugins (joblib, submitit) take the same way with one job each."""
+    words = ("-m", "hydra/sweeper=basic", *TINY, "algorithm.learning_rate=1e38,0.01,0.02")
+    assert command(*words) == 2
+    assert capfd.readouterr().err.splitlines()[-1].startswith("A job did not end well")
+    assert sorted(r.status for r in records().values()) == ["completed", "completed", "failed"]
