@@ -69,6 +69,22 @@ def listening(*more: signal.Signals, insist: bool = False) -> Iterator[None]:
             signal.signal(number, old)
 
 
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C until they listen by themselves.
+
+    They inherit it; otherwise one that is still importing would die of it with a traceback.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _note(number: int, frame: FrameType | None) -> None:
     _Asked.signal = number
 

@@ -45,7 +45,8 @@ class Sweep:
         if not orders:
             return
         try:
-            engine.open(partial(work, self._workplace()), str(self.files.slurm))
+            place = self._workplace()
+            engine.open(partial(work, place), place.device, str(self.files.slurm))
             for order in orders:
                 engine.submit(order)
             with Watch(self.pending, orders, self.files.progress) as watch:

@@ -41,8 +41,8 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def open(self, task: Task, folder: str) -> None:
-        """Get ready to do `task` on orders; `folder` is for files of the engine's own.
+    def open(self, task: Task, device: str, folder: str) -> None:
+        """Get ready to do `task` on orders, on a `device`; `folder` is for files of its own.
 
         Raises:
             ConfigError: If the engine cannot be reached.

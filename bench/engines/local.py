@@ -13,9 +13,9 @@ class Local(Engine):
     _task: Task = field(init=False, repr=False)
     _orders: list[Order] = field(init=False, default_factory=list, repr=False)
 
-    def open(self, task: Task, folder: str) -> None:
+    def open(self, task: Task, device: str, folder: str) -> None:
         """Take the task."""
-        del folder
+        del device, folder
         self._task = task
 
     def submit(self, order: Order) -> None:

@@ -45,17 +45,17 @@ class Processes(Engine):
 
     def sharers(self, device: str) -> int:
         """Return how many workers there are, on a machine or for each GPU."""
-        gpus = _gpus() if device != "cpu" else []
-        return -(-self._count() // len(gpus)) if gpus else self._count()
+        gpus = _gpus(device)
+        return -(-self._count(gpus) // len(gpus)) if gpus else self._count(gpus)
 
-    def open(self, task: Task, folder: str) -> None:
+    def open(self, task: Task, device: str, folder: str) -> None:
         """Start nothing yet: a process is started for the first order that it gets."""
         del folder
         self._task = task
         # A worker that keeps datasets grows, and loky replaces it after an order.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        gpus = _gpus()
-        for number in range(self._count()):
+        gpus = _gpus(device)
+        for number in range(self._count(gpus)):
             environment = {
                 name: str(self.threads)
                 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -94,9 +94,11 @@ class Processes(Engine):
             slot.close()
         self._slots.clear()
 
-    def _count(self) -> int:
+    def _count(self, gpus: list[str]) -> int:
         if self.workers is not None:
             return self.workers
+        if gpus:
+            return len(gpus)
         return max(1, joblib.cpu_count() // self.threads)
 
 
@@ -114,7 +116,8 @@ class _Slot:
             self.pool = ProcessPoolExecutor(
                 1, initializer=_begin, initargs=(os.getpid(),), env=self.environment
             )
-        self.order, self.future = order, self.pool.submit(_do, task, order)
+        with stopping.deaf_to_interrupts():
+            self.order, self.future = order, self.pool.submit(_do, task, order)
 
     def end(self) -> Finished:
         """Return the order and how it ended; a worker that died is replaced."""
@@ -152,9 +155,9 @@ def _cause(error: BaseException) -> str:
     return code[1] if code else " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _gpus() -> list[str]:
-    """Return the names of the GPUs that this process may use."""
-    if not torch.cuda.is_available():
+def _gpus(device: str) -> list[str]:
+    """Return the names of the GPUs that workers may use."""
+    if device == "cpu" or not torch.cuda.is_available():
         return []
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     return given.split(",") if given else [str(i) for i in range(torch.cuda.device_count())]

@@ -58,9 +58,9 @@ class Ray(Engine):
                 'pip install "stackelberg-bench[ray]".'
             ) from None
 
-    def open(self, task: Task, folder: str) -> None:
+    def open(self, task: Task, device: str, folder: str) -> None:
         """Connect to the cluster, or start one that ends with this process."""
-        del folder
+        del device, folder
         try:
             self._ray.init(
                 address=self.address,

@@ -16,6 +16,9 @@ from bench.orders import Died, Order, Outcome, Task
 from bench.typed import ConfigError
 from bench.types import Count, Natural
 
+# A training may outlast its job's time limit this many times.
+NEW_JOBS = 1000
+
 
 @dataclass(eq=False)
 class Slurm(Engine):
@@ -63,11 +66,14 @@ class Slurm(Engine):
                 "launcher.cluster=local runs the same jobs here."
             )
 
-    def open(self, task: Task, folder: str) -> None:
+    def open(self, task: Task, device: str, folder: str) -> None:
         """Tell submitit what jobs need."""
+        del device
         self._task = _Requeued(task)
         self._executor = submitit.AutoExecutor(
-            folder=self.folder or folder, cluster="local" if self.cluster == "local" else "slurm"
+            folder=self.folder or folder,
+            cluster="local" if self.cluster == "local" else "slurm",
+            slurm_max_num_timeout=NEW_JOBS,
         )
         more = {} if self.partition is None else {"slurm_partition": self.partition}
         self._executor.update_parameters(
@@ -125,13 +131,8 @@ class Slurm(Engine):
         batch, self._orders = self._orders[:room], self._orders[room:]
         if not batch:
             return
-        # What starts the processes of this machine would die of a Ctrl-C, and noisily; what does
-        # the work in them listens again by itself.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        with stopping.deaf_to_interrupts():
             jobs = self._executor.map_array(self._task, batch)
-        finally:
-            signal.signal(signal.SIGINT, before)
         self._jobs += zip(jobs, batch, strict=True)
 
     def _terminate(self) -> None:
