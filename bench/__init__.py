@@ -13,3 +13,6 @@ Found by path and not as a package: a user's own folder `conf` must not stand in
 # time as soon as another program wants a core (updates took 2 to 3 times as long); letting them
 # sleep costs a tenth where the machine is idle.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Read when a GPU is first used: without it some matrix products differ from time to time.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

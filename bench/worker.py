@@ -103,6 +103,8 @@ class Worker:
         report.held += sorted(order.wanted - taken)
         # Looked at only now that nobody else can be about to record them.
         mine = {run_id for run_id in taken if not self._recorded_meanwhile(run_id, order)}
+        if not mine:
+            return
         everything = list(order.runs)
         if self._checkpoints(everything).exist():
             if report.held:

@@ -85,10 +85,10 @@ def test_training_counts_updates():
     assert cohort.step == 6
 
 
-def test_going_on_after_a_pause_is_as_if_there_had_been_none():
-    settings = {"learning_rate": 0.01, "hidden_sizes": [8]}
+def test_going_on_after_a_pause_is_as_if_there_had_been_none(device):
+    algorithm = build_algorithm("cql", learning_rate=0.01, hidden_sizes=[8])
     dataset = random_dataset("vector", 40, 0)
-    steady, paused = (make_cohort([build_algorithm("cql", **settings)], [dataset]) for _ in "ab")
+    steady, paused = (make_cohort([algorithm], [dataset], device=device) for _ in "ab")
     train(steady, 7)
     updates = paused.train(100)
     assert [next(updates) for _ in range(3)] == [1, 2, 3]
@@ -188,10 +188,12 @@ def test_no_global_generator_is_touched():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_run_that_is_lost_is_found_and_takes_no_other_with_it():
+def test_a_run_that_is_lost_is_found_and_takes_no_other_with_it(device):
     datasets = [random_dataset("vector", 30, seed) for seed in range(3)]
     healthy, broken = (
-        make_cohort([build_algorithm("fqi", learning_rate=x) for x in rates], datasets)
+        make_cohort(
+            [build_algorithm("fqi", learning_rate=x) for x in rates], datasets, device=device
+        )
         for rates in ((0.01, 0.02, 0.03), (0.01, 1e30, 0.03))
     )
     assert broken.finite().tolist() == [True, True, True]
@@ -247,6 +249,17 @@ def test_the_normalization_reaches_the_minibatches(normalization):
     batch = cohort.replay.next()
     assert isinstance(batch, Batch)
     np.testing.assert_allclose(batch.observation[0], observation, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_learns_the_same_on_every_device(name, device):
+    datasets = [random_dataset("discrete", n, seed) for seed, n in enumerate((30, 50))]
+    here, there = (
+        train(make_cohort([build_algorithm(name)] * 2, datasets, device=where), 3)
+        for where in ("cpu", device)
+    )
+    for left, right in zip(tensors(here.state), tensors(there.state), strict=True):
+        torch.testing.assert_close(left, right.cpu(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -65,6 +65,14 @@ def test_a_run_leaves_its_record_and_nothing_else_but_the_cached_dataset(command
     assert {path.name for path in Path("results").iterdir()} == {"datasets", "runs"}
 
 
+def test_a_record_says_what_its_training_took(command: Any, device: str) -> None:
+    assert command("-m", *TINY, "seed=0,1", f"device={device}") == 0
+    for record in records().values():
+        assert record.timing["cohort_size"] == 2
+        assert record.timing["peak_memory_mb"] > 0
+        assert (record.timing["peak_gpu_memory_mb"] is not None) == (device == "cuda")
+
+
 def test_stored_runs_are_skipped_and_the_rest_is_trained(
     command: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

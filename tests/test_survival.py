@@ -46,8 +46,11 @@ def finish(folder: Path, expected: dict[str, Any], *words: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "num_kills", "longest"),
-    [((), 20, 2.0), (IN_PROCESSES, 8, 5.0)],
-    ids=["local", "processes"],
+    [
+        pytest.param((), 20, 2.0, id="local"),
+        pytest.param(IN_PROCESSES, 4, 5.0, id="processes"),
+        pytest.param(IN_PROCESSES, 20, 6.0, id="many in processes", marks=pytest.mark.slow),
+    ],
 )
 def test_kills_at_random_moments_lose_no_run_and_record_none_twice(
     words: tuple[str, ...],

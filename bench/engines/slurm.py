@@ -74,6 +74,7 @@ class Slurm(Engine):
             folder=self.folder or folder,
             cluster="local" if self.cluster == "local" else "slurm",
             slurm_max_num_timeout=NEW_JOBS,
+            local_max_num_timeout=NEW_JOBS,
         )
         more = {} if self.partition is None else {"slurm_partition": self.partition}
         self._executor.update_parameters(
