@@ -1,5 +1,6 @@
 """Sweeps so small that they take a second, run here or in processes that can be killed."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -55,6 +56,11 @@ class Command:
         assert self.process.pid is not None
         return self.process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.is_alive()
+
     def end(self, seconds: float = 120) -> int:
         """Wait for its end and return its exit status."""
         self.process.join(seconds)
@@ -63,7 +69,8 @@ class Command:
 
     def kill(self, group: bool) -> None:
         """Kill it at once, with or without the processes that it has started."""
-        (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
         self.process.join()
 
     def out(self) -> str:
