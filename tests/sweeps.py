@@ -69,8 +69,10 @@ class Command:
 
     def kill(self, group: bool) -> None:
         """Kill it at once, with or without the processes that it has started."""
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
-            (os.killpg if group else os.kill)(self.pid, signal.SIGKILL)
+        if group:
+            with contextlib.suppress(ProcessLookupError):  # it has just begun
+                os.killpg(self.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.join()
 
     def out(self) -> str:
