@@ -95,6 +95,15 @@ def _run(folder: Path, words: tuple[str, ...]) -> None:
     main()
 
 
+def group_is_alive(group: int) -> bool:
+    """Return whether any process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def wait_for(found: Any, seconds: float = 60) -> Any:
     """Return what `found` returns as soon as it is true."""
     end = time.monotonic() + seconds

@@ -75,9 +75,11 @@ def test_kills_at_random_moments_lose_no_run_and_record_none_twice(
     """
     draw = random.Random(0)
     seen: dict[str, int] = {}
+    groups = []
     for kill in range(num_kills):
         begun = time.time()
         command = Command(tmp_path, *WORDS, *words)
+        groups.append(command.pid)
         if kill % 4 < 2:  # else it may not even have begun to train
             sweeps.wait_for(lambda: not command.alive or written_since(tmp_path, begun))  # noqa: B023
         time.sleep(longest * draw.random())
@@ -91,6 +93,18 @@ def test_kills_at_random_moments_lose_no_run_and_record_none_twice(
             shutil.rmtree(tmp_path / "results")
             seen.clear()
     finish(tmp_path, expected, *words)
+    sweeps.wait_for(lambda: not any(map(sweeps.group_is_alive, groups)))
+
+
+def test_workers_leave_once_the_launching_process_has_gone(tmp_path: Path) -> None:
+    """The one in training after a checkpoint, and the one without an order too."""
+    words = (*TINY, "num_updates=10000000", "algorithm=bc", "launcher.checkpoint_seconds=1000")
+    command = Command(tmp_path, *words, *IN_PROCESSES)
+    progress = tmp_path / "results/runs/default/.sweep/progress"
+    sweeps.wait_for(lambda: list(progress.glob("[!.]*.json")))
+    command.kill(group=False)
+    sweeps.wait_for(lambda: not sweeps.group_is_alive(command.pid), 30)
+    assert len(sweeps.checkpoints(tmp_path)) == 1
 
 
 def test_two_sweeps_at_once_record_every_run_once(tmp_path: Path, expected: dict[str, Any]) -> None:

@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import re
 import signal
+import threading
+import time
 import warnings
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
@@ -136,17 +138,31 @@ class _Slot:
             self.pool = None
 
 
+class _Busy:
+    """Whether this process has an order in hand."""
+
+    now = False
+
+
 def _begin(parent: int) -> None:
     """Make a fresh process one that stops when asked and when the launching one has gone."""
     stopping.leave_with(parent)
+    threading.Thread(target=_leave_when_orphaned, daemon=True).start()
+
+
+def _leave_when_orphaned() -> None:
+    # A worker without an order would wait for one for ever: it holds both ends of its own queue.
+    while _Busy.now or not stopping.orphaned():
+        time.sleep(WAIT_SECONDS)
+    os._exit(128 + signal.SIGTERM)
 
 
 def _do(task: Task, order: Order) -> Outcome:
-    outcome = task(order)
-    if stopping.orphaned():
-        # Nobody is there to hear it.
-        os._exit(128 + signal.SIGTERM)
-    return outcome
+    _Busy.now = True
+    try:
+        return task(order)
+    finally:
+        _Busy.now = False
 
 
 def _cause(error: BaseException) -> str:
