@@ -40,7 +40,7 @@ def _skip_stored(plan: Plan, store: RunStore) -> Plan:
     wanted = {run.run_id for run in plan.runs}
     stored = {run_id: path for run_id, path in store.stored().items() if run_id in wanted}
     failures = frozenset(
-        run_id for run_id, path in stored.items() if store.load(path).status == "failed"
+        run_id for run_id, path in stored.items() if store.status(path) == "failed"
     )
     return replace(plan, stored=stored, earlier_failures=failures)
 
