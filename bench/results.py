@@ -84,6 +84,10 @@ class RunStore:
         """Return the names of the experiments that have at least one record."""
         return sorted({path.parent.name for path in self._paths("*")})
 
+    def paths(self, experiment: str) -> list[Path]:
+        """Return the paths of an experiment's records in the order of their run ids."""
+        return sorted(self._paths(experiment))
+
     def stored(self) -> dict[str, Path]:
         """Return the path of every stored run id.
 
@@ -109,7 +113,7 @@ class RunStore:
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
         """Yield the records of one experiment in the order of their run ids."""
-        return map(self.load, sorted(self._paths(experiment)))
+        return map(self.load, self.paths(experiment))
 
     def load(self, path: Path) -> RunRecord:
         """Return the record in a file.
@@ -125,7 +129,7 @@ class RunStore:
     def write(self, record: RunRecord) -> Path:
         """Store one record atomically and return its path."""
         text = record.to_json()
-        path = self._path(record.experiment, record.run_id)
+        path = self.path(record.experiment, record.run_id)
         with atomic_write(path) as file:
             file.write(text.encode())
         return path
@@ -134,7 +138,7 @@ class RunStore:
         """File records of other experiments under `experiment` too; return how many were new."""
         adopted = 0
         for path in paths:
-            own = self._path(experiment, path.stem)
+            own = self.path(experiment, path.stem)
             # A record of this experiment stays, unless it failed where another did not.
             if path != own and not (own.exists() and self.status(own) != "failed"):
                 self.write(replace(self.load(path), experiment=experiment))
@@ -143,7 +147,7 @@ class RunStore:
 
     def _refreshed(self, experiment: str) -> list[Path]:
         """Return the paths of records in order, all of them indexed but for damaged ones."""
-        paths = sorted(self._paths(experiment))
+        paths = self.paths(experiment)
         for folder, group in groupby(paths, lambda path: path.parent):
             self._index(folder).refresh(group)
         return paths
@@ -163,7 +167,8 @@ class RunStore:
         status = record.status if record.status in get_args(Status) else "unknown"
         return status, json.dumps(vars(short))
 
-    def _path(self, experiment: str, run_id: str) -> Path:
+    def path(self, experiment: str, run_id: str) -> Path:
+        """Return where the record of a run is or will be."""
         return self.root / experiment / f"{run_id}.json"
 
     def _paths(self, experiment: str) -> Iterator[Path]:
