@@ -78,15 +78,15 @@ def _tables(found: Standing, width: int) -> Iterator[Table]:
     algorithms = sorted({run.algorithm for run in found.runs.values()})
     rows = [*algorithms, *([ALL] if len(algorithms) > 1 else [])]
     severities: list[float | str] = [*sorted({run.severity for run in found.runs.values()}), ALL]
-    widths = {s: max(len(_done(counts[name, s])) for name in rows) for s in severities}
+    widths = {s: max(len(x) for x in (_name(s), *(_done(counts[name, s]) for name in rows)))
+              for s in severities}  # fmt: skip
     room = width - max(len(name) for name in (*rows, "algorithm", "  running")) - SPACE - 2
     for part in _fitting(severities, widths, room):
         table = Table(box=box.SIMPLE, padding=(0, 1), header_style="bold")
         table.title, table.title_justify, table.title_style = "done/planned by severity", "left", ""
         table.add_column("algorithm", overflow="fold")
         for severity in part:
-            name = severity if isinstance(severity, str) else f"{severity:g}"
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(_name(severity), justify="right", no_wrap=True)
         for name in rows:
             if name == ALL:
                 table.add_section()
@@ -128,6 +128,10 @@ def _add_rows(table: Table, name: str, cells: list[Counter[str]]) -> None:
         if any(cell[state] for cell in cells):
             shown = (str(cell[state] or "") for cell in cells)
             table.add_row(f"  {state}", *shown, style=style)
+
+
+def _name(severity: float | str) -> str:
+    return severity if isinstance(severity, str) else f"{severity:g}"
 
 
 def _done(cell: Counter[str]) -> str:
