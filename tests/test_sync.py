@@ -9,6 +9,7 @@ import offline_wandb
 import pytest
 import requests
 import wandb
+from wandb_server import wandb_server
 
 from bench import sync
 from bench.results import RunRecord, RunStore
@@ -213,6 +214,27 @@ def test_a_damaged_memory_is_none(store, server, text):
     assert len(ids(server)) == 3
     assert sync.main(["study"]) == 0
     assert ids(server) == []
+
+
+def test_a_run_that_is_there_already_stays_one_run_with_one_curve(store, monkeypatch):
+    """Against as much of a server as it takes, with the client as it is."""
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    with wandb_server() as (address, runs):
+        monkeypatch.setenv("WANDB_BASE_URL", address)
+        for number in range(2):
+            assert sync.main(["study", "--again"]) == 0
+            assert set(runs) == {"study-a", "study-b", "study-c"}, number
+            rows = [{k: v for k, v in x.items() if k[0] != "_"} for x in runs["study-a"].history]
+            assert rows == list(curves(RECORD)), number
+        # The run went on after all, say from a checkpoint.
+        longer = {"loss": [*RECORD.metrics["loss"], [20, 0.1]]}
+        store.write(replace(RECORD, metrics=longer, final={"regret": 0.125}))
+        assert sync.main(["study"]) == 0
+        wandb.teardown()
+    assert [row["update"] for row in runs["study-a"].history] == [1, 5, 10, 20]
+    assert [row["update"] for row in runs["study-b"].history] == [1, 5, 10]
+    assert json.loads(runs["study-a"].summary)["final"] == {"regret": 0.125}
+    assert json.loads(runs["study-a"].config)["run_id"]["value"] == "a"
 
 
 # Nothing to push to
