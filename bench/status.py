@@ -209,7 +209,10 @@ def _print_commands(found: Standing, console: Console) -> None:
     for plan, count in missing[:LONGEST_LIST]:
         console.print(f"\nThis trains what is missing ({count:,} runs):", highlight=False)
         console.print(Text(f"  {plan.command}"), soft_wrap=True)
-    for plan, count in list(standing.commands(found, "failed"))[:LONGEST_LIST]:
+    failed = list(standing.commands(found, "failed"))
+    if not failed and "failed" in found.states.values():
+        console.print("\n`launcher.retry_failed=true` in a command tries failed runs again.")
+    for plan, count in failed[:LONGEST_LIST]:
         console.print(f"\nThis tries failed runs again ({count:,}):", highlight=False)
         console.print(Text(f"  {plan.command} launcher.retry_failed=true"), soft_wrap=True)
     if missing and len(found.manifests) > 1:

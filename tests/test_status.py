@@ -177,6 +177,11 @@ def test_records_without_a_plan_are_planned_by_themselves(
     root = tmp_path / "runs"
     RunStore(root).write(record(runs[0]))
     assert "1 record is in no plan and counted as planned." in show(tmp_path, capsys)
+    RunStore(root).write(record(runs[0], "failed", "[Errno 5] no [bold]luck[/bold]"))
+    printed = show(tmp_path, capsys)
+    assert "[Errno N] no [bold]luck[/bold]" in printed
+    assert "`launcher.retry_failed=true` in a command tries failed runs again." in printed
+    RunStore(root).write(record(runs[0]))
     RunStore(root).write(record(runs[-1]))
     manifest.leave(root / "sweep", WORDS, runs[:2])
     printed = show(tmp_path, capsys)
