@@ -57,7 +57,8 @@ def print_status(found: Standing, experiment: str, console: Console) -> None:
 
 
 def _parts(found: Standing, width: int) -> Iterator[RenderableType]:
-    yield from _tables(found, width)
+    if found.runs:
+        yield from _tables(found, width)
     yield _totals(found)
     if found.unplanned:
         noun = "record is" if found.unplanned == 1 else "records are"
@@ -145,7 +146,7 @@ def _totals(found: Standing) -> str:
     empty = f" ({counts['empty']:,} left without data)" if counts["empty"] else ""
     parts = [f"{done:,} of {planned:,} runs done{empty}"]
     parts += [f"{counts[s]:,} {s}" for s in ("running", "failed", "missing") if counts[s]]
-    nothing = "" if counts["missing"] else "; nothing is missing"
+    nothing = "" if counts["missing"] or found.damaged else "; nothing is missing"
     return f"{', '.join(parts)}{nothing}."
 
 
