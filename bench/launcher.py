@@ -6,7 +6,7 @@ from hydra.core.config_loader import ConfigLoader
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import report
+from bench import manifest, report
 from bench.composition import Composer
 from bench.engine import Engine
 from bench.plan import Plan, make_plan
@@ -16,7 +16,8 @@ from bench.tracking import Mirror
 
 def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     """Run everything that the words of the command line ask for; return the exit status."""
-    plan = make_plan(Composer(config_loader, overrides).jobs())
+    composer = Composer(config_loader, overrides)
+    plan = make_plan(composer.jobs())
     store = RunStore(plan.harness.results_dir / "runs")
     plan = _skip_stored(plan, store)
     if plan.harness.launcher.dry_run:
@@ -25,6 +26,8 @@ def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     experiment = plan.harness.experiment_name
     # A folder that cannot be written is found before anything is trained, not after.
     (store.root / experiment).mkdir(parents=True, exist_ok=True)
+    words = ["-m", *overrides] if composer.axes else overrides
+    manifest.leave(store.root / experiment, words, plan.runs)
     store.adopt((plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored), experiment)
     mirror = Mirror(plan.harness.tracking, experiment, plan.harness.results_dir)
     trained = _train(plan, store, mirror)
@@ -40,7 +43,7 @@ def _skip_stored(plan: Plan, store: RunStore) -> Plan:
     wanted = {run.run_id for run in plan.runs}
     stored = {run_id: path for run_id, path in store.stored().items() if run_id in wanted}
     failures = frozenset(
-        run_id for run_id, path in stored.items() if store.load(path).status == "failed"
+        run_id for run_id, path in stored.items() if store.status(path) == "failed"
     )
     return replace(plan, stored=stored, earlier_failures=failures)
 

@@ -65,13 +65,13 @@ class Plan:
     stored: dict[str, Path] = field(default_factory=dict)
     earlier_failures: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def pending(self) -> list[RunSpec]:
         """Runs to be trained."""
         retried = self.earlier_failures if self.harness.launcher.retry_failed else frozenset()
         return [r for r in self.runs if r.run_id not in self.stored or r.run_id in retried]
 
-    @property
+    @cached_property
     def cohorts(self) -> list[list[RunSpec]]:
         """Pending runs in groups that are trained together, none above the cohort size."""
         groups: dict[str, list[RunSpec]] = {}

@@ -3,15 +3,20 @@
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.plan import Plan
+from bench.plan import Plan, RunSpec
 from bench.results import RunRecord, RunStore
 
 # A sweep's table is drawn by `python -m plots`; a handful of runs is shown at once.
 TABLE_LIMIT = 24
+# So many kinds of cohorts still fit a screen.
+COHORT_LIMIT = 40
 NUMBERS = {
     "value": "value",
     "normalized regret": "normalized_regret",
@@ -21,23 +26,70 @@ NUMBERS = {
 
 
 def print_plan(plan: Plan) -> None:
-    """Print what would be trained and in which cohorts."""
+    """Print what would be trained: how much of everything, and in which cohorts."""
+    skipped = plan.earlier_failures - {run.run_id for run in plan.pending}
+    failed = f" ({len(skipped)} of them failed)" if skipped else ""
     print(
-        f"{len(plan.runs)} runs: {len(plan.runs) - len(plan.pending)} stored, "
+        f"{len(plan.runs)} runs: {len(plan.runs) - len(plan.pending)} stored{failed}, "
         f"{len(plan.pending)} to train in {len(plan.cohorts)} cohorts."
     )
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(_sizes(plan), highlight=False)
+    if plan.cohorts:
+        console.print(_cohorts(plan), highlight=False)
+
+
+def _sizes(plan: Plan) -> Table:
+    """Return along each axis of the grid how many runs are stored, failed and to be trained."""
+    axes: dict[str, Callable[[RunSpec], Any]] = {
+        "algorithm": lambda run: run.config.algorithm_name,
+        "dataset": lambda run: run.config.dataset.name,
+        "coverage": lambda run: run.config.coverage.name,
+        "severity": lambda run: run.config.coverage.severity,
+    }
+    pending = {run.run_id for run in plan.pending}
+    table = Table(box=box.SIMPLE)
+    for name in ("", "", "runs", "stored", "failed before", "to train"):
+        table.add_column(name, justify="right" if name else "left")
+    for axis, value in axes.items():
+        groups: dict[Any, list[str]] = {}
+        for run in plan.runs:
+            groups.setdefault(value(run), []).append(run.run_id)
+        for i, (name, ids) in enumerate(sorted(groups.items())):
+            failed = sum(run_id in plan.earlier_failures for run_id in ids)
+            stored = sum(run_id in plan.stored for run_id in ids) - failed
+            train = sum(run_id in pending for run_id in ids)
+            shown = f"{name:g}" if isinstance(name, float) else name
+            numbers = (f"{n:,}" if n else "" for n in (len(ids), stored, failed, train))
+            table.add_row("" if i else axis, shown, *numbers)
+        table.add_section()
+    return table
+
+
+def _cohorts(plan: Plan) -> Table:
+    """Return the sizes of cohorts, those of one dataset, algorithm and length in one row."""
+    groups: dict[tuple[str, str, int], Counter[int]] = {}
     for cohort in plan.cohorts:
         config = cohort[0].config
-        run = f"{config.dataset.name} {config.algorithm_name}"
-        print(f"  {run}: {len(cohort)} runs of {config.num_updates} updates")
+        key = (config.dataset.name, config.algorithm_name, config.num_updates)
+        groups.setdefault(key, Counter())[len(cohort)] += 1
+    table = Table(box=box.SIMPLE)
+    for name in ("dataset", "algorithm", "updates", "cohorts of runs"):
+        table.add_column(name, justify="right" if name == "updates" else "left")
+    for (dataset, algorithm, updates), sizes in list(groups.items())[:COHORT_LIMIT]:
+        shown = (f"{n} x {size}" if n > 1 else str(size) for size, n in sorted(sizes.items())[::-1])
+        table.add_row(dataset, algorithm, f"{updates:,}", " + ".join(shown))
+    if len(groups) > COHORT_LIMIT:
+        table.add_row("...", f"and {len(groups) - COHORT_LIMIT} more such rows", "", "")
+    return table
 
 
 def print_outcome(plan: Plan, trained: list[RunRecord], store: RunStore) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
     experiment = plan.harness.experiment_name
     if len(plan.runs) <= TABLE_LIMIT:
-        wanted = {run.run_id for run in plan.runs}
-        records = [record for record in store.read(experiment) if record.run_id in wanted]
+        paths = (store.path(experiment, run.run_id) for run in plan.runs)
+        records = [store.load(path) for path in paths if path.exists()]
         Console(width=None if sys.stdout.isatty() else 120).print(_table(records))
     counts = Counter(record.status for record in trained)
     print(
