@@ -213,7 +213,8 @@ class _History:
         self.lost_at: list[int | None] = [None] * num_runs
 
     def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation]) -> None:
-        metrics = {name: values.cpu().numpy() for name, values in cohort.metrics.items()}
+        told = cohort.metrics | cohort.diagnose()
+        metrics = {name: values.cpu().numpy() for name, values in told.items()}
         finite = cohort.finite()
         for index, evaluation in enumerate(evaluations):
             if not finite[index]:
