@@ -125,6 +125,17 @@ class Algorithm(ABC):
     ) -> tuple[Any, Metrics]:
         """Return the next state and scalar metrics; pure."""
 
+    def diagnose(
+        self, state: Any, summary: DataSummary, batch: Batch, phase: int
+    ) -> dict[str, Tensor]:
+        """Return further scalar metrics of a state, those that an update can do without.
+
+        Asked for once per evaluation, with the batch and the phase of the update that led to the
+        state, so they may cost what would be too much for every update; pure.
+        """
+        del state, summary, batch, phase
+        return {}
+
     @abstractmethod
     def policy(self, state: Any, observation: Tensor) -> ActionDistribution:
         """Return the action distribution at encoded observations ``[..., observation_size]``."""

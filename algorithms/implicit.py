@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
+from algorithms import solvers
 from algorithms.game import Aims, Game, Points
 
 
@@ -92,23 +93,26 @@ def keep_constraint(along: Tensor, toward: Tensor, loss_gradient: Tensor) -> Dir
     return Direction(along - multiplier * toward, multiplier)
 
 
-class LowRankSolution(NamedTuple):
-    """``w`` of `low_rank_curvature` with the residual of the system that was solved."""
+def bordered_residual(
+    image: Tensor, loss_gradient: Tensor, moves: Direction, wanted: Tensor
+) -> Tensor:
+    """Return ``|H w + m g - d_psi J_L| / |d_psi J_L|`` of ``H w``, g, (w, m) and ``d_psi J_L``.
 
-    along: Any
-    residual: Tensor
+    The system's second row holds as `keep_constraint` makes it. As a penalty m is 0.
+    """
+    return solvers.relative_residual(image + moves.multiplier * loss_gradient, wanted)
 
 
 def low_rank_direction(
-    gradient: Any,
-    project: Callable[[Any], Tensor],
-    spread: Callable[[Tensor], Any],
-    solve: Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor]],
+    gradient: Tensor,
+    project: Callable[[Tensor], Tensor],
+    spread: Callable[[Tensor], Tensor],
+    solve: Callable[[Callable[[Tensor], Tensor], Tensor], solvers.Solution],
     ridge: float | Tensor,
-) -> LowRankSolution:
-    """Return ``(F F^T + ridge I)^-1 gradient`` where F has many rows and few columns.
+) -> solvers.Solution:
+    """Return ``(F F^T + ridge I)^-1 gradient[rows]`` where F has many rows and few columns.
 
-    `project` is F^T on parameters, `spread` is F; `solve` solves the small system
+    `project` is F^T, `spread` is F; `solve` solves the small system
     ``(ridge I + F^T F) y = F^T gradient``, symmetric positive definite. Then
     ``w = (gradient - F y) / ridge``, whose subtraction needs float64.
     """
@@ -116,9 +120,12 @@ def low_rank_direction(
     def small(y: Tensor) -> Tensor:
         return ridge * y + project(spread(y))
 
-    y, residual = solve(small, project(gradient))
-    along = tree_map(lambda v, f: (v - f) / ridge, gradient, spread(y))
-    return LowRankSolution(along, residual)
+    y = solve(small, project(gradient)).x
+    along = (gradient - spread(y)) / ridge
+    # Of the system that is asked about: an error of y comes out of the division by the ridge
+    # larger, which the small system's own residual does not see.
+    image = spread(project(along)) + ridge * along
+    return solvers.Solution(along, solvers.relative_residual(image, gradient))
 
 
 def inner(left: Any, right: Any) -> Tensor:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from algorithms import solvers
 from algorithms.game import Aims, BatchGame, Points
-from algorithms.implicit import Direction, Reply, keep_constraint
+from algorithms.implicit import Direction, Reply, bordered_residual, keep_constraint
 from algorithms.kernels import Kernel
-from algorithms.moments import Moments, Seen, per_action
+from algorithms.moments import Moments, Seen, of_action, per_action, whitening
 from algorithms.objectives import at_action
 from algorithms.terms import Terms
 
@@ -92,10 +92,7 @@ def quadratic(kernel: Kernel, moments: Moments, squared: bool = False) -> Loss:
     """Return the loss as a quadratic form of the weights; `squared` for that without a kernel."""
     if squared:
         return Squares(moments.matrix, moments.target, moments.gram[0, 0])
-    eye = torch.eye(len(moments.gram), dtype=torch.float64, device=moments.gram.device)
-    root = eye
-    if kernel == "normalized_feature":
-        root = torch.linalg.cholesky_ex(moments.gram + moments.inverse_size * eye)[0]
+    root = whitening(kernel, moments.gram, moments.inverse_size)
     both = torch.cat([moments.matrix, moments.target.unsqueeze(-1)], dim=-1)
     rotated = torch.linalg.solve_triangular(root, both, upper=False)
     return Quadratic(rotated[:, :-1], rotated[:, -1], root)
@@ -162,7 +159,7 @@ def direction(
     ridge: float | Tensor | None,
     constrained: bool,
 ) -> tuple[Direction, Tensor]:
-    """Return ``(H + ridge I)^-1 start`` for start = d_w J_L, and the solver's residual."""
+    """Return ``(H + ridge I)^-1 start`` for start = d_w J_L, and the system's residual."""
     curvature = response.curvature
     if ridge is not None:
         curvature = curvature + ridge * torch.eye(
@@ -175,7 +172,9 @@ def direction(
     toward = solvers.cholesky(curvature, gradient).x
     kept = keep_constraint(found.x, toward, gradient)
     along = torch.where(response.bound, kept.along, found.x)
-    return Direction(along, torch.where(response.bound, kept.multiplier, 0.0)), found.residual
+    moves = Direction(along, torch.where(response.bound, kept.multiplier, 0.0))
+    held = torch.where(response.bound, gradient, 0.0)
+    return moves, bordered_residual(curvature @ along, held, moves, start)
 
 
 def values(seen: Seen, weights: Tensor, base: Tensor | float, num_actions: int) -> Points:
@@ -239,9 +238,8 @@ def diagonal_share(
     # A number that is only logged: some rows of a large batch will do.
     every = -(-len(residual) // DIAGONAL_ROWS)
     num_actions = len(loss.root) // seen.kernel_observation.shape[-1]
-    numbers = torch.arange(num_actions, device=game.action.device)
-    chosen = (numbers == game.action[::every].unsqueeze(-1)).double()
-    features = per_action(chosen, seen.kernel_observation[::every])
+    taken = of_action(game.action[::every], num_actions)
+    features = per_action(taken, seen.kernel_observation[::every])
     weight = game.weight[::every]
     rotated = torch.linalg.solve_triangular(loss.root, features.T, upper=False)
     square = (rotated**2).sum(0) * residual[::every] ** 2
@@ -251,13 +249,7 @@ def diagonal_share(
 
 def smallest_curvature(response: Response) -> Tensor:
     """Return the smallest eigenvalue of the curvature, from above."""
-    factor = torch.linalg.cholesky_ex(response.curvature)[0]
-
-    def solve(x: Tensor) -> Tensor:
-        return torch.cholesky_solve(x.unsqueeze(-1), factor).squeeze(-1)
-
-    start = torch.ones_like(response.weights)
-    return solvers.smallest_eigenvalue(solve, start, EIGENVALUE_STEPS)
+    return solvers.smallest_of(response.curvature, EIGENVALUE_STEPS)
 
 
 def metrics(loss: Loss, response: Response, starting: Starts, terms: Terms) -> dict[str, Tensor]:
@@ -276,7 +268,6 @@ def metrics(loss: Loss, response: Response, starting: Starts, terms: Terms) -> d
     return {
         "kernel_loss": loss.value(response.weights),
         "follower_gradient": (gradient**2).sum().sqrt(),
-        "smallest_curvature": smallest_curvature(response),
         "response_residual": response.residual,
         "concentrability": (1 - terms.discount) ** 2 * 2 * multiplier * reached,
     }

@@ -98,6 +98,24 @@ def per_action(probability: Tensor, features: Tensor) -> Tensor:
     return (probability.unsqueeze(-1) * features.unsqueeze(-2)).flatten(-2)
 
 
+def of_action(action: Tensor, num_actions: int) -> Tensor:
+    """Return which action each of ``action[batch]`` is, ``[batch, num_actions]``, float64."""
+    numbers = torch.arange(num_actions, device=action.device)
+    return (numbers == action.unsqueeze(-1)).double()
+
+
+def whitening(kernel: Kernel, gram: Tensor, inverse_size: Tensor) -> Tensor:
+    """Return R with ``W = (R R^T)^-1`` of a kernel, lower triangular.
+
+    The identity, but for `normalized_feature`, whose gram ``E[phi_K phi_K^T]`` counts with one
+    transition's worth of identity added.
+    """
+    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    if kernel != "normalized_feature":
+        return eye
+    return torch.linalg.cholesky_ex(gram + inverse_size * eye)[0]
+
+
 def block_diagonal(blocks: Tensor, num_actions: int) -> Tensor:
     """Return ``[actions * rows, actions * columns]`` of blocks ``[actions * rows, columns]``."""
     same = torch.eye(num_actions, dtype=blocks.dtype, device=blocks.device)
@@ -108,9 +126,9 @@ def block_diagonal(blocks: Tensor, num_actions: int) -> Tensor:
 def moments_of(game: BatchGame, seen: Seen, policy: Points, v_min: Tensor, rows: Tensor) -> Moments:
     """Return the moments of one batch worth `rows` transitions."""
     num_actions = policy.initial.shape[-1]
-    chosen = torch.arange(num_actions, device=game.action.device) == game.action.unsqueeze(-1)
     weight = game.weight.unsqueeze(-1)
-    weighted_taken, weighted_policy = weight * chosen, weight * policy.observation
+    weighted_taken = weight * of_action(game.action, num_actions)
+    weighted_policy = weight * policy.observation
     bootstrapped = game.bootstrap.unsqueeze(-1) * policy.following
     # q starts from v_min, so its own share of the residual belongs to the target.
     target = (game.reward + (game.bootstrap - 1) * v_min).unsqueeze(-1)
@@ -149,8 +167,7 @@ def squares_of(
     ``E[m target]``, and the first entry of `gram` is ``E[target^2]``.
     """
     num_actions = policy.initial.shape[-1]
-    chosen = torch.arange(num_actions, device=game.action.device) == game.action.unsqueeze(-1)
-    own = per_action(chosen.double(), seen.observation)
+    own = per_action(of_action(game.action, num_actions), seen.observation)
     moved = own - per_action(game.bootstrap.unsqueeze(-1) * policy.following, seen.following)
     target = game.reward + (game.bootstrap - 1) * v_min
     weighted = game.weight.unsqueeze(-1) * moved

@@ -22,13 +22,14 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from algorithms import networks, solvers
 from algorithms.game import Aims, BatchGame, Points, Units
 from algorithms.implicit import Reply, low_rank_direction
-from algorithms.moments import per_action
+from algorithms.moments import of_action, per_action
 from algorithms.networks import Network
 from algorithms.objectives import at_action
 
 Statistic = Literal["u", "v", "squared"]
 Solver = Literal["gram", "cg"]
 GRADIENT_STEPS = 50
+EIGENVALUE_STEPS = 50
 
 
 def values(critic: Network, places: Points, scale: Units) -> Points:
@@ -82,8 +83,7 @@ class Pairs(NamedTuple):
 def pairs(game: BatchGame, features: Tensor, root: Tensor | None, rows: Tensor) -> Pairs:
     """Return the pairs of a batch whose kernel features are ``[batch, features per action]``."""
     num_actions = 1 if root is None else len(root) // features.shape[-1]
-    chosen = torch.arange(num_actions, device=features.device) == game.action.unsqueeze(-1)
-    whole = per_action(chosen.double(), features)
+    whole = per_action(of_action(game.action, num_actions), features)
     if root is not None:
         whole = torch.linalg.solve_triangular(root, whole.T, upper=False).T
     return Pairs(whole, game.weight, rows)
@@ -165,7 +165,10 @@ def gauss_newton_direction(
     solver: Solver,
     statistic: Statistic = "v",
 ) -> Curved:
-    """Return w by the Gauss-Newton curvature, of V also for U, given the Jacobian's rows."""
+    """Return w by the Gauss-Newton curvature, of V also for U, given the Jacobian's rows.
+
+    The residual is that of ``(F F^T + ridge I) w``, whichever system was solved for it.
+    """
     weighted = (2 * multiplier).sqrt() * batch.root(statistic)
 
     def project(v: Tensor) -> Tensor:
@@ -182,7 +185,40 @@ def gauss_newton_direction(
         return solvers.cholesky(factor @ factor.T + ridge * eye, right)
 
     found = low_rank_direction(flat(gradient), project, spread, solve, ridge)
-    return Curved(like(found.along, critic), found.residual)
+    return Curved(like(found.x, critic), found.residual)
+
+
+class Spectrum(NamedTuple):
+    """Smallest eigenvalues of the curvature of the follower's objective, scalars.
+
+    Attributes:
+        smallest: Of all.
+        smallest_seen: Of those in the span of what the data's kernel features constrain, all others
+            being the regularization's own.
+    """
+
+    smallest: Tensor
+    smallest_seen: Tensor
+
+
+def gauss_newton_spectrum(
+    rows: Tensor,
+    batch: Pairs,
+    multiplier: Tensor,
+    regularization: float | Tensor,
+    statistic: Statistic = "v",
+) -> Spectrum:
+    """Return the spectrum's end of ``2 multiplier J^T K J + 2 regularization I``, from above.
+
+    Where there are more parameters than kernel features, the smallest is 2 regularization exactly.
+    """
+    factor = (2 * multiplier).sqrt() * batch.root(statistic).T @ rows  # F^T
+    features, parameters = factor.shape
+    small = factor @ factor.T if features < parameters else factor.T @ factor
+    floor = 2 * torch.as_tensor(regularization, dtype=small.dtype, device=small.device)
+    matrix = small + floor * torch.eye(len(small), dtype=small.dtype, device=small.device)
+    seen = solvers.smallest_of(matrix, EIGENVALUE_STEPS)
+    return Spectrum(floor if features < parameters else seen, seen)
 
 
 def exact_direction(hessian: Tensor, critic: Network, gradient: Network, ridge: Any) -> Curved:

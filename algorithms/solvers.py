@@ -78,5 +78,15 @@ def smallest_eigenvalue(solve: Callable[[Tensor], Tensor], start: Tensor, num_st
     return 1 / (x * solve(x)).sum()
 
 
+def smallest_of(matrix: Tensor, num_steps: int) -> Tensor:
+    """Return the smallest eigenvalue of a positive definite ``matrix[n, n]``, from above."""
+    factor, _ = torch.linalg.cholesky_ex(matrix)
+
+    def solve(x: Tensor) -> Tensor:
+        return torch.cholesky_solve(x.unsqueeze(-1), factor).squeeze(-1)
+
+    return smallest_eigenvalue(solve, torch.ones_like(matrix[0]), num_steps)
+
+
 def _norm(x: Tensor) -> Tensor:
     return (x * x).sum().sqrt()

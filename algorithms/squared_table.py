@@ -34,6 +34,16 @@ class TransitionWeights(NamedTuple):
         return self.share * x
 
 
+def diagonal_loss(game: TransitionGame, own: Tensor, policy: Tensor, q: Tensor) -> Tensor:
+    """Return ``E_data[ K(x, x) delta^2 ]`` of single transitions, given ``K(x, x)`` of the cells.
+
+    Over their number this is what pairs of a transition with itself add to a kernel loss. From
+    below where equal transitions differ in their rewards, whose mean `game` holds.
+    """
+    error = game.residual(Points(policy, policy, policy), Points(q, q, q))
+    return (own.unsqueeze(-1) * game.weight * error**2).sum()
+
+
 def solve_squares(game: TransitionGame, policy: Tensor, x: Tensor) -> Tensor:
     """Return q ``[states, actions]`` whose squared residual has half the gradient x.
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from algorithms import exact_play, networks, neural_follower, neural_play
+from algorithms import exact_play, networks, neural_follower, neural_memory, neural_play
 from algorithms import moments as data_moments
 from algorithms.base import Algorithm, Categorical, Metrics
 from algorithms.game import Aims, Objective, Pessimism, Units, units
@@ -138,7 +138,7 @@ class StackelbergLearner(Algorithm):
                 raise ValueError(f"kernel={self.kernel} needs a table, which the data is not")
         if self.kind(summary) == "neural":
             critic = networks.action_network(spec, self.follower_hidden_sizes, generator)
-            memory = neural_play.remember(critic, features, spec.num_actions)
+            memory = neural_memory.remember(critic, features, spec.num_actions)
         return State(actor, adam_init(actor), units(spec), memory)
 
     def update(
@@ -167,6 +167,23 @@ class StackelbergLearner(Algorithm):
         }
         metrics = {name: value.float() for name, value in metrics.items()}
         return State(actor, optimizer, state.units, memory), metrics
+
+    def diagnose(
+        self, state: State, summary: DataSummary, batch: Batch, phase: int
+    ) -> dict[str, Tensor]:
+        """Return what the follower's answer to the leader as it is now says of itself."""
+        kind, terms = self.kind(summary), self._terms(summary)
+        game = state.actor, state.follower, summary, batch, state.units
+        if kind == "table":
+            metrics = exact_play.diagnose_table(terms, state.actor, summary, state.units)
+        elif kind == "linear":
+            metrics = exact_play.diagnose_linear(terms, *game, self.moment_rate)
+        elif phase == WARM_START:
+            return {}
+        else:
+            total = self.leader_gradient == "total"
+            metrics = neural_play.diagnose(self._neural(summary), *game, total=total)
+        return {name: value.float() for name, value in metrics.items()}
 
     def minibatches(self, spec: EnvSpec) -> int:
         """Return none where the follower works on counts."""
@@ -210,9 +227,9 @@ class StackelbergLearner(Algorithm):
             squared=self.kernel_loss == "squared",
         )
 
-    def _neural(self, summary: DataSummary) -> neural_play.Settings:
+    def _neural(self, summary: DataSummary) -> neural_memory.Settings:
         assert self.ridge is not None
-        return neural_play.Settings(
+        return neural_memory.Settings(
             self._terms(summary), self.kernel_loss, self.ridge, self.curvature, self.solver,
             self.follower_learning_rate, self.multiplier_rate,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from algorithms import solvers, squared_table
 from algorithms.game import Aims, OnTable, Points, TableGame, TransitionGame
-from algorithms.implicit import Direction, Reply, keep_constraint
+from algorithms.implicit import Direction, Reply, bordered_residual, keep_constraint
 from algorithms.kernels import SMOOTH, Kernel, state_gram
 from algorithms.squared_table import TransitionWeights
 
@@ -64,6 +64,14 @@ class CellWeights(NamedTuple):
         if self.states is not None:
             return self.share * (self.states @ (self.share * x))
         return self._diagonal() * x
+
+    def own(self) -> Tensor:
+        """Return ``K(x, x)`` of the cells, ``[states, actions]``, 0 without data."""
+        covered = self.share > 0
+        if self.states is None:
+            share = torch.where(covered, self.share, 1.0)
+            return covered * self._diagonal() / share**2
+        return covered * self.states.diagonal().unsqueeze(-1)
 
     def unweigh(self, x: Tensor) -> Tensor:
         """Return ``W^-1 x`` on the cells with data and 0 elsewhere, ``[states, actions]``."""
@@ -169,9 +177,14 @@ def direction(
     along = solve(response.leader_start)
     if not constrained:
         return Direction(along, torch.zeros_like(response.multiplier))
-    # At the best response g = d_q L_K = - d_q pessimism / multiplier.
-    gradient = torch.where(game.covered, -response.follower_start / response.multiplier, 0.0)
+    gradient = constraint_gradient(game, response)
     return keep_constraint(along, solve(gradient), gradient)
+
+
+def constraint_gradient(game: OnTable, response: Response) -> Tensor:
+    """Return g, the kernel loss's derivative in q at a best response, 0 without data."""
+    # There it is - d_q pessimism / multiplier.
+    return torch.where(game.covered, -response.follower_start / response.multiplier, 0.0)
 
 
 def solve_curvature(
@@ -239,6 +252,7 @@ def metrics(
     response: Response,
     moves: Direction,
     discount: Tensor,
+    ridge: float | Tensor | None,
 ) -> dict[str, Tensor]:
     """Return what the response says of itself, scalars in normalised units.
 
@@ -259,17 +273,15 @@ def metrics(
     share = torch.where(game.covered, game.share, 1.0)
     covered = occupancy * game.covered
     image = apply_curvature(game, weights, policy, multiplier, moves.along)
+    image = image + (0.0 if ridge is None else ridge) * moves.along
     wanted = torch.where(game.covered, response.leader_start, 0.0)
-    # In constraint form the bordered system's first row.
-    wanted = wanted + moves.multiplier / multiplier * torch.where(
-        game.covered, response.follower_start, 0.0
-    )
+    held = constraint_gradient(game, response)
     return {
         "kernel_loss": loss,
         "follower_gradient": _norm(gradient),
-        "smallest_curvature": smallest_curvature(game, weights, policy, multiplier),
-        # Not over the right-hand side: that of a zero-sum constraint is 0.
-        "solver_residual": _norm(image - wanted) / _norm(response.leader_start).clamp_min(1e-12),
+        "solver_residual": bordered_residual(
+            image.flatten(), held.flatten(), moves, wanted.flatten()
+        ),
         "concentrability": (covered**2 / share).sum(),
         "off_support": 1 - covered.sum() / occupancy.sum().clamp_min(1e-12),
     }

@@ -87,6 +87,7 @@ class Cohort:
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
         self.metrics: dict[str, Tensor] = {}
+        self._last: tuple[Any, int] | None = None  # batch and phase of the last update
         self._updates: dict[int, Callable[..., Any]] = {}
 
     def train(self, num_updates: int) -> Iterator[int]:
@@ -97,6 +98,7 @@ class Cohort:
             if phase not in self._updates:
                 self._updates[phase] = self._trace(phase, inputs)
             self.state, self.metrics = self._updates[phase](*inputs)
+            self._last = inputs[3], phase
             self.step += 1
             yield self.step
 
@@ -132,6 +134,26 @@ class Cohort:
             generator.set_state(state)
         self.replay.restore(saved["replay"])
 
+    def diagnose(self) -> dict[str, Tensor]:
+        """Return what the algorithm says of its state when asked, ``[run]`` by name.
+
+        Draws nothing and changes nothing, so how often it is asked cannot change a result. Before
+        the first update there is nothing to say.
+        """
+        if self._last is None:
+            return {}
+        batch, phase = self._last
+        given = self.hyperparameters, self.state, self.summary, batch
+
+        def one_run(hyperparameters: Any, state: Any, summary: Any, batch: Any) -> Any:
+            algorithm = replace(self.algorithm, **hyperparameters)
+            return algorithm.diagnose(state, summary, batch, phase)
+
+        # Not traced: it runs once where an update runs hundreds of times.
+        with torch.no_grad():
+            found: dict[str, Tensor] = torch.func.vmap(one_run, in_dims=_axes(given))(*given)
+        return found
+
     def policy(self, observation: np.ndarray) -> ActionDistribution:
         """Return the action distributions at raw observations ``[run, ..., (dim)]``."""
         encoded = self.encoder(torch.as_tensor(observation, device=self.device))
@@ -161,7 +183,6 @@ class Cohort:
             algorithm = replace(self.algorithm, **hyperparameters)
             return algorithm.update(state, summary, batch, noise, phase)
 
-        # Absent inputs (no batch, no counts) are not tensors and have no axis to map over.
         leaves, structure = tree_flatten(example)
         present = [isinstance(leaf, Tensor) for leaf in leaves]
         out_structure: Any = None
@@ -170,8 +191,7 @@ class Cohort:
             nonlocal out_structure
             supply = iter(tensors)
             filled = [next(supply) if p else leaf for p, leaf in zip(present, leaves, strict=True)]
-            in_dims = tree_unflatten([0 if p else None for p in present], structure)
-            mapped = torch.func.vmap(one_run, in_dims=in_dims)
+            mapped = torch.func.vmap(one_run, in_dims=_axes(example))
             result, out_structure = tree_flatten(mapped(*tree_unflatten(filled, structure)))
             return result
 
@@ -212,6 +232,11 @@ class Cohort:
             )  # fmt: skip
             if same != self.spec:
                 raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")
+
+
+def _axes(tree: Any) -> Any:
+    """Return the axis to map each leaf over; absent ones (no batch, no counts) have none."""
+    return tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, tree)
 
 
 def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str, Tensor]]:

@@ -20,7 +20,8 @@ class History:
 
     def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation]) -> None:
         """Add an evaluation of every run; a run that is no longer finite leaves nothing more."""
-        metrics = {name: values.cpu().numpy() for name, values in cohort.metrics.items()}
+        told = cohort.metrics | cohort.diagnose()
+        metrics = {name: values.cpu().numpy() for name, values in told.items()}
         finite = cohort.finite()
         for index, evaluation in enumerate(evaluations):
             if not finite[index]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 
-from bench import report, stopping
+from bench import dry_run, manifest, report, stopping
 from bench.checkpoints import Interrupted, interrupted
 from bench.composition import Composer
 from bench.plan import Plan, make_plan
@@ -19,16 +19,18 @@ from bench.tracking import Mirror
 
 def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:
     """Run everything that the words of the command line ask for; return the exit status."""
-    plan = make_plan(Composer(config_loader, overrides).jobs())
+    composer = Composer(config_loader, overrides)
+    plan = make_plan(composer.jobs())
     harness = plan.harness
     store = RunStore(harness.results_dir / "runs")
     plan = _with_what_is_there(plan, store)
     if harness.launcher.dry_run:
-        report.print_plan(plan)
+        dry_run.print_plan(plan)
         return 0
     harness.launcher.engine.check()
     folder = store.root / harness.experiment_name
     _check_writable(folder)
+    manifest.leave(folder, ["-m", *overrides] if composer.axes else overrides, plan.runs)
     store.adopt(
         (plan.stored[r.run_id] for r in plan.runs if r.run_id in plan.stored),
         harness.experiment_name,
@@ -53,7 +55,7 @@ def _with_what_is_there(plan: Plan, store: RunStore) -> Plan:
     wanted = {run.run_id for run in plan.runs}
     stored = {run_id: path for run_id, path in all_stored.items() if run_id in wanted}
     failures = frozenset(
-        run_id for run_id, path in stored.items() if store.load(path).status == "failed"
+        run_id for run_id, path in stored.items() if store.status(path) == "failed"
     )
     plan = replace(plan, stored=stored, earlier_failures=failures)
     pending = {run.run_id for run in plan.pending}

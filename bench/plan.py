@@ -83,13 +83,13 @@ class Plan:
     earlier_failures: frozenset[str] = frozenset()
     interrupted: tuple["Interrupted", ...] = ()
 
-    @property
+    @cached_property
     def pending(self) -> list[RunSpec]:
         """Runs to be trained."""
         retried = self.earlier_failures if self.harness.launcher.retry_failed else frozenset()
         return [r for r in self.runs if r.run_id not in self.stored or r.run_id in retried]
 
-    @property
+    @cached_property
     def cohorts(self) -> list[list[RunSpec]]:
         """Runs in groups that are trained together, none of the new ones above the cohort size.
 

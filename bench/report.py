@@ -1,16 +1,14 @@
-"""What a command prints: the plan, a short table, counts, causes of failure."""
+"""What a sweep prints at its end: a short table, counts, causes of failure, what is left."""
 
 import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.checkpoints import interrupted
-from bench.config import GROUPS, TrainingConfig
 from bench.plan import Plan
 from bench.results import RunRecord, RunStore
 from bench.sweep import Sweep
@@ -18,8 +16,6 @@ from bench.sweep_files import SweepFiles
 
 # A sweep's table is drawn by `python -m plots`; a handful of runs is shown at once.
 TABLE_LIMIT = 24
-# Of an axis of the grid.
-SHOWN_VALUES = 12
 NUMBERS = {
     "value": "value",
     "normalized regret": "normalized_regret",
@@ -28,46 +24,14 @@ NUMBERS = {
 }
 
 
-def print_plan(plan: Plan) -> None:
-    """Print the grid, what would be skipped, and what would be trained in which cohorts."""
-    print(
-        f"{len(plan.runs)} runs: {len(plan.runs) - len(plan.pending)} stored, "
-        f"{len(plan.pending)} to train in {len(plan.cohorts)} cohorts."
-    )
-    axes = _axes([run.settings for run in plan.runs])
-    if axes:
-        print("grid:")
-        for key, values in axes.items():
-            shown = ", ".join(values[:SHOWN_VALUES])
-            more = "" if len(values) <= SHOWN_VALUES else f", ... ({len(values)} values)"
-            print(f"  {key}: {shown}{more}")
-    if plan.stored:
-        places = Counter(path.parent.name for path in plan.stored.values())
-        kept = ", ".join(f"{count} in {name}" for name, count in places.items())
-        failed = len(plan.earlier_failures)
-        tried = "tried again" if plan.harness.launcher.retry_failed else "skipped too"
-        failures = f"; {failed} of them failed and would be {tried}" if failed else ""
-        print(f"stored: {kept}{failures}")
-    print("cohorts:" if plan.cohorts else "Nothing to train.")
-    pending = {run.run_id for run in plan.pending}
-    for number, cohort in enumerate(plan.cohorts):
-        config = cohort[0].config
-        line = f"  {config.dataset.name} {config.algorithm_name}: {len(cohort)} runs"
-        if number < len(plan.interrupted):
-            recorded = sum(run.run_id not in pending for run in cohort)
-            along = f" ({recorded} of them recorded already)" if recorded else ""
-            line += f"{along}, going on at update {plan.interrupted[number].update}"
-        print(f"{line} of {config.num_updates} updates")
-
-
 def print_outcome(
     plan: Plan, trained: Mapping[str, RunRecord], left: set[str], store: RunStore
 ) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
     experiment = plan.harness.experiment_name
     if len(plan.runs) <= TABLE_LIMIT:
-        wanted = {run.run_id for run in plan.runs}
-        records = [record for record in store.read(experiment) if record.run_id in wanted]
+        paths = (store.path(experiment, run.run_id) for run in plan.runs)
+        records = [store.load(path) for path in paths if path.exists()]
         Console(width=None if sys.stdout.isatty() else 120).print(_table(records))
     counts = Counter(record.status for record in trained.values())
     print(
@@ -121,21 +85,6 @@ def _remainder(plan: Plan, left: set[str]) -> str:
         f"{len(plan.runs) - len(left)} of {len(plan.runs)} runs are recorded and "
         f"{len(left)} left{going_on}; the same command goes on with them."
     )
-
-
-def _axes(settings: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return the settings that differ between runs and their values, in order of appearance."""
-    values: dict[str, dict[str, None]] = {}
-    for one in settings:
-        for group in GROUPS:
-            values.setdefault(group, {})[str(one[group]["name"])] = None
-        values.setdefault("coverage.severity", {})[str(one["coverage"]["severity"])] = None
-        for key, value in one["algorithm"].items():
-            if key not in ("name", "target"):
-                values.setdefault(f"algorithm.{key}", {})[str(value)] = None
-        for key in TrainingConfig.model_fields:
-            values.setdefault(key, {})[str(one[key])] = None
-    return {key: list(found) for key, found in values.items() if len(found) > 1}
 
 
 def _table(records: list[RunRecord]) -> Table:

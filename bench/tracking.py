@@ -56,11 +56,11 @@ class Mirror:
 
     def write(self, record: RunRecord) -> None:
         """Mirror one record; never raises."""
-        self._mirror(_RecordRun(record))
+        self._mirror(RecordRun(record))
 
     def write_figures(self, folder: Path) -> None:
         """Mirror a folder of figures and tables as a W&B run of its own; never raises."""
-        self._mirror(_FigureRun(self.experiment, folder))
+        self._mirror(FigureRun(self.experiment, folder))
 
     def closing_line(self) -> str | None:
         """Return what was mirrored at what cost, None if there was nothing to mirror."""
@@ -73,13 +73,13 @@ class Mirror:
         each = f", {1000 * sum(others) / len(others):.0f} ms each" if others else ""
         return f"{line}{each}, {first:.1f} s to start."
 
-    def _mirror(self, run: "_RecordRun | _FigureRun") -> None:
+    def _mirror(self, run: "TrackedRun") -> None:
         if self.mode == "none":
             return
         start = time.perf_counter()
         while self.mode != "none":
             try:
-                self._write(run)
+                write(run, self.config, self.mode, self.folder)
             except Exception as error:
                 self._step_down(error)
             else:
@@ -87,61 +87,12 @@ class Mirror:
                 break
         self.seconds.append(time.perf_counter() - start)
 
-    def _write(self, run: "_RecordRun | _FigureRun") -> None:
-        os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        # Asked without a prompt first: `init` would wait for somebody to type a key.
-        if self.mode == "online" and not wandb.login(prompt=False, verify=False):
-            raise PermissionError("there is no API key, `wandb login` stores one")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tracked = wandb.init(
-            id=run.id,
-            name=run.id,
-            group=run.experiment,
-            job_type=run.job_type,
-            tags=run.tags,
-            config=run.config,
-            project=self.config.project,
-            entity=self.config.entity,
-            dir=self.folder,
-            reinit="create_new",
-            # A record that comes again goes on as the same W&B run.
-            resume="allow" if self.mode == "online" else None,
-            settings=self._settings(wandb),
-        )
-        try:
-            run.log(tracked, wandb)
-        finally:
-            tracked.finish(exit_code=run.exit_code)
-
-    def _settings(self, wandb: Any) -> Any:
-        """Return settings that look at nothing but what they are given."""
-        return wandb.Settings(
-            mode=self.mode,
-            silent=True,
-            quiet=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            save_code=False,
-            x_disable_stats=True,
-            x_disable_meta=True,
-            x_disable_machine_info=True,
-            # Listing the installed packages would take five times as long as all the rest.
-            x_save_requirements=False,
-            init_timeout=self.config.time_limit,
-            finish_timeout=self.config.time_limit if self.mode == "online" else 0,
-            finish_timeout_raises=True,
-        )
-
     def _step_down(self, error: Exception) -> None:
         """Go on offline where the server cannot be reached, else without W&B; say so once."""
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         if self.mode == "online":
             self.mode = "offline"
-            _forget()
+            forget()
             then = f"runs go on being mirrored in {self.folder / 'wandb'}, `wandb sync` sends them"
         else:
             self.mode = "none"
@@ -149,7 +100,70 @@ class Mirror:
         print(f"W&B does not work here ({cause}); {then}.", file=sys.stderr)
 
 
-def _forget() -> None:
+def write(run: "TrackedRun", config: TrackingConfig, mode: Mode, folder: Path) -> None:
+    """Write one W&B run from beginning to end, online or into files under `folder`.
+
+    Raises:
+        PermissionError: If there is no key for writing online.
+        Exception: Whatever W&B raises.
+    """
+    wandb = quiet_wandb()
+    # Asked without a prompt first: `init` would wait for somebody to type a key.
+    if mode == "online" and not wandb.login(prompt=False, verify=False):
+        raise PermissionError("there is no API key, `wandb login` stores one")
+    folder.mkdir(parents=True, exist_ok=True)
+    tracked = wandb.init(
+        id=run.id,
+        name=run.id,
+        group=run.experiment,
+        job_type=run.job_type,
+        tags=run.tags,
+        config=run.config,
+        project=config.project,
+        entity=config.entity,
+        dir=folder,
+        reinit="create_new",
+        # A record that comes again goes on as the same W&B run.
+        resume="allow" if mode == "online" else None,
+        settings=_settings(wandb, mode, config.time_limit),
+    )
+    try:
+        run.log(tracked, wandb)
+    finally:
+        tracked.finish(exit_code=run.exit_code)
+
+
+def quiet_wandb() -> Any:
+    """Import W&B, which would otherwise say on the terminal what it does, and return it."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    return wandb
+
+
+def _settings(wandb: Any, mode: Mode, time_limit: float) -> Any:
+    """Return settings that look at nothing but what they are given."""
+    return wandb.Settings(
+        mode=mode,
+        silent=True,
+        quiet=True,
+        console="off",
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        # Listing the installed packages would take five times as long as all the rest.
+        x_save_requirements=False,
+        init_timeout=time_limit,
+        finish_timeout=time_limit if mode == "online" else 0,
+        finish_timeout_raises=True,
+    )
+
+
+def forget() -> None:
     """End W&B's own process, which holds on to the id of a run that it could not begin."""
     try:
         import wandb
@@ -161,7 +175,7 @@ def _forget() -> None:
 
 
 @dataclass(frozen=True)
-class _RecordRun:
+class RecordRun:
     """A record as a W&B run."""
 
     record: RunRecord
@@ -192,12 +206,13 @@ class _RecordRun:
         tracked.define_metric("update")
         tracked.define_metric("*", step_metric="update")
         for row in curves(self.record):
-            tracked.log(row)
+            # A step that the W&B run has already is left as it is: written twice, it is the same.
+            tracked.log(row, step=int(row["update"]))
         tracked.summary.update({name: getattr(self.record, name) for name in SUMMARY})
 
 
 @dataclass(frozen=True)
-class _FigureRun:
+class FigureRun:
     """The figures and tables of a sweep as a W&B run."""
 
     experiment: str
@@ -221,6 +236,9 @@ class _FigureRun:
         for path in paths:
             if path.suffix in TABLES:
                 tracked.save(str(path), base_path=str(self.folder), policy="now")
+
+
+TrackedRun = RecordRun | FigureRun
 
 
 def curves(record: RunRecord) -> Iterator[dict[str, float]]:

@@ -7,14 +7,16 @@ from plots.sensitivity import HeatMap
 from plots.style import TEXT_WIDTH
 
 PANELS_PER_ROW = 3
+# More cells beside each other leave no room for their numbers.
+CELLS_PER_ROW = 18
 
 
 def draw_heat_map(heat_map: HeatMap) -> Figure:
     """Return the figure, one panel per environment on one scale of colours."""
     names = list(heat_map.means)
-    columns = min(len(names), PANELS_PER_ROW)
-    rows = -(-len(names) // columns)
     down, across = heat_map.values
+    columns = max(1, min(len(names), PANELS_PER_ROW, CELLS_PER_ROW // len(across)))
+    rows = -(-len(names) // columns)
     height = 0.5 + rows * (0.45 + 0.2 * len(down))
     figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)

@@ -43,7 +43,7 @@ def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
             f"There is no experiment {experiment!r} under {store.root}; it has {', '.join(known)}."
         )
     try:
-        records = list(store.read(experiment))
+        records = store.summaries(experiment)
     except ValueError as error:
         raise UnusableRecords(f"{error}.") from error
     for record in records:

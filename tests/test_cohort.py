@@ -188,6 +188,28 @@ def test_no_global_generator_is_touched():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_asking_for_a_diagnosis_changes_nothing():
+    """A learner tells more when asked, of the last batch; nothing before the first update."""
+    data = [random_dataset("vector", n, n) for n in (60, 90)]
+    algorithm = build_algorithm("stackelberg", hidden_sizes=[4], num_features=5)
+    asked, other = (make_cohort([algorithm] * 2, data) for _ in range(2))
+    assert asked.diagnose() == {}
+    for _ in asked.train(4):
+        told = asked.diagnose()
+    assert {value.shape for value in told.values()} == {(2,)}
+    assert same(asked.state, train(other, 4).state)
+    assert same(told, other.diagnose())
+
+
+def test_a_diagnosis_is_the_same_alone_and_in_company():
+    data = [random_dataset("vector", n, n) for n in (60, 90)]
+    algorithm = build_algorithm("stackelberg", hidden_sizes=[4], num_features=5)
+    together = train(make_cohort([algorithm] * 2, data), 3).diagnose()
+    alone = train(make_cohort([algorithm], data[1:], seeds=[1]), 3).diagnose()
+    for name, value in alone.items():
+        torch.testing.assert_close(value[0], together[name][1], rtol=1e-3, atol=1e-4)
+
+
 def test_a_run_that_is_lost_is_found_and_takes_no_other_with_it(device):
     datasets = [random_dataset("vector", 30, seed) for seed in range(3)]
     healthy, broken = (

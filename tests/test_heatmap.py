@@ -87,3 +87,27 @@ def test_the_figure_shows_every_environment_and_number():
 
 def test_one_setting_alone_makes_none():
     assert heat_maps([r for r in grid() if r.config["algorithm"]["ridge"] == 0]) == []
+
+
+def test_an_environment_has_its_own_usual_values():
+    """Elsewhere other kernels are what most runs have."""
+    (found,) = heat_maps([*grid(), *grid(environment="cliff", kernel="delta")])
+    np.testing.assert_allclose(found.means["cliff"], found.means["lock"])
+    extra = record(0.1, 0.0, 0, 50.0, environment="cliff", kernel="gaussian")
+    (found,) = heat_maps([*grid(), *grid(environment="cliff", kernel="delta"), extra])
+    np.testing.assert_allclose(found.means["cliff"], found.means["lock"])
+
+
+def test_a_row_that_an_environment_lacks_is_empty_there():
+    more = [record(100.0, r, seed, 7.0) for r in (0.0, 0.5) for seed in (0, 1)]
+    (found,) = heat_maps([*grid(), *more, *grid(environment="cliff")])
+    assert found.values[0] == ("0.1", "1", "10", "100")
+    assert np.isnan(found.means["cliff"][3]).all()
+    assert np.isfinite(found.means["cliff"][:3]).all()
+    assert np.isfinite(found.means["lock"]).all()
+    assert "0.50" in heat_map_caption(found)
+
+
+def test_an_environment_without_all_combinations_has_no_panel():
+    (found,) = heat_maps([*grid(), *grid(environment="cliff")[2:]])
+    assert list(found.means) == ["lock"]

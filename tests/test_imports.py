@@ -16,6 +16,7 @@ SHARED = {
     "algorithms.moments",
     "algorithms.networks",
     "algorithms.neural_follower",
+    "algorithms.neural_memory",
     "algorithms.neural_play",
     "algorithms.objectives",
     "algorithms.optimizers",

@@ -11,7 +11,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import initialize_config_dir
 
-from bench import CONF, degradations
+from bench import CONF, degradations, dry_run
 from bench.__main__ import main
 from bench.results import RunRecord, RunStore
 from tests import commands
@@ -50,7 +50,7 @@ def records(experiment: str = "default") -> dict[str, RunRecord]:
     return {r.run_id: r for r in RunStore(Path("results/runs")).read(experiment)}
 
 
-def test_a_run_leaves_its_record_and_nothing_else_but_the_cached_dataset(command: Any) -> None:
+def test_a_run_leaves_its_record_its_plan_and_the_cached_dataset(command: Any) -> None:
     assert command(*TINY) == 0
     (record,) = records().values()
     assert record.status == "completed"
@@ -60,9 +60,9 @@ def test_a_run_leaves_its_record_and_nothing_else_but_the_cached_dataset(command
         record.values["optimum"] - record.evaluations[-1]["exact_value"]
     )
     assert record.config["dataset"]["num_transitions"] == 200
-    left = {path for path in Path("results/runs").rglob("*") if path.name != ".claims"}
-    assert left == {Path("results/runs/default"), *stored().values()}
-    assert {path.name for path in Path("results").iterdir()} == {"datasets", "runs"}
+    left = {path.parent.parent.as_posix() for path in Path().rglob("*") if path.is_file()}
+    # Beside them what the command was for, and the file that claims are made on.
+    assert left == {"results", "results/datasets", "results/runs", "results/runs/default/.sweep"}
 
 
 def test_a_record_says_what_its_training_took(command: Any, device: str) -> None:
@@ -176,6 +176,38 @@ def test_a_dry_run_writes_nothing(command: Any, capfd: pytest.CaptureFixture[str
     assert command("-m", *TINY, "seed=range(3)", "launcher.dry_run=true") == 0
     assert capfd.readouterr().out.startswith("3 runs: 0 stored, 3 to train in 1 cohorts.")
     assert list(Path().iterdir()) == []
+
+
+def test_a_dry_run_says_how_much_of_everything_there_is(
+    command: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-m", *TINY, "algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5")
+    command(*words, "seed=0", "algorithm.learning_rate=0.01,1e38")
+    capfd.readouterr()
+    grid = ("seed=range(3)", "algorithm.learning_rate=0.01,1e38", "launcher.cohort_size=8")
+    assert command(*words, *grid, "launcher.dry_run=true") == 0
+    printed = capfd.readouterr().out
+    assert printed.startswith("24 runs: 8 stored (4 of them failed), 16 to train in 2 cohorts.")
+    rows = [line.split() for line in printed.splitlines()]
+    assert ["algorithm", "bc", "12", "2", "2", "8"] in rows
+    assert ["cql", "12", "2", "2", "8"] in rows
+    assert ["coverage", "none", "12", "2", "2", "8"] in rows
+    assert ["0.5", "12", "2", "2", "8"] in rows
+    assert ["lock", "cql", "30", "8"] in rows
+    # Failed runs that would be tried again are to be trained, and still said to have failed.
+    assert command(*words, *grid, "launcher.dry_run=true", "launcher.retry_failed=true") == 0
+    printed = capfd.readouterr().out
+    assert printed.startswith("24 runs: 4 stored, 20 to train in 4 cohorts.")
+    assert ["dataset", "lock", "24", "4", "4", "20"] in [x.split() for x in printed.splitlines()]
+    assert "2 x" in printed or "8 + 2" in printed
+
+
+def test_the_plan_of_a_large_sweep_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    dry_run.print_plan(commands.plan("experiment=coverage_full"))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("7420 runs: 0 stored, 7420 to train in ")
+    assert len(printed) < 120
+    assert max(map(len, printed)) <= 100
 
 
 def test_evaluating_more_often_changes_no_result(command: Any) -> None:

@@ -16,6 +16,7 @@ from builders import (
     tensors,
     train,
 )
+from test_stackelberg import GAMES, documented, first_updates
 from torch.utils._pytree import tree_map
 
 from algorithms import networks, neural_follower
@@ -258,14 +259,56 @@ def test_every_variant_trains_and_logs(kind, settings):
     for step in range(6):
         batch = of_run(cohort.replay.next(), 0)
         state, metrics = algorithm.update(state, summary, batch, {}, algorithm.phase(step))
+    metrics |= algorithm.diagnose(state, summary, batch, algorithm.phase(5))
     assert all(x.isfinite().all() for x in [*tensors(state), *metrics.values()])
-    assert {"cosine_batches", "solver_residual", "kernel_diagonal_share", "concentrability"} <= set(
-        metrics
-    )
+    assert set(metrics) == documented("neural")
     if settings.get("leader_gradient") == "individual":
-        assert metrics["implicit_term"] == 0
+        assert metrics["implicit_term"] == metrics["cosine_batches"] == 0
     else:
         assert metrics["implicit_term"] > 0
+        assert 0 < metrics["cosine_batches"].abs() <= 1
+
+
+@pytest.mark.parametrize(
+    ("statistic", "game"),
+    [
+        (statistic, game)
+        for statistic, game in product(("u", "v", "squared"), GAMES)
+        if (statistic, game["form"]) != ("squared", "constraint")  # which is refused
+    ],
+    ids=str,
+)
+def test_every_game_logs_exactly_what_is_documented(statistic, game):
+    algorithm = build_algorithm(
+        "stackelberg", **{**SETTINGS, "warm_updates": 0, "kernel_loss": statistic, **game}
+    )
+    metrics = first_updates(algorithm, random_dataset("vector", 60, 0), 1)[1]
+    assert set(metrics) == documented("neural")
+
+
+def test_a_warm_start_logs_its_losses_alone():
+    cohort = make_cohort(
+        [build_algorithm("stackelberg", **SETTINGS)], [random_dataset("vector", 60, 0)]
+    )
+    train(cohort, 1)
+    assert set(cohort.metrics | cohort.diagnose()) == {"cloning_loss", "evaluation_loss"}
+
+
+@pytest.mark.parametrize("features", [2, 40], ids=["few", "many"])
+def test_the_spectrum_s_end_is_the_dense_one_s(features):
+    """With fewer features than parameters the rest is the regularization's; with more, nothing."""
+    game, places, batch = sample(n=60, features=features)
+    rows = neural_follower.jacobian(CRITIC, game, policy_of(LEADER, places), places, SCALE)
+    regularization = 1e-6
+    found = neural_follower.gauss_newton_spectrum(rows, batch, MULTIPLIER, regularization)
+    weighted = torch.diag(batch.weight) @ batch.features
+    dense = 2 * MULTIPLIER * rows.T @ weighted @ weighted.T @ rows
+    dense = dense + 2 * regularization * torch.eye(len(dense), dtype=torch.float64)
+    every = torch.linalg.eigvalsh(dense)
+    columns, parameters = 3 * features, len(dense)
+    torch.testing.assert_close(found.smallest, every[0], rtol=1e-3, atol=0.0)
+    seen = every[max(parameters - columns, 0)]
+    torch.testing.assert_close(found.smallest_seen, seen, rtol=1e-3, atol=0.0)
 
 
 def test_a_warm_start_clones_the_behavior():

@@ -572,7 +572,7 @@ def test_a_figure_that_no_longer_applies_is_removed(tmp_path):
     folder = tmp_path / "figures" / "coverage_ablation"
     (folder / "notes.txt").write_text("mine")
     assert (folder / f"{STEMS[1]}.png").exists()
-    for path in (tmp_path / "runs" / "coverage_ablation").iterdir():
+    for path in (tmp_path / "runs" / "coverage_ablation").glob("*.json"):
         path.unlink()
     store(sweep(**{**SMALL, "environments": ("cartpole",)}), tmp_path)
     assert plot(tmp_path) == 0

@@ -1,0 +1,213 @@
+"""Where a sweep stands: what was planned, what became of it, how long the rest may take."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple, get_args
+
+from bench import manifest, progress
+from bench.manifest import Manifest, PlannedRun
+from bench.progress import Progress
+from bench.results import DamagedRecordError, RunRecord, RunStore, Status
+
+State = Literal["completed", "empty", "failed", "running", "missing"]
+PROGRESS = ".sweep/progress"
+# Younger cohorts have not shown yet how fast they are.
+TIMED_AFTER = 5.0
+NUMBER = re.compile(r"\b0x[0-9a-f]+\b|(?<![\w.])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(?!\w)", re.IGNORECASE)
+
+Kind = tuple[str, str]
+
+
+class TimeLeft(NamedTuple):
+    """How long the rest takes.
+
+    Attributes:
+        seconds: For those runs whose kind (algorithm and environment) has been timed.
+        timed: How many they are, and `untimed` how many others there are.
+        processes: How many processes share the work; 1 where none is at it.
+    """
+
+    seconds: float
+    timed: int
+    untimed: int
+    processes: int
+
+
+class Cause(NamedTuple):
+    """Why runs failed: the message without its numbers, how many, and one of them."""
+
+    message: str
+    runs: int
+    run_id: str
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """An experiment as its folder tells it.
+
+    Attributes:
+        runs: Everything planned or recorded, by run id.
+        records: Summaries of the records, by run id.
+        cohorts: What was last heard of cohorts in training, those of dead processes included.
+        manifests: The commands that planned it, latest first.
+        damaged: Files of plans that cannot be read.
+    """
+
+    runs: dict[str, PlannedRun]
+    records: dict[str, RunRecord]
+    cohorts: list[Progress]
+    manifests: list[Manifest]
+    damaged: list[Path]
+
+    @cached_property
+    def live(self) -> list[Progress]:
+        """Cohorts that are being trained as far as one can tell."""
+        return [cohort for cohort in self.cohorts if not cohort.stale]
+
+    @cached_property
+    def states(self) -> dict[str, State]:
+        """The state of every run; a failed one that is being tried again is running."""
+        in_training = {run_id for cohort in self.live for run_id in cohort.run_ids}
+        states: dict[str, State] = {}
+        for run_id in self.runs:
+            status = self.records[run_id].status if run_id in self.records else "missing"
+            unfinished = status in ("missing", "failed")
+            states[run_id] = "running" if unfinished and run_id in in_training else status
+        return states
+
+    @property
+    def unplanned(self) -> int:
+        """How many records no plan names: those of older sweeps or of plans taken back."""
+        planned = {run.run_id for plan in self.manifests for run in plan.runs}
+        return sum(run_id not in planned for run_id in self.records)
+
+    def of_plan(self, plan: Manifest, state: State) -> set[str]:
+        """Return the runs of a plan that are in a state."""
+        return {run.run_id for run in plan.runs if self.states[run.run_id] == state}
+
+
+def known(root: Path) -> list[str]:
+    """Return the experiments that have a record or a plan."""
+    planned = {path.parents[2].name for path in root.glob(f"*/{manifest.FOLDER}/[!.]*.json")}
+    return sorted(planned | set(RunStore(root).experiments()))
+
+
+def stand(root: Path, experiment: str) -> Standing:
+    """Return where an experiment under a store's root stands.
+
+    Raises:
+        DamagedRecordError: If a file of it is not a record; the message names it.
+    """
+    store = RunStore(root)
+    records = {record.run_id: record for record in store.summaries(experiment)}
+    manifests, damaged = manifest.read(root / experiment)
+    runs = {i: _recorded(record, store.path(experiment, i)) for i, record in records.items()}
+    runs |= {run.run_id: run for plan in manifests for run in plan.runs}
+    cohorts = progress.read(root / experiment / PROGRESS)
+    return Standing(runs, records, cohorts, manifests, damaged)
+
+
+def time_left(standing: Standing) -> TimeLeft:
+    """Estimate from the speed of what is running and, where none is, of what was recorded."""
+    costs = _recorded_costs(standing) | _running_costs(standing)
+    left: dict[str, float] = {
+        run_id: standing.runs[run_id].num_updates
+        for run_id, state in standing.states.items()
+        if state == "missing"
+    }
+    longest = 0.0
+    for cohort in standing.live:
+        own = {i: cohort.num_updates - cohort.update for i in cohort.run_ids if i in standing.runs}
+        left |= {i: updates for i, updates in own.items() if standing.states[i] == "running"}
+        alone = (updates * costs.get(_kind(standing.runs[i]), 0.0) for i, updates in own.items())
+        longest = max(longest, sum(alone))
+    timed = [
+        updates * costs[_kind(standing.runs[run_id])]
+        for run_id, updates in left.items()
+        if _kind(standing.runs[run_id]) in costs
+    ]
+    processes = max(1, len({(cohort.host, cohort.pid) for cohort in standing.live}))
+    # However many share the work, a cohort in training is not shared.
+    seconds = max(sum(timed) / processes, longest)
+    return TimeLeft(seconds, len(timed), len(left) - len(timed), processes)
+
+
+def causes(standing: Standing) -> list[Cause]:
+    """Return why runs failed, the most frequent cause first; numbers in messages are left out."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for run_id, state in standing.states.items():
+        if state == "failed":
+            groups[normalised(standing.records[run_id].error)].append(run_id)
+    found = [Cause(message, len(ids), min(ids)) for message, ids in groups.items()]
+    return sorted(found, key=lambda cause: (-cause.runs, cause.message))
+
+
+def normalised(error: str | None) -> str:
+    """Return the last line of an error with ``N`` for every number in it."""
+    lines = (error or "").strip().splitlines() or ["no cause was recorded"]
+    return NUMBER.sub("N", " ".join(lines[-1].split()))
+
+
+def commands(standing: Standing, state: State) -> Iterator[tuple[Manifest, int]]:
+    """Yield commands that together name all runs in a state, and how many each one adds."""
+    listed: set[str] = set()
+    concerned = [(plan, standing.of_plan(plan, state)) for plan in standing.manifests]
+    for plan, run_ids in sorted(concerned, key=lambda pair: -len(pair[1])):
+        if added := run_ids - listed:
+            listed |= added
+            yield plan, len(added)
+
+
+def _kind(run: PlannedRun) -> Kind:
+    return run.algorithm, run.environment
+
+
+def _recorded_costs(standing: Standing) -> dict[Kind, float]:
+    """Return the seconds that an update of one run took, by kind: the median over records."""
+    costs: dict[Kind, list[float]] = defaultdict(list)
+    for run_id, record in standing.records.items():
+        run, seconds = standing.runs[run_id], record.timing.get("wall_seconds")
+        updates = run.num_updates * (record.timing.get("cohort_size") or 1)
+        if record.status == "completed" and seconds and updates:
+            costs[_kind(run)].append(seconds / updates)
+    return {kind: median(values) for kind, values in costs.items()}
+
+
+def _running_costs(standing: Standing) -> dict[Kind, float]:
+    """Return what an update of one run takes now, by kind: the mean over cohorts in training."""
+    timed: dict[Kind, list[tuple[float, int]]] = defaultdict(list)
+    for cohort in standing.live:
+        ids = [run_id for run_id in cohort.run_ids if run_id in standing.runs]
+        seconds, made = cohort.heard - cohort.started, cohort.update - cohort.started_at_update
+        if ids and made > 0 and seconds >= TIMED_AFTER:
+            timed[_kind(standing.runs[ids[0]])].append((seconds, made * len(cohort.run_ids)))
+    return {
+        kind: sum(seconds for seconds, _ in pairs) / sum(made for _, made in pairs)
+        for kind, pairs in timed.items()
+    }
+
+
+def _recorded(record: RunRecord, path: Path) -> PlannedRun:
+    """Return what a record was planned as, whatever old ones lack."""
+    try:
+        coverage: Any = record.config.get("coverage") or {}
+        degradation = record.dataset.get("degradation", coverage.get("name", "none"))
+        severity = record.dataset.get("severity", coverage.get("severity", 0.0))
+        if record.status not in get_args(Status):
+            raise ValueError(f"its status is {record.status!r}")
+        return PlannedRun(
+            record.run_id,
+            str(record.algorithm),
+            str(record.environment),
+            str(degradation),
+            float(severity),
+            record.seed,
+            int(record.config.get("num_updates", 0)),
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise DamagedRecordError(f"{path} is not a usable run record: {error}.") from error
