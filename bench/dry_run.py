@@ -1,6 +1,7 @@
 """What `launcher.dry_run=true` prints: the grid, what would be skipped, and the cohorts."""
 
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from bench.config import GROUPS, TrainingConfig
 from bench.plan import Plan, RunSpec
 
+WIDTH = 100
 # Of an axis of the grid.
 SHOWN_VALUES = 12
 # So many kinds of cohorts still fit a screen.
@@ -29,11 +31,11 @@ def print_plan(plan: Plan) -> None:
     for key, values in _axes([run.settings for run in plan.runs]).items():
         shown = ", ".join(values[:SHOWN_VALUES])
         more = "" if len(values) <= SHOWN_VALUES else f", ... ({len(values)} values)"
-        print(f"  {key}: {shown}{more}")
+        print(textwrap.fill(f"  {key}: {shown}{more}", WIDTH, subsequent_indent="    "))
     if plan.stored:
         places = Counter(path.parent.name for path in plan.stored.values())
         print("stored: " + ", ".join(f"{count} in {name}" for name, count in places.items()))
-    console = Console(width=None if sys.stdout.isatty() else 100)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     console.print(_sizes(plan), highlight=False)
     if plan.cohorts:
         console.print(_cohorts(plan), highlight=False)

@@ -141,7 +141,11 @@ def checkpoints(folder: Path, experiment: str = "default") -> list[Path]:
 
 
 def litter(folder: Path) -> list[Path]:
-    """Return what a finished sweep should not have left in its store."""
+    """Return what a finished sweep should not have left in its store.
+
+    Records, the file of claims, the plan of each sweep and the store's index are there to stay.
+    """
     root = folder / "results" / "runs"
-    files = [path for path in root.rglob("*") if path.is_file()]
-    return [path for path in files if path.name != ".claims" and path.parent.parent != root]
+    files = [path for path in root.rglob("*") if path.is_file() and path.parent.parent != root]
+    kept = (".claims", "index")
+    return [path for path in files if path.name not in kept and path.parent.name != "plans"]
