@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from bench.statistics import Estimate
 from plots.frame import Frame
 from plots.records import Condition
-from plots.style import GREY, Look, look
+from plots.style import GREY, Look, looks
 
 # In multiples of optimum minus uniform: what lies beyond is drawn as a triangle at the edge, so
 # that one diverging learner cannot flatten all others.
@@ -59,11 +59,12 @@ def draw_panel(axes: Axes, frame: Frame, plot: Plot, environment: str, degradati
     _hatch_uninformative(axes, frame, plot, conditions)
     places = sorted({c.severity for c in conditions})
     shifts = _shifts(axes, plot, places, len(frame.learners))
+    drawn_as = looks(frame.learners)
     for learner, shift in zip(frame.learners, shifts, strict=True):
         points = _points(frame, plot, environment, degradation, learner.label)
         if points.size:
             points[:, 0] += shift
-            _draw_curve(axes, points, look(learner))
+            _draw_curve(axes, points, drawn_as[learner.label])
 
 
 def _draw_curve(axes: Axes, points: np.ndarray, style: Look) -> None:

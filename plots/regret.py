@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from plots.frame import Frame
 from plots.panel import HATCHING, OPTIMUM, UNIFORM, Plot, draw_panel, exceeds, limits, position
-from plots.style import GREY, TEXT_WIDTH, look
+from plots.style import GREY, TEXT_WIDTH, looks
 
 PLOTS = tuple(
     Plot(measure, axis)
@@ -103,8 +103,9 @@ def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> 
         for (condition, label), cell in frame.cells.items()
         if condition.environment in names and plot.measure in cell.estimates
     }
+    drawn_as = looks(frame.learners)
     learners = [
-        Line2D([], [], label=learner.label, **look(learner).line())
+        Line2D([], [], label=learner.label, **drawn_as[learner.label].line())
         for learner in frame.learners
         if learner.label in shown
     ]

@@ -1,7 +1,7 @@
 """How figures look: a colour and marker per algorithm, paper-sized fonts, same bytes each time."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,6 +70,21 @@ class Look(NamedTuple):
             "markerfacecolor": "white" if self.hollow else self.color,
             "markeredgewidth": 0.8,
         }
+
+
+def looks(learners: Sequence[Learner]) -> dict[str, Look]:
+    """Return how the learners of one figure look, by label.
+
+    Where all are variants of one algorithm, colours and markers are free to tell them apart.
+    """
+    if len({learner.algorithm for learner in learners}) > 1:
+        return {learner.label: look(learner) for learner in learners}
+    shown = {}
+    for learner in learners:
+        place = _place(learner.algorithm) + learner.variant
+        color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
+        shown[learner.label] = look(learner)._replace(color=color, marker=marker)
+    return shown
 
 
 def look(learner: Learner) -> Look:

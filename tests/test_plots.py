@@ -668,6 +668,16 @@ def test_every_configured_algorithm_has_its_own_look(tmp_path, monkeypatch):
     assert len({(str(look.dashes), look.hollow) for look in variants}) == len(variants)
 
 
+def test_variants_of_one_algorithm_alone_in_a_figure_get_colours_of_their_own():
+    variants = [Learner(str(i), "bc", i) for i in range(8)]
+    alone = style.looks(variants)
+    assert len({look.color for look in alone.values()}) == len(variants)
+    beside = style.looks([*variants, Learner("cql", "cql", 0)])
+    assert {look.color for label, look in beside.items() if label != "cql"} == {
+        style.look(variants[0]).color
+    }
+
+
 def test_the_repositorys_algorithms_are_found():
     configured = {path.stem for path in (ROOT / "conf" / "algorithm").glob("*.yaml")}
     assert configured == {path.stem for path in style._CONF.glob("*.yaml")}
