@@ -10,8 +10,8 @@ import pytest
 import torch
 from builders import ALGORITHMS, build_algorithm, make_cohort, random_dataset, same, tensors, train
 
-from bench import checkpoints as module
-from bench.checkpoints import Checkpoints, Conditions, interrupted
+from bench.training import checkpoints as module
+from bench.training.checkpoints import Checkpoints, Conditions, interrupted
 from tests import commands
 
 
@@ -180,3 +180,7 @@ def test_a_checkpoint_is_due_only_after_its_time(tmp_path: Path, monkeypatch: py
     assert kept.due()
     kept.write(1, {})
     assert not kept.due()
+
+
+def test_the_conditions_cover_the_source_of_every_algorithm():
+    assert {path.stem for path in module.ALGORITHMS.glob("*.py")} > {"base", *ALGORITHMS}

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench import progress
-from bench.claims import Claims
+from bench.training import progress
+from bench.training.claims import Claims
 from tests import sweeps
 from tests.sweeps import TINY
 
@@ -169,7 +169,7 @@ def test_a_cohort_too_large_for_memory_is_trained_in_equal_parts(
 ) -> None:
     words = ("-m", *TINY, "seed=range(5)", "algorithm=bc")
     with monkeypatch.context() as patch:
-        patch.setattr("bench.trainer.memory.bytes_per_run", lambda _: 10**9)
+        patch.setattr("bench.training.trainer.memory.bytes_per_run", lambda _: 10**9)
         interrupt(patch, 8, passed=1)  # the first part ends, the second is stopped
         assert sweeps.run_here(patch, *words, "launcher.memory_gb=3") == 130
         (snapshot,) = sweeps.checkpoints(folder)
@@ -201,6 +201,6 @@ def test_where_files_cannot_be_locked_training_goes_on_with_a_warning(
     def refuse(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("bench.claims.fcntl.lockf", refuse)
+    monkeypatch.setattr("bench.training.claims.fcntl.lockf", refuse)
     assert sweeps.run_here(monkeypatch, *TINY) == 0
     assert "Files cannot be locked here" in capfd.readouterr().err

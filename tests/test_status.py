@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import manifest, standing, status
+from bench import status
 from bench.__main__ import main
-from bench.manifest import PlannedRun
-from bench.progress import Progress
 from bench.results import RunRecord, RunStore
+from bench.sweeps import manifest, standing
+from bench.sweeps.manifest import PlannedRun
+from bench.training.progress import Progress
 from tests import commands
 
 WORDS = ["algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5", "seed=range(3)"]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bench import results
-from bench.claims import Claims
 from bench.results import RunStore
+from bench.training.claims import Claims
 from tests import sweeps
 from tests.sweeps import TINY, Command
 

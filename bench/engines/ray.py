@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import stopping
+from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
-from bench.orders import Died, Order, Outcome, Task
+from bench.engines.orders import Died, Order, Outcome, Task
 from bench.typed import ConfigError
 from bench.types import NonNegative, Positive
 

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from bench.atomic import atomic_write
-from bench.plan import RunSpec, planned
+from bench.plan import Interrupted
+from bench.spec import RunSpec, planned
 from bench.typed import ConfigError
 
 # Raised whenever the harness trains differently or a checkpoint holds something else.
@@ -31,7 +32,7 @@ GENERATION = 1
 KEPT = 2
 HEADER = "cohort.json"
 CHECKSUM_BYTES = 4
-ALGORITHMS = Path(__file__).resolve().parents[1] / "algorithms"
+ALGORITHMS = Path(__file__).resolve().parents[2] / "algorithms"
 
 
 @dataclass(frozen=True)
@@ -140,25 +141,6 @@ class Checkpoints:
                     f"A checkpoint of {len(self.runs)} runs at update {cohort.update} was made "
                     f"with {' and '.join(differs)}, so they began again."
                 )
-
-
-@dataclass(frozen=True, eq=False)
-class Interrupted:
-    """A cohort that has checkpoints.
-
-    Attributes:
-        runs: Its runs in order; None where their settings are no longer valid.
-        run_ids: Their ids.
-        update: Update of the newest snapshot.
-        conditions: What it was trained under, by name.
-        folder: Where its snapshots are.
-    """
-
-    runs: tuple[RunSpec, ...] | None
-    run_ids: list[str]
-    update: int
-    conditions: dict[str, Any]
-    folder: Path
 
 
 def interrupted(folder: Path) -> Iterator[Interrupted]:

@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 
-from bench import compilation, memory, stopping
-from bench.checkpoints import Checkpoints
+from bench import compilation
 from bench.cohort import Cohort, Member
+from bench.engines import stopping
 from bench.evaluation import evaluate
-from bench.history import History
-from bench.plan import RunSpec
-from bench.preparation import Prepared
-from bench.recording import Recorder
 from bench.results import RunRecord
+from bench.spec import RunSpec
+from bench.training import memory
+from bench.training.checkpoints import Checkpoints
+from bench.training.history import History
+from bench.training.preparation import Prepared
+from bench.training.recording import Recorder
 
 
 class Trainer:

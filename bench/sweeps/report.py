@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from bench.checkpoints import interrupted
 from bench.plan import Plan
 from bench.results import RunRecord, RunStore
-from bench.sweep import Sweep
-from bench.sweep_files import SweepFiles
+from bench.sweeps.sweep import Sweep
+from bench.training.checkpoints import interrupted
+from bench.training.sweep_files import SweepFiles
 
 # A sweep's table is drawn by `python -m plots`; a handful of runs is shown at once.
 TABLE_LIMIT = 24
