@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.results import RunRecord, RunStore
 from bench.training import progress
 from bench.training.claims import Claims
 from tests import sweeps
@@ -119,6 +120,28 @@ def test_a_cohort_goes_on_in_its_composition_though_a_member_is_recorded_by_then
     after = sweeps.records(folder)
     assert after.pop(done)["error"] == "kept as it is"
     assert after == {k: v for k, v in unbroken["lost"].items() if k != done}
+    assert sweeps.litter(folder) == []
+
+
+@pytest.mark.parametrize("grid", ["tables", "lost", "linear"])
+def test_a_cohort_killed_between_two_records_ends_in_its_composition_without_a_due_checkpoint(
+    grid: str, folder: Path, unbroken: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intact = RunStore.write
+
+    def write_and_die(self: RunStore, record: RunRecord) -> Path:
+        intact(self, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "write", write_and_die)
+        assert sweeps.run_here(patch, *GRIDS[grid]) == 130
+    assert len(sweeps.records(folder)) == 1
+    (last,) = sweeps.checkpoints(folder)
+    assert last.stem == f"{30:012d}"
+    assert sweeps.run_here(monkeypatch, *GRIDS[grid]) == (1 if grid == "lost" else 0)
+    assert sweeps.records(folder) == unbroken[grid]
+    assert all(sweeps.timing(folder, run)["cohort_size"] > 1 for run in unbroken[grid])
     assert sweeps.litter(folder) == []
 
 
