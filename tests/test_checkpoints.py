@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from pathlib import Path
 
@@ -153,6 +154,14 @@ def test_an_interrupted_cohort_names_its_runs_in_order(kept: Checkpoints):
     assert found.runs is not None
     assert [run.settings for run in found.runs] == [run.settings for run in kept.runs]
     assert found.update == 30
+
+
+@pytest.mark.parametrize("runs", [[["a", []]], [["a", None]], [1], None])
+def test_a_cohort_whose_header_is_damaged_is_none(kept: Checkpoints, runs: object):
+    (kept.folder / module.HEADER).write_text(json.dumps({"runs": runs}))
+    assert [found.runs for found in interrupted(kept.all)] in ([], [None])
+    (kept.folder / module.HEADER).write_text("[1, 2]")
+    assert list(interrupted(kept.all)) == []
 
 
 def test_a_full_disk_costs_a_note_and_leaves_nothing_half_written(

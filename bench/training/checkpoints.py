@@ -149,9 +149,9 @@ def interrupted(folder: Path) -> Iterator[Interrupted]:
         snapshots = _snapshots(path.parent)
         try:
             header = json.loads(path.read_text())
-            listed = header.pop("runs")
+            listed = [(str(run_id), dict(settings)) for run_id, settings in header.pop("runs")]
             run_ids = [run_id for run_id, _ in listed]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if not snapshots:
             continue
