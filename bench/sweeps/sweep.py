@@ -61,8 +61,14 @@ class Sweep:
             for order, end in engine.collect():
                 if self._is_to_be_tried_again(order, end):
                     engine.submit(order)
-                else:
+                elif not self._was_cut_short(end):
                     watch.ended(order)
+
+    def _was_cut_short(self, end: Outcome | Died) -> bool:
+        """Return whether there is something left of an order that is not tried again now."""
+        if isinstance(end, Died):
+            return stopping.asked() or self.problem is not None
+        return end.stopped or end.problem is not None
 
     def left(self) -> set[str]:
         """Return the ids of the runs that were to be trained and have no new record."""
