@@ -1,1 +1,1 @@
-"""Sweeps: what a command plans, how it is trained, and what is shown of it."""
+"""Sweeps: their orders from the first to the last, the plans they leave, where they stand."""
