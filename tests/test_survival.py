@@ -15,6 +15,7 @@ import pytest
 
 from bench import results
 from bench.results import RunStore
+from bench.sweeps.sweep import Sweep
 from bench.training.claims import Claims
 from tests import sweeps
 from tests.sweeps import TINY, Command
@@ -123,6 +124,28 @@ def test_two_sweeps_at_once_record_every_run_once(tmp_path: Path, expected: dict
     assert sum(trained) + sum(failed) == len(expected)
     assert sweeps.records(tmp_path) == expected
     assert sweeps.litter(tmp_path) == []
+
+
+def test_a_run_that_failed_in_another_sweep_meanwhile_is_said(
+    tmp_path: Path,
+    expected: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    intact = Sweep.run
+
+    def run_late(self: Sweep) -> None:
+        for run_id, record in expected.items():
+            path = tmp_path / "results/runs/default" / f"{run_id}.json"
+            path.write_text(sweeps.as_record(record))
+        intact(self)
+
+    monkeypatch.setattr(Sweep, "run", run_late)
+    assert sweeps.run_here(monkeypatch, *WORDS) == 1
+    failed = sum(record["status"] == "failed" for record in expected.values())
+    said = capfd.readouterr().err.splitlines()
+    assert said[-1] == f"{failed} failed in another sweep at the same time."
 
 
 def _hold(root: Path, run_ids: list[str], ready: Any) -> None:
