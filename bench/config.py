@@ -1,4 +1,4 @@
-"""The settings of a run and of the harness, typed: their defaults and a run's identity."""
+"""The settings of a run, typed: their defaults and a run's identity."""
 
 import hashlib
 import json
@@ -16,11 +16,9 @@ from bench.coverage import EstimatesWhere
 from bench.datasets import DataSource, Task
 from bench.degradations import Degradation
 from bench.encoding import Normalization
-from bench.engines.base import Engine
 from bench.sensing import Sensing
-from bench.tracking import TrackingConfig
 from bench.typed import STRICT, ConfigError, checked, typed_object
-from bench.types import Count, Discount, Fraction, NonNegative, Positive, Seed
+from bench.types import Count, Discount, Fraction, Seed
 
 # Becomes a folder or a file's name.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -83,56 +81,9 @@ class RunConfig(TrainingConfig):
     coverage: Degradation
 
 
-class LauncherConfig(BaseModel):
-    """How a sweep's runs are brought together, and where they are trained.
-
-    Attributes:
-        engine: Where, with settings of its own.
-        cohort_size: Most runs trained together.
-        memory_gb: What a cohort may take at most; larger ones are trained in equal parts. None is
-            half of a machine's or GPU's memory, divided by the workers that share it.
-        checkpoint_seconds: Least time between two checkpoints of a cohort.
-        retry_failed: Whether stored runs whose record says ``failed`` are trained again.
-        dry_run: Whether to print the plan and train nothing.
-    """
-
-    model_config = STRICT
-    engine: Engine
-    cohort_size: Count
-    memory_gb: Positive | None
-    checkpoint_seconds: NonNegative
-    retry_failed: bool
-    dry_run: bool
-
-
-class HarnessConfig(BaseModel):
-    """Everything about a run that cannot change its result."""
-
-    model_config = STRICT
-    experiment_name: Name
-    results_dir: Path
-    device: Literal["cpu", "cuda", "auto"]
-    compile: Literal["auto", "on", "off"]
-    launcher: LauncherConfig
-    tracking: TrackingConfig
-
-
-def launcher_config(settings: Any) -> LauncherConfig:
-    """Return the typed launcher of plain settings.
-
-    Raises:
-        ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
-    """
-    if not isinstance(settings, Mapping):
-        raise ConfigError(f"launcher is {settings!r}, but should name a file of conf/launcher/.")
-    own = dict(settings)
-    common = {key: own.pop(key) for key in LauncherConfig.model_fields if key in own}
-    common["engine"] = typed_object(own, "launcher", LauncherConfig.model_fields, Engine)
-    config: LauncherConfig = checked(LauncherConfig, common, "launcher")
-    return config
-
-
 GROUPS = ("algorithm", "dataset", "coverage")
+# What changes no result is read by bench/harness.py.
+HARNESS_KEYS = ("experiment_name", "results_dir", "device", "compile", "launcher", "tracking")
 NOTHING_REMOVED = {"name": "none", "target": "bench.degradations.none", "severity": 0.0}
 
 
@@ -144,7 +95,7 @@ def run_config(settings: Mapping[str, Any]) -> RunConfig:
     """
     algorithm, dataset, coverage = (dict(_mapping(settings, key)) for key in GROUPS)
     training = {key: value for key, value in settings.items() if key not in GROUPS}
-    checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HarnessConfig.model_fields))
+    checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HARNESS_KEYS))
     common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
     source = typed_object(dataset, "dataset", DatasetConfig.model_fields, DataSource)
     parts = {

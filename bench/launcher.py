@@ -7,14 +7,15 @@ from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 
-from bench import dry_run, manifest, report, stopping
-from bench.checkpoints import Interrupted, interrupted
 from bench.composition import Composer
-from bench.plan import Plan, make_plan
+from bench.engines import stopping
+from bench.plan import Interrupted, Plan, make_plan
 from bench.results import RunStore
-from bench.sweep import Sweep
-from bench.sweep_files import SweepFiles
+from bench.sweeps import dry_run, manifest, report
+from bench.sweeps.sweep import Sweep
 from bench.tracking import Mirror
+from bench.training.checkpoints import interrupted
+from bench.training.sweep_files import SweepFiles
 
 
 def launch(config_loader: ConfigLoader, overrides: list[str]) -> int:

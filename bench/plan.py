@@ -1,68 +1,35 @@
-"""The plan of a sweep: typed runs with their ids, and which of them are trained together."""
+"""The plan of a sweep: which runs it asks for, and which of them are trained together."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from bench.compatibility import check_together
-from bench.config import (
-    NOTHING_REMOVED,
-    HarnessConfig,
-    RunConfig,
-    TrainingConfig,
-    fill_defaults,
-    launcher_config,
-    run_config,
-    run_id,
-)
-from bench.tracking import TrackingConfig
-from bench.typed import ConfigError, checked
-
-if TYPE_CHECKING:
-    from bench.checkpoints import Interrupted
-
-HARNESS_KEYS = tuple(HarnessConfig.model_fields)
+from bench.config import HARNESS_KEYS, NOTHING_REMOVED, fill_defaults, run_config, run_id
+from bench.harness import HarnessConfig, harness_config
+from bench.spec import RunSpec
+from bench.typed import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
-class RunSpec:
-    """One training with one seed: its id, its settings as data and as typed objects."""
+class Interrupted:
+    """A cohort that has checkpoints.
 
-    run_id: str
-    settings: dict[str, Any]
-    config: RunConfig
-
-    @cached_property
-    def cohort_key(self) -> str:
-        """What runs must share to be trained together: all but seeds, data and float settings."""
-        algorithm = {
-            key: "float" if isinstance(getattr(self.config.algorithm, key, None), float) else value
-            for key, value in self.settings["algorithm"].items()
-        }
-        world = self.settings["dataset"].get("environment")
-        dataset = self.settings["dataset"]
-        shared = [dataset.get(key) for key in ("name", "id", "max_steps", "discount")]
-        shared += [dataset.get(key) for key in ("normalization", "hidden", "history")]
-        lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
-        return json.dumps([algorithm, world, shared, lengths], sort_keys=True)
-
-    def __reduce__(self) -> Any:
-        """Travel as settings: typed objects are made anew where they arrive."""
-        return planned, (self.run_id, self.settings)
-
-
-def planned(run_id: str, settings: dict[str, Any]) -> RunSpec:
-    """Return the run of settings that were planned before, under the id it was given.
-
-    Raises:
-        ConfigError: If the settings are no longer valid.
+    Attributes:
+        runs: Its runs in order; None where their settings are no longer valid.
+        run_ids: Their ids.
+        update: Update of the newest snapshot.
+        conditions: What it was trained under, by name.
+        folder: Where its snapshots are.
     """
-    return RunSpec(run_id, settings, run_config(settings))
+
+    runs: tuple[RunSpec, ...] | None
+    run_ids: list[str]
+    update: int
+    conditions: dict[str, Any]
+    folder: Path
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +48,7 @@ class Plan:
     runs: list[RunSpec]
     stored: dict[str, Path] = field(default_factory=dict)
     earlier_failures: frozenset[str] = frozenset()
-    interrupted: tuple["Interrupted", ...] = ()
+    interrupted: tuple[Interrupted, ...] = ()
 
     @cached_property
     def pending(self) -> list[RunSpec]:
@@ -117,7 +84,7 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     for job in jobs:
         own = {key: job.pop(key) for key in HARNESS_KEYS if key in job}
         if harness is None:
-            harness = _harness(own)
+            harness = harness_config(own)
         settings = fill_defaults(job)
         config = run_config(settings)
         check_together(config)
@@ -130,16 +97,3 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     if harness is None:
         raise ConfigError("The grid is empty: it needs at least one sub-grid with values.")
     return Plan(harness, list(runs.values()))
-
-
-def _harness(own: dict[str, Any]) -> HarnessConfig:
-    launcher = own.pop("launcher", None)
-    if isinstance(own.get("results_dir"), str):
-        own["results_dir"] = Path(own["results_dir"])
-    own["launcher"] = launcher_config(launcher)
-    own["tracking"] = checked(TrackingConfig, own.pop("tracking", None), "tracking")
-    harness: HarnessConfig = checked(HarnessConfig, own, "")
-    here = not harness.launcher.engine.elsewhere
-    if harness.device == "cuda" and here and not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but there is none here: use cpu or auto.")
-    return harness

@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from bench import CONF
 from bench.compatibility import check_data
 from bench.composition import Composer
-from bench.config import HarnessConfig, RunConfig, fill_defaults, run_config
+from bench.config import HARNESS_KEYS, RunConfig, fill_defaults, run_config
 from bench.datasets import OfflineDataset, Task
 from bench.typed import ConfigError
 
@@ -38,7 +38,7 @@ def single_run(words: list[str], command: str) -> SingleRun:
             f"{command} is for one dataset, but these words name {len(jobs)} runs: give each "
             "setting one value."
         )
-    settings = {k: v for k, v in jobs[0].items() if k not in HarnessConfig.model_fields}
+    settings = {k: v for k, v in jobs[0].items() if k not in HARNESS_KEYS}
     settings = fill_defaults(settings)
     config = run_config(settings)
     check_data(config)

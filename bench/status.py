@@ -16,10 +16,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench import standing
 from bench.__main__ import one_sentence
-from bench.progress import Progress
-from bench.standing import Standing
+from bench.sweeps import standing
+from bench.sweeps.standing import Standing
+from bench.training.progress import Progress
 
 # What is said of an algorithm beside done/planned, where there is any of it.
 DETAILS = {"running": "cyan", "failed": "red", "empty": "yellow", "missing": "bold"}

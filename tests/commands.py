@@ -7,7 +7,8 @@ from hydra.initialize import initialize_config_dir
 
 from bench import CONF
 from bench.composition import Composer
-from bench.plan import HARNESS_KEYS, Plan, make_plan
+from bench.config import HARNESS_KEYS
+from bench.plan import Plan, make_plan
 
 
 def composer(*words: str) -> Composer:

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 import torch
 from builders import ALGORITHMS, build_algorithm, make_cohort, random_dataset, same, tensors, train
 
-from bench import checkpoints as module
-from bench.checkpoints import Checkpoints, Conditions, interrupted
+from bench.training import checkpoints as module
+from bench.training.checkpoints import Checkpoints, Conditions, interrupted
 from tests import commands
 
 
@@ -155,6 +156,14 @@ def test_an_interrupted_cohort_names_its_runs_in_order(kept: Checkpoints):
     assert found.update == 30
 
 
+@pytest.mark.parametrize("runs", [[["a", []]], [["a", None]], [1], None])
+def test_a_cohort_whose_header_is_damaged_is_none(kept: Checkpoints, runs: object):
+    (kept.folder / module.HEADER).write_text(json.dumps({"runs": runs}))
+    assert [found.runs for found in interrupted(kept.all)] in ([], [None])
+    (kept.folder / module.HEADER).write_text("[1, 2]")
+    assert list(interrupted(kept.all)) == []
+
+
 def test_a_full_disk_costs_a_note_and_leaves_nothing_half_written(
     kept: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ):
@@ -180,3 +189,7 @@ def test_a_checkpoint_is_due_only_after_its_time(tmp_path: Path, monkeypatch: py
     assert kept.due()
     kept.write(1, {})
     assert not kept.due()
+
+
+def test_the_conditions_cover_the_source_of_every_algorithm():
+    assert {path.stem for path in module.ALGORITHMS.glob("*.py")} > {"base", *ALGORITHMS}

@@ -11,9 +11,12 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import initialize_config_dir
 
-from bench import CONF, degradations, dry_run
+from bench import CONF, degradations
 from bench.__main__ import main
+from bench.config import HARNESS_KEYS
+from bench.harness import HarnessConfig
 from bench.results import RunRecord, RunStore
+from bench.sweeps import dry_run
 from tests import commands
 
 # A tabular task so small that a run takes a fraction of a second.
@@ -351,3 +354,7 @@ def test_jobs_of_hydras_own_sweeper_do_not_end_each_other(
     assert command(*words) == 2
     assert capfd.readouterr().err.splitlines()[-1].startswith("A job did not end well")
     assert sorted(r.status for r in records().values()) == ["completed", "completed", "failed"]
+
+
+def test_the_keys_of_the_harness_are_those_that_it_reads() -> None:
+    assert set(HARNESS_KEYS) == set(HarnessConfig.model_fields)

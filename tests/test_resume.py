@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench import progress
-from bench.claims import Claims
+from bench.results import RunRecord, RunStore
+from bench.training import progress
+from bench.training.claims import Claims
 from tests import sweeps
 from tests.sweeps import TINY
 
@@ -122,6 +123,28 @@ def test_a_cohort_goes_on_in_its_composition_though_a_member_is_recorded_by_then
     assert sweeps.litter(folder) == []
 
 
+@pytest.mark.parametrize("grid", ["tables", "lost", "linear"])
+def test_a_cohort_killed_between_two_records_ends_in_its_composition_without_a_due_checkpoint(
+    grid: str, folder: Path, unbroken: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intact = RunStore.write
+
+    def write_and_die(self: RunStore, record: RunRecord) -> Path:
+        intact(self, record)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "write", write_and_die)
+        assert sweeps.run_here(patch, *GRIDS[grid]) == 130
+    assert len(sweeps.records(folder)) == 1
+    (last,) = sweeps.checkpoints(folder)
+    assert last.stem == f"{30:012d}"
+    assert sweeps.run_here(monkeypatch, *GRIDS[grid]) == (1 if grid == "lost" else 0)
+    assert sweeps.records(folder) == unbroken[grid]
+    assert all(sweeps.timing(folder, run)["cohort_size"] > 1 for run in unbroken[grid])
+    assert sweeps.litter(folder) == []
+
+
 def test_a_command_that_wants_a_part_of_a_checkpoint_leaves_it_for_the_whole(
     folder: Path, unbroken: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +192,7 @@ def test_a_cohort_too_large_for_memory_is_trained_in_equal_parts(
 ) -> None:
     words = ("-m", *TINY, "seed=range(5)", "algorithm=bc")
     with monkeypatch.context() as patch:
-        patch.setattr("bench.trainer.memory.bytes_per_run", lambda _: 10**9)
+        patch.setattr("bench.training.trainer.memory.bytes_per_run", lambda _: 10**9)
         interrupt(patch, 8, passed=1)  # the first part ends, the second is stopped
         assert sweeps.run_here(patch, *words, "launcher.memory_gb=3") == 130
         (snapshot,) = sweeps.checkpoints(folder)
@@ -201,6 +224,6 @@ def test_where_files_cannot_be_locked_training_goes_on_with_a_warning(
     def refuse(*_: object) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("bench.claims.fcntl.lockf", refuse)
+    monkeypatch.setattr("bench.training.claims.fcntl.lockf", refuse)
     assert sweeps.run_here(monkeypatch, *TINY) == 0
     assert "Files cannot be locked here" in capfd.readouterr().err

@@ -14,11 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import manifest, standing, status
+from bench import status
 from bench.__main__ import main
-from bench.manifest import PlannedRun
-from bench.progress import Progress
 from bench.results import RunRecord, RunStore
+from bench.sweeps import manifest, standing
+from bench.sweeps.manifest import PlannedRun
+from bench.training import progress
+from bench.training.progress import Progress
+from bench.training.sweep_files import SweepFiles
 from tests import commands
 
 WORDS = ["algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5", "seed=range(3)"]
@@ -48,7 +51,7 @@ def record(run: Any, state: str = "completed", error: str | None = None) -> RunR
 def train(root: Path, cohort: str, run_ids: list[str], update: int, heard: float, began: float):
     """Leave the progress file of a cohort that was heard of `heard` seconds ago."""
     now = time.time()
-    folder = root / "sweep" / standing.PROGRESS
+    folder = SweepFiles(root / "sweep").progress
     folder.mkdir(parents=True, exist_ok=True)
     said = Progress(cohort, run_ids, update, 30, now - began, 0, now - heard, "node-1", 4711)
     (folder / f"{cohort}.json").write_text(json.dumps(asdict(said)))
@@ -64,6 +67,22 @@ def show(tmp_path: Path, capsys: pytest.CaptureFixture[str], width: int = 80) ->
         # Commands are one line each, to be copied.
         assert len(line) <= width or "python -m bench" in line or "remove its file" in line
     return printed.out
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"heard": "soon"}, {"run_ids": None}, {"run_ids": [1]}, {"update": True}, {"more": 1}],
+    ids=str,
+)
+def test_progress_of_another_shape_is_none(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Both `bench.status` and the end of a sweep read what is there."""
+    train(tmp_path, "fine", ["a"], 1, heard=0, began=1)
+    folder = SweepFiles(tmp_path / "sweep").progress
+    said = json.loads((folder / "fine.json").read_text())
+    (folder / "odd.json").write_text(json.dumps({**said, **changed}))
+    (folder / "list.json").write_text("[]")
+    (folder / "nothing.json").write_text("{}")
+    assert [cohort.cohort for cohort in progress.read(folder)] == ["fine"]
 
 
 @pytest.fixture(autouse=True)

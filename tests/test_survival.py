@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from bench import results
-from bench.claims import Claims
 from bench.results import RunStore
+from bench.sweeps.sweep import Sweep
+from bench.training.claims import Claims
 from tests import sweeps
 from tests.sweeps import TINY, Command
 
@@ -33,10 +34,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return sweeps.records(folder)
 
 
-def finish(folder: Path, expected: dict[str, Any], *words: str) -> None:
+def finish(folder: Path, expected: dict[str, Any]) -> None:
     """Let the same command end and compare its records; others may still hold some runs."""
     for _ in range(20):
-        command = Command(folder, *WORDS, *words)
+        command = Command(folder, *WORDS)
         status = command.end()
         if set(sweeps.records(folder)) == set(expected):
             break
@@ -89,16 +90,17 @@ def test_kills_at_random_moments_lose_no_run_and_record_none_twice(
             written = path.stat().st_mtime_ns
             assert seen.setdefault(path.stem, written) == written  # never written again
         if len(sweeps.records(tmp_path)) == len(expected):
-            finish(tmp_path, expected, *words)
+            assert sweeps.records(tmp_path) == expected
             shutil.rmtree(tmp_path / "results")
             seen.clear()
-    finish(tmp_path, expected, *words)
+    finish(tmp_path, expected)
     sweeps.wait_for(lambda: not any(map(sweeps.group_is_alive, groups)))
 
 
 def test_workers_leave_once_the_launching_process_has_gone(tmp_path: Path) -> None:
     """The one in training after a checkpoint, and the one without an order too."""
-    words = (*TINY, "num_updates=10000000", "algorithm=bc", "launcher.checkpoint_seconds=1000")
+    words = (*TINY, "num_updates=10000000", "compile=off", "algorithm=bc",
+             "launcher.checkpoint_seconds=1000")  # fmt: skip
     command = Command(tmp_path, *words, *IN_PROCESSES)
     progress = tmp_path / "results/runs/default/.sweep/progress"
     sweeps.wait_for(lambda: list(progress.glob("[!.]*.json")))
@@ -122,6 +124,28 @@ def test_two_sweeps_at_once_record_every_run_once(tmp_path: Path, expected: dict
     assert sum(trained) + sum(failed) == len(expected)
     assert sweeps.records(tmp_path) == expected
     assert sweeps.litter(tmp_path) == []
+
+
+def test_a_run_that_failed_in_another_sweep_meanwhile_is_said(
+    tmp_path: Path,
+    expected: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    intact = Sweep.run
+
+    def run_late(self: Sweep) -> None:
+        for run_id, record in expected.items():
+            path = tmp_path / "results/runs/default" / f"{run_id}.json"
+            path.write_text(sweeps.as_record(record))
+        intact(self)
+
+    monkeypatch.setattr(Sweep, "run", run_late)
+    assert sweeps.run_here(monkeypatch, *WORDS) == 1
+    failed = sum(record["status"] == "failed" for record in expected.values())
+    said = capfd.readouterr().err.splitlines()
+    assert said[-1] == f"{failed} failed in another sweep at the same time."
 
 
 def _hold(root: Path, run_ids: list[str], ready: Any) -> None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from bench.orders import Died, Order, Outcome, Task
+from bench.engines.orders import Died, Order, Outcome, Task
 
 # How long `collect` waits for something to end, so that a Ctrl-C is noticed in between.
 WAIT_SECONDS = 0.2

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from bench.engines.base import Engine, Finished
-from bench.orders import Order, Task
+from bench.engines.orders import Order, Task
 
 
 @dataclass(eq=False)

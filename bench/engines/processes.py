@@ -16,9 +16,9 @@ import torch
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend.process import LokyProcess
 
-from bench import stopping
+from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
-from bench.orders import Died, Order, Outcome, Task
+from bench.engines.orders import Died, Order, Outcome, Task
 from bench.types import Count
 
 

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import signal
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import stopping
+from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
-from bench.orders import Died, Order, Outcome, Task
+from bench.engines.orders import Died, Order, Outcome, Task
 from bench.typed import ConfigError
 from bench.types import NonNegative, Positive
 
@@ -61,6 +63,7 @@ class Ray(Engine):
     def open(self, task: Task, device: str, folder: str) -> None:
         """Connect to the cluster, or start one that ends with this process."""
         del device, folder
+        handlers = {number: signal.getsignal(number) for number in stopping.SIGNALS}
         try:
             self._ray.init(
                 address=self.address,
@@ -71,6 +74,11 @@ class Ray(Engine):
         except (ConnectionError, ValueError, RuntimeError) as error:
             cause = " ".join(str(error).split())
             raise ConfigError(f"launcher.address is {self.address!r}: {cause}") from None
+        finally:
+            # Ray would end this process with a trace of its own where it is asked to stop.
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         # What to do again is decided by whoever launches.
         remote = self._ray.remote(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0)
         self._do, self._task = remote(_do), self._ray.put(task)

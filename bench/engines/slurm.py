@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import submitit
 
-from bench import stopping
+from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
-from bench.orders import Died, Order, Outcome, Task
+from bench.engines.orders import Died, Order, Outcome, Task
 from bench.typed import ConfigError
 from bench.types import Count, Natural
 

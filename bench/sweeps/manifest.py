@@ -17,7 +17,7 @@ from bench.atomic import atomic_write
 
 if TYPE_CHECKING:
     # Whoever only reads manifests need not wait for torch.
-    from bench.plan import RunSpec
+    from bench.spec import RunSpec
 
 FOLDER = ".sweep/plans"
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 
-from bench import compilation, memory, stopping
-from bench.checkpoints import Checkpoints
+from bench import compilation
 from bench.cohort import Cohort, Member
+from bench.engines import stopping
 from bench.evaluation import evaluate
-from bench.history import History
-from bench.plan import RunSpec
-from bench.preparation import Prepared
-from bench.recording import Recorder
 from bench.results import RunRecord
+from bench.spec import RunSpec
+from bench.training import memory
+from bench.training.checkpoints import Checkpoints
+from bench.training.history import History
+from bench.training.preparation import Prepared
+from bench.training.recording import Recorder
 
 
 class Trainer:
@@ -52,23 +54,38 @@ class Trainer:
             raise stopping.Stopped
         if self.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        clock = _Clock(self.device)
-        config = ready[0].spec.config
-        cohort, history = self._cohort(ready), History(len(ready))
+        clock, history = _Clock(self.device), History(len(ready))
         saved = checkpoints.newest()
         if saved is not None:
-            cohort.restore(saved["cohort"])
             history.restore(saved["history"])
             clock.earlier = saved["seconds"]
+        state = None if saved is None else saved["cohort"]
+        if saved is None or state is not None:
+            self._make_updates(ready, state, history, clock, checkpoints, on_update)
+        timing = clock.timing(ready[0].spec.config.num_updates, len(ready))
+        return [self.recorder.finished(p, history, i, timing) for i, p in enumerate(ready)]
+
+    def _make_updates(
+        self,
+        ready: list[Prepared],
+        state: dict[str, Any] | None,
+        history: History,
+        clock: "_Clock",
+        checkpoints: Checkpoints,
+        on_update: Callable[[int], None],
+    ) -> None:
+        """Make what is left of the updates, evaluating and keeping checkpoints on the way."""
+        config, cohort = ready[0].spec.config, self._cohort(ready)
+        environments = [p.task.environment for p in ready]
+        seeds = [p.spec.config.seed for p in ready]
+        if state is not None:
+            cohort.restore(state)
         clock.trains()
         for step in cohort.train(config.num_updates - cohort.step):
             on_update(step)
             if step % config.eval_every == 0 or step == config.num_updates:
                 clock.pauses()
-                environments = [p.task.environment for p in ready]
-                seeds = [p.spec.config.seed for p in ready]
-                evaluations = evaluate(cohort, environments, seeds, config.eval_episodes)
-                history.add(cohort, evaluations)
+                history.add(cohort, evaluate(cohort, environments, seeds, config.eval_episodes))
                 clock.trains()
             stop = stopping.asked()
             if step < config.num_updates and (stop or checkpoints.due()):
@@ -78,8 +95,11 @@ class Trainer:
                 if stop:
                     raise stopping.Stopped
                 clock.trains()
-        timing = clock.timing(config.num_updates, len(ready))
-        return [self.recorder.finished(p, history, i, timing) for i, p in enumerate(ready)]
+        if len(ready) > 1:
+            # Killed between two of their records, the runs that are left have been trained in this
+            # composition all the same. Nothing but what records are made of is needed for that.
+            last = {"history": history.snapshot(at_the_end=True), "seconds": clock.seconds()}
+            checkpoints.write(config.num_updates, {"cohort": None, **last})
 
     def _cohort(self, ready: list[Prepared]) -> Cohort:
         config = ready[0].spec.config

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.config import GROUPS, TrainingConfig
-from bench.plan import Plan, RunSpec
+from bench.plan import Plan
+from bench.spec import RunSpec
 
 WIDTH = 100
 # Of an axis of the grid.

@@ -4,17 +4,17 @@ import uuid
 from collections import Counter
 from functools import partial
 
-from bench import stopping
-from bench.claims import claims_on
+from bench.engines import stopping
 from bench.engines.base import Engine
-from bench.orders import Died, Order, Outcome
+from bench.engines.orders import Died, Order, Outcome
 from bench.plan import Plan
-from bench.recording import Recorder
 from bench.results import RunRecord, RunStore
-from bench.sweep_files import SweepFiles
+from bench.sweeps.watching import Watch
 from bench.tracking import Mirror
-from bench.watching import Watch
-from bench.worker import Workplace, work
+from bench.training.claims import claims_on
+from bench.training.recording import Recorder
+from bench.training.sweep_files import SweepFiles
+from bench.training.worker import Workplace, work
 
 # An order whose process dies is given to a fresh one this many times at most.
 ATTEMPTS = 3
@@ -61,8 +61,14 @@ class Sweep:
             for order, end in engine.collect():
                 if self._is_to_be_tried_again(order, end):
                     engine.submit(order)
-                else:
+                elif not self._was_cut_short(end):
                     watch.ended(order)
+
+    def _was_cut_short(self, end: Outcome | Died) -> bool:
+        """Return whether there is something left of an order that is not tried again now."""
+        if isinstance(end, Died):
+            return stopping.asked() or self.problem is not None
+        return end.stopped or end.problem is not None
 
     def left(self) -> set[str]:
         """Return the ids of the runs that were to be trained and have no new record."""

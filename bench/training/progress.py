@@ -48,13 +48,29 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the progress that was written as `asdict`."""
-        return cls(**json.loads(text))
+        """Return the progress that was written as `asdict`.
+
+        Raises:
+            ValueError, TypeError, KeyError: If the text is none.
+        """
+        said = json.loads(text)
+        for name, kind in _KINDS.items():
+            if not isinstance(said[name], kind) or isinstance(said[name], bool):
+                raise ValueError(name)
+        if not all(isinstance(run_id, str) for run_id in said["run_ids"]):
+            raise ValueError("run_ids")
+        return cls(**said)
 
     @property
     def stale(self) -> bool:
         """Whether nothing has been heard of the cohort for too long."""
         return time.time() - self.heard > STALE_AFTER
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "cohort": str, "run_ids": list, "update": int, "num_updates": int, "started": (int, float),
+    "started_at_update": int, "heard": (int, float), "host": str, "pid": int,
+}  # fmt: skip
 
 
 class Heartbeat:
@@ -96,7 +112,7 @@ def read(folder: Path) -> list[Progress]:
     for path in sorted(folder.glob("[!.]*.json")):
         try:
             found.append(Progress.from_json(path.read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, KeyError):
             # It has just ended, or another version of the bench wrote it.
             continue
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import coverage, regret
 from bench.config import DatasetConfig
 from bench.datasets import OfflineDataset, Task
-from bench.plan import RunSpec
+from bench.spec import RunSpec
 
 TASKS_IN_MEMORY = 32
 PREPARED_IN_MEMORY = 512

@@ -1,13 +1,9 @@
 """What travels between the launching process and whoever trains: an order, and how it ended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bench.plan import RunSpec
+from bench.spec import RunSpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import torch
 
-from bench import memory, stopping
-from bench.checkpoints import Checkpoints, Conditions
-from bench.claims import claims_on
-from bench.orders import Order, Outcome
-from bench.plan import RunSpec
-from bench.preparation import Prepared, Preparer
-from bench.progress import heartbeat
-from bench.recording import Recorder, describe
+from bench.engines import stopping
+from bench.engines.orders import Order, Outcome
 from bench.results import DamagedRecordError, RunRecord, RunStore
-from bench.sweep_files import SweepFiles
-from bench.trainer import Trainer
+from bench.spec import RunSpec
+from bench.training import memory
+from bench.training.checkpoints import Checkpoints, Conditions
+from bench.training.claims import claims_on
+from bench.training.preparation import Prepared, Preparer
+from bench.training.progress import heartbeat
+from bench.training.recording import Recorder, describe
+from bench.training.sweep_files import SweepFiles
+from bench.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
 
-from bench import manifest, progress
-from bench.manifest import Manifest, PlannedRun
-from bench.progress import Progress
 from bench.results import DamagedRecordError, RunRecord, RunStore, Status
+from bench.sweeps import manifest
+from bench.sweeps.manifest import Manifest, PlannedRun
+from bench.training import progress
+from bench.training.progress import Progress
+from bench.training.sweep_files import SweepFiles
 
 State = Literal["completed", "empty", "failed", "running", "missing"]
-PROGRESS = ".sweep/progress"
 # Younger cohorts have not shown yet how fast they are.
 TIMED_AFTER = 5.0
 NUMBER = re.compile(r"\b0x[0-9a-f]+\b|(?<![\w.])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(?!\w)", re.IGNORECASE)
@@ -108,7 +109,7 @@ def stand(root: Path, experiment: str) -> Standing:
     manifests, damaged = manifest.read(root / experiment)
     runs = {i: _recorded(record, store.path(experiment, i)) for i, record in records.items()}
     runs |= {run.run_id: run for plan in manifests for run in plan.runs}
-    cohorts = progress.read(root / experiment / PROGRESS)
+    cohorts = progress.read(SweepFiles(root / experiment).progress)
     return Standing(runs, records, cohorts, manifests, damaged)
 
 

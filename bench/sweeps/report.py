@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from bench.checkpoints import interrupted
 from bench.plan import Plan
 from bench.results import RunRecord, RunStore
-from bench.sweep import Sweep
-from bench.sweep_files import SweepFiles
+from bench.sweeps.sweep import Sweep
+from bench.training.checkpoints import interrupted
+from bench.training.sweep_files import SweepFiles
 
 # A sweep's table is drawn by `python -m plots`; a handful of runs is shown at once.
 TABLE_LIMIT = 24
@@ -73,6 +73,11 @@ def conclude(plan: Plan, sweep: Sweep, left: set[str], signal_number: int | None
         )
         return 1
     failed = any(record.status == "failed" for record in sweep.trained.values())
+    # Another sweep may have recorded some of the runs meanwhile.
+    others = [sweep.store.path(sweep.experiment, i) for i in sweep.pending.keys() - sweep.trained]
+    if count := sum(sweep.store.status(path) == "failed" for path in others):
+        print(f"{count} failed in another sweep at the same time.", file=sys.stderr)
+        failed = True
     skipped = plan.earlier_failures and not plan.harness.launcher.retry_failed
     return 1 if failed or skipped else 0
 

@@ -5,8 +5,8 @@ import time
 from collections.abc import Container
 from pathlib import Path
 
-from bench import progress
-from bench.checkpoints import interrupted
+from bench.training import progress
+from bench.training.checkpoints import interrupted
 
 # A temporary file this old belongs to no process that is still about to rename it.
 ABANDONED_AFTER = 3600.0

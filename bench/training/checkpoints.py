@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from bench.atomic import atomic_write
-from bench.plan import RunSpec, planned
+from bench.plan import Interrupted
+from bench.spec import RunSpec, planned
 from bench.typed import ConfigError
 
 # Raised whenever the harness trains differently or a checkpoint holds something else.
@@ -31,7 +32,7 @@ GENERATION = 1
 KEPT = 2
 HEADER = "cohort.json"
 CHECKSUM_BYTES = 4
-ALGORITHMS = Path(__file__).resolve().parents[1] / "algorithms"
+ALGORITHMS = Path(__file__).resolve().parents[2] / "algorithms"
 
 
 @dataclass(frozen=True)
@@ -142,34 +143,15 @@ class Checkpoints:
                 )
 
 
-@dataclass(frozen=True, eq=False)
-class Interrupted:
-    """A cohort that has checkpoints.
-
-    Attributes:
-        runs: Its runs in order; None where their settings are no longer valid.
-        run_ids: Their ids.
-        update: Update of the newest snapshot.
-        conditions: What it was trained under, by name.
-        folder: Where its snapshots are.
-    """
-
-    runs: tuple[RunSpec, ...] | None
-    run_ids: list[str]
-    update: int
-    conditions: dict[str, Any]
-    folder: Path
-
-
 def interrupted(folder: Path) -> Iterator[Interrupted]:
     """Yield every cohort that has a checkpoint under the folder, in the order of their ids."""
     for path in sorted(folder.glob(f"*/{HEADER}")):
         snapshots = _snapshots(path.parent)
         try:
             header = json.loads(path.read_text())
-            listed = header.pop("runs")
+            listed = [(str(run_id), dict(settings)) for run_id, settings in header.pop("runs")]
             run_ids = [run_id for run_id, _ in listed]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
         if not snapshots:
             continue

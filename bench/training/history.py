@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench.cohort import Cohort
 from bench.evaluation import PolicyEvaluation
@@ -33,16 +34,24 @@ class History:
                     points = self.metrics[index].setdefault(name, [])
                     points.append([cohort.step, float(values[index])])
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything as plain values.
+    def snapshot(self, at_the_end: bool = False) -> dict[str, Any]:
+        """Return everything as plain values and tensors.
 
-        Without tables of probabilities: only the last evaluation's is ever used, and training
-        that goes on has that one still before it.
+        Of tables of probabilities the last evaluation's alone, and only at the end: no other is
+        ever used, and training that goes on has that one still before it.
         """
         plain = [[{**asdict(e), "probabilities": None} for e in run] for run in self.evaluations]
+        for run, rows in zip(self.evaluations, plain, strict=True):
+            if at_the_end and run and run[-1].probabilities is not None:
+                rows[-1]["probabilities"] = torch.as_tensor(run[-1].probabilities)
         return {"evaluations": plain, "metrics": self.metrics, "lost_at": self.lost_at}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a snapshot."""
-        self.evaluations = [[PolicyEvaluation(**e) for e in run] for run in saved["evaluations"]]
+        self.evaluations = [[_evaluation(e) for e in run] for run in saved["evaluations"]]
         self.metrics, self.lost_at = saved["metrics"], saved["lost_at"]
+
+
+def _evaluation(saved: dict[str, Any]) -> PolicyEvaluation:
+    table = saved["probabilities"]
+    return PolicyEvaluation(**{**saved, "probabilities": None if table is None else table.numpy()})

@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any
 
 from bench import coverage, regret, tabular
-from bench.history import History
-from bench.plan import RunSpec
-from bench.preparation import Prepared
 from bench.results import RunRecord, Status
+from bench.spec import RunSpec
+from bench.training.history import History
+from bench.training.preparation import Prepared
 
 PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
 # What a record says of a file: its hash, whose reference returns scores are scaled by, and how many

@@ -9,9 +9,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import progress
-from bench.orders import Order
-from bench.plan import RunSpec
+from bench.engines.orders import Order
+from bench.spec import RunSpec
+from bench.training import progress
 
 LOOK_EVERY = 0.5
 
