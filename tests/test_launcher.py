@@ -18,16 +18,7 @@ from bench.harness import HarnessConfig
 from bench.results import RunRecord, RunStore
 from bench.sweeps import dry_run
 from tests import commands
-
-# A tabular task so small that a run takes a fraction of a second.
-TINY = [
-    "dataset=lock",
-    "dataset.num_transitions=200",
-    "num_updates=30",
-    "eval_every=10",
-    "eval_episodes=3",
-    "tracking=none",
-]
+from tests.sweeps import TINY
 
 
 def only_id(*words: str) -> str:
