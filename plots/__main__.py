@@ -11,16 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.results import RunStore
+from bench.store.records import RunStore
 from plots.frame import Frame, build_frame
-from plots.longform import csv_table
-from plots.panel import Plot
 from plots.records import UnusableRecords, read_records
-from plots.regret import PLOTS, draw, pages, rows
 from plots.report import markdown_report
-from plots.sections import FILES, sections
+from plots.sections.base import FILES, sections
+from plots.sections.longform import csv_table
+from plots.sections.panel import Plot
+from plots.sections.regret import PLOTS, draw, pages, rows
+from plots.sections.tables import latex_table, markdown_table, screen_caption, screen_table
 from plots.style import SUFFIXES, save, styled
-from plots.tables import latex_table, markdown_table, screen_caption, screen_table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

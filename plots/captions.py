@@ -4,7 +4,7 @@ They are plain text; whoever puts them into Markdown or LaTeX escapes them.
 """
 
 from plots.frame import Frame
-from plots.panel import HIGHEST, LOWEST, Plot, exceeds
+from plots.sections.panel import HIGHEST, LOWEST, Plot, exceeds
 from plots.surroundings import INFORMATIVE_SHARE
 
 COVERAGE_WORDS = {

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.results import RunRecord
-from bench.statistics import Estimate, bootstrap_interquartile_mean
-from plots.comparisons import Comparison, comparisons
-from plots.contrasts import Contrasts, contrasts
+from bench.measures.statistics import Estimate, bootstrap_interquartile_mean
+from bench.store.records import RunRecord
 from plots.labels import degradation_labels, learner_labels
-from plots.ranking import Rank, ranking
 from plots.records import Condition, condition, error_line, replicate
-from plots.sensitivity import HeatMap, heat_maps
+from plots.sections.comparisons import Comparison, comparisons
+from plots.sections.contrasts import Contrasts, contrasts
+from plots.sections.ranking import Rank, ranking
+from plots.sections.sensitivity import HeatMap, heat_maps
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 
 MEASURES = ("normalized_regret", "regret_to_covered", "improvement")

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bench.results import RunRecord
+from bench.store.records import RunRecord
 from plots.records import condition, flatten
 
 Settings = Mapping[str, str]

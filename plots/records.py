@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, get_args
 
-from bench.results import RunRecord, RunStore, Status
+from bench.store.records import RunRecord, RunStore, Status
 from plots.surroundings import COVERAGES
 
 # Estimates of coverage that are not among those; see plots/comparisons.py.

@@ -2,9 +2,9 @@
 
 from plots.captions import figure_caption, statuses, table_caption, uninformative_rule
 from plots.frame import Frame
-from plots.panel import Plot
-from plots.sections import sections
-from plots.tables import escape_markdown, markdown_table
+from plots.sections.base import sections
+from plots.sections.panel import Plot
+from plots.sections.tables import escape_markdown, markdown_table
 
 
 def markdown_report(frame: Frame, figures: dict[Plot, list[str]]) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.results import RunRecord
+from bench.store.records import RunRecord
 
 COVERAGES = ("support_fraction", "nearest_neighbor_support")
 INFORMATIVE_SHARE = 0.1

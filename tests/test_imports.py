@@ -1,4 +1,4 @@
-"""Imports point down: plots -> records and statistics; bench -> the contract; never a sibling."""
+"""Imports point one way: a room uses rooms below it, and no files import each other in a circle."""
 
 import ast
 from pathlib import Path
@@ -6,26 +6,39 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SHARED = {
-    "algorithms.base",
-    "algorithms.exact_play",
-    "algorithms.game",
-    "algorithms.implicit",
-    "algorithms.kernels",
-    "algorithms.linear_follower",
-    "algorithms.moments",
-    "algorithms.networks",
-    "algorithms.neural_follower",
-    "algorithms.neural_memory",
-    "algorithms.neural_play",
-    "algorithms.objectives",
-    "algorithms.optimizers",
-    "algorithms.solvers",
-    "algorithms.squared_table",
-    "algorithms.table_follower",
-    "algorithms.terms",
-    "bench.types",
-}
+
+# Each room with what it may use beside itself. A file is in the room of its folder.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "bench": (),
+    "bench.worlds": ("bench",),
+    "bench.data": ("bench.worlds",),
+    "bench.measures": ("bench.data", "algorithms.base"),
+    "bench.settings": ("bench.measures", "algorithms.base"),
+    "bench.files": ("bench.settings",),
+    "bench.engines": ("bench.settings",),
+    "bench.store": ("bench.settings",),
+    "bench.training": ("bench.store", "bench.engines", "bench.files"),
+    "bench.sweeps": ("bench.training",),
+    "bench.commands": ("bench.sweeps", "plots"),
+    "algorithms": ("bench.types",),
+    "algorithms.stackelberg": ("algorithms",),
+    "plots": ("bench.store", "bench.measures.statistics"),
+}  # fmt: skip
+SHARED = ("base", "networks", "objectives", "optimizers")
+"""The files of algorithms/ that every algorithm may use; all others are algorithms themselves."""
+
+
+def allowed(room: str) -> set[str]:
+    """Return the rooms and files that a room may use, those below the ones it names included."""
+    found: set[str] = set()
+    for below in ROOMS.get(room, ()):
+        found |= {below} | allowed(below)
+    return found
+
+
+def room_of(module: str) -> str:
+    """Return the room that a module is in: the longest one that its name begins with."""
+    return max((r for r in ROOMS if f"{module}.".startswith(f"{r}.")), key=len)
 
 
 def imported(path: Path) -> set[str]:
@@ -36,101 +49,37 @@ def imported(path: Path) -> set[str]:
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules |= {
-                name for name in names if (ROOT / (name.replace(".", "/") + ".py")).exists()
-            }
-            modules.add(node.module)
-    project = {"algorithms", "bench", "plots", "conf", "tests"}
-    return {m for m in modules if m.split(".")[0] in project and m not in project}
+            inside = {n for n in names if (ROOT / (n.replace(".", "/") + ".py")).exists()}
+            modules |= inside or {node.module}
+    return {m for m in modules if m.split(".")[0] in ("algorithms", "bench", "plots", "conf")}
 
 
-def files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", files("plots"), ids=str)
-def test_plots_read_records_only(path: Path) -> None:
-    assert {m for m in imported(path) if not m.startswith("plots.")} <= {
-        "bench.results",
-        "bench.statistics",
-    }
-
-
-@pytest.mark.parametrize("path", files("bench"), ids=str)
-def test_the_harness_knows_no_concrete_algorithm_and_no_plot(path: Path) -> None:
-    outside = {m for m in imported(path) if not m.startswith("bench.")}
-    assert outside <= {"algorithms.base"}
-
-
-@pytest.mark.parametrize("path", files("algorithms"), ids=str)
-def test_an_algorithm_uses_shared_pieces_and_no_sibling(path: Path) -> None:
-    assert imported(path) <= SHARED
-
-
-# What a room of the harness may use, beside itself: the way of the data is one-directional,
-# launcher -> plan -> sweeps -> training, with the engines as what sweeps and workers share.
-ROOMS = {
-    "engines": {"bench.spec", "bench.typed", "bench.types"},
-    "files": {
-        "bench.atomic", "bench.behavior", "bench.cartpole", "bench.datasets", "bench.environments",
-        "bench.mdps", "bench.seeding", "bench.storage", "bench.tabular", "bench.typed",
-        "bench.types",
-    },
-    "training": {
-        "bench.atomic", "bench.cohort", "bench.compilation", "bench.config", "bench.coverage",
-        "bench.datasets", "bench.engines", "bench.engines.orders", "bench.engines.stopping",
-        "bench.evaluation", "bench.plan", "bench.regret", "bench.replay", "bench.results",
-        "bench.spec", "bench.tabular", "bench.typed",
-    },
-    "sweeps": {
-        "bench.atomic", "bench.config", "bench.engines", "bench.engines.base",
-        "bench.engines.orders", "bench.engines.stopping", "bench.plan", "bench.results",
-        "bench.spec", "bench.tracking", "bench.training", "bench.training.checkpoints",
-        "bench.training.claims", "bench.training.progress", "bench.training.recording",
-        "bench.training.sweep_files", "bench.training.worker",
-    },
-}  # fmt: skip
-# Who outside these rooms opens their doors, and which.
-DOORS = {
-    "engines": {
-        "bench/harness.py": {"base"},
-        "bench/launcher.py": {"stopping"},
-    },
-    "training": {
-        "bench/launcher.py": {"checkpoints", "sweep_files"},
-        "bench/status.py": {"progress"},
-    },
-    "sweeps": {
-        "bench/launcher.py": {"dry_run", "manifest", "report", "sweep"},
-        "bench/status.py": {"standing"},
-    },
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for folder in ("bench", "algorithms", "plots")
+    for path in sorted((ROOT / folder).rglob("*.py"))
 }
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_uses_nothing_above_itself(room: str) -> None:
-    for path in files(f"bench/{room}"):
-        outside = {m for m in imported(path) if not f"{m}.".startswith(f"bench.{room}.")}
-        assert outside <= ROOMS[room], path
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_uses_nothing_above_its_room(module: str) -> None:
+    if module == "bench.__main__":
+        return  # the door: it opens whichever command is asked for
+    room = room_of(module)
+    below = allowed(room)
+    for used in imported(MODULES[module]):
+        assert room_of(used) in {room, *below} or used in below, used
 
 
-@pytest.mark.parametrize("room", DOORS)
-def test_few_outside_a_room_reach_into_it(room: str) -> None:
-    used = {}
-    for path in (ROOT / "bench").glob("*.py"):
-        inside = {m.split(".")[2] for m in imported(path) if m.startswith(f"bench.{room}.")}
-        if inside:
-            used[str(path.relative_to(ROOT))] = inside
-    assert used == DOORS[room]
+@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m).startswith("algorithms")])
+def test_an_algorithm_uses_shared_pieces_and_no_sibling(module: str) -> None:
+    own = module.split(".")[1]
+    for used in imported(MODULES[module]) - {"bench.types", "algorithms"}:
+        assert used.split(".")[1] in {own, *SHARED}, used
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    names = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
-        for folder in ("bench", "algorithms", "plots")
-        for path in files(folder)
-    }
-    left = {name: imported(path) & names.keys() - {name} for name, path in names.items()}
+    left = {name: imported(path) & MODULES.keys() - {name} for name, path in MODULES.items()}
     while free := [name for name, used in left.items() if not used & left.keys()]:
         for name in free:
             del left[name]
@@ -139,3 +88,9 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_types_import_nothing_of_the_project() -> None:
     assert imported(ROOT / "bench" / "types.py") == set()
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "bench"])
+def test_a_room_says_its_purpose(room: str) -> None:
+    source = (ROOT / room.replace(".", "/") / "__init__.py").read_text()
+    assert (ast.get_docstring(ast.parse(source)) or "").endswith(".")

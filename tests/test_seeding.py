@@ -7,9 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from worlds import cartpole_task, cliff_task
 
-from bench import coverage, degradations, seeding
+from bench import seeding
+from bench.data import degradations
+from bench.measures import coverage
+from tests.support.worlds import cartpole_task, cliff_task
 
 
 def test_a_seed_is_the_same_wherever_and_whenever_it_is_derived():

@@ -1,1 +1,1 @@
-"""Engines: where cohorts are trained. They move work and know nothing of training."""
+"""Engines: where orders are done; they move work and know nothing of training."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.spec import RunSpec
+from bench.settings.spec import RunSpec
 
 
 @dataclass(frozen=True, eq=False)

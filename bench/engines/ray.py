@@ -10,7 +10,7 @@ from typing import Any
 from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
 from bench.engines.orders import Died, Order, Outcome, Task
-from bench.typed import ConfigError
+from bench.settings.typed import ConfigError
 from bench.types import NonNegative, Positive
 
 

@@ -13,7 +13,7 @@ import submitit
 from bench.engines import stopping
 from bench.engines.base import WAIT_SECONDS, Engine, Finished
 from bench.engines.orders import Died, Order, Outcome, Task
-from bench.typed import ConfigError
+from bench.settings.typed import ConfigError
 from bench.types import Count, Natural
 
 # A training may outlast its job's time limit this many times.

@@ -1,1 +1,1 @@
-"""Datasets that are read from files: D4RL and Minari, made flat once and mapped into memory."""
+"""Files: datasets that others made, D4RL's and Minari's, and how they become columns."""

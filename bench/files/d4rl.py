@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.environments import Environment
 from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
 from bench.files.download import DownloadError, fetch
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
-from bench.files.recorded import RecordedEnvironment
-from bench.files.references import D4RLEntry, Reference, d4rl_table
-from bench.files.source import FileSource
+from bench.files.references import D4RLEntry, d4rl_table
+from bench.files.source import FileSource, recorded
+from bench.worlds.base import Environment
+from bench.worlds.recorded import Reference
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class D4RL(FileSource):
     def environment(self, name: str, card: Card, discount: float) -> Environment:
         """Return the world as far as the file tells; d4rl's simulators are not to be had."""
         limit = self.entry.max_episode_steps
-        return RecordedEnvironment.from_card(name, card, discount, limit, self.reference(card))
+        return recorded(name, card, discount, limit, self.reference(card))
 
 
 def folder() -> Path:

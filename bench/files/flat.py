@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from bench.atomic import atomic_folder, atomic_write
-from bench.storage import Storage, seal
+from bench.data.storage import Storage, seal
 
 # Part of every flat folder's name: raise it when the same file would be converted otherwise.
 FORMAT = 2

@@ -17,13 +17,14 @@ import minari
 import numpy as np
 from minari.dataset.minari_dataset import parse_dataset_id
 
-from bench.environments import Environment
+from bench.data.storage import Storage
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.minari_reader import READER_VERSION, convert
 from bench.files.origin import KEY, environment_of, origin_of
-from bench.files.references import Reference, minari_reference
+from bench.files.references import minari_reference
 from bench.files.source import FileSource
-from bench.storage import Storage
+from bench.worlds.base import Environment
+from bench.worlds.recorded import Reference
 
 HOST = "huggingface.co"
 REACHABLE_WITHIN = 3.0

@@ -15,8 +15,8 @@ from minari import MinariDataset
 from minari.dataset.minari_storage import MinariStorage
 
 from bench.files.flat import Card, Columns, UnusableFile
-from bench.files.spaces import bounds, flat_space, flatten
 from bench.files.trusted import trusted_spec
+from bench.worlds.spaces import bounds, flat_space, flatten
 
 # Raise it when the same files would be read otherwise.
 READER_VERSION = 1

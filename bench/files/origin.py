@@ -8,18 +8,17 @@ from typing import Any, get_args
 import gymnasium
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
-from bench.behavior import Collected
-from bench.cartpole import CartPole
-from bench.datasets import DataSource
-from bench.environments import Environment, World
+from bench.data.collected import Collected
+from bench.data.sources import DataSource
 from bench.files.flat import Card, UnusableFile
-from bench.files.live import LiveEnvironment
-from bench.files.recorded import RecordedEnvironment, spec_of
-from bench.files.references import Reference
-from bench.files.source import FileSource
+from bench.files.source import FileSource, recorded, spec_of
 from bench.files.trusted import is_registered, trusted_spec
-from bench.mdps import ToyText, ToyTextId
-from bench.typed import ConfigError, typed_object
+from bench.settings.typed import ConfigError, typed_object
+from bench.worlds.base import Environment, World
+from bench.worlds.cartpole import CartPole
+from bench.worlds.live import LiveEnvironment
+from bench.worlds.mdps import ToyText, ToyTextId
+from bench.worlds.recorded import Reference
 
 # The metadata's key for what an export of this project says of itself.
 KEY = "stackelberg_bench"
@@ -74,7 +73,7 @@ def environment_of(name: str, card: Card, discount: float, reference: Reference)
         live = LiveEnvironment.make(spec, spec_of(name, card, discount, horizon), reference)
         if live is not None:
             return live
-    return RecordedEnvironment.from_card(name, card, discount, horizon, reference)
+    return recorded(name, card, discount, horizon, reference)
 
 
 def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, Any]:

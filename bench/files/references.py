@@ -5,21 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.worlds.recorded import Reference
+
 FOLDER = Path(__file__).parent
-
-
-class Reference(NamedTuple):
-    """Returns that scores are scaled by, None where no trustworthy one is known.
-
-    Attributes:
-        random: Mean return of a random policy; 0 of the normalised score.
-        expert: Mean return of an expert policy; 100 of the normalised score.
-        source: Where the two come from.
-    """
-
-    random: float | None
-    expert: float | None
-    source: str
 
 
 class D4RLEntry(NamedTuple):

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.datasets import DataSource, Facts, OfflineDataset, Reserve, Task
-from bench.environments import Environment
+from bench.data.datasets import OfflineDataset, Reserve
+from bench.data.sources import DataSource, Facts, Task
+from bench.data.storage import Storage
 from bench.files.flat import Card, Flat, UnusableFile, accessible, card_of, flattened
-from bench.files.references import Reference
-from bench.storage import Storage
+from bench.types import EnvSpec
+from bench.worlds.base import Environment
+from bench.worlds.recorded import RecordedEnvironment, Reference
+from bench.worlds.tabular import return_bounds
 
 # Datasets whose columns stay in memory between runs (larger columns are mapped in any case).
 OPEN_AT_ONCE = 4
@@ -214,3 +217,36 @@ def _facts(source: FileSource, key: str) -> Facts:
         num_transitions=card.num_transitions,
         can_evaluate=environment.can_evaluate,
     )
+
+
+def spec_of(name: str, card: Card, discount: float, horizon: int) -> EnvSpec:
+    """Return what an algorithm may know of the world that a file's transitions come from.
+
+    The bounds of value follow from the range of rewards in the whole file, whatever a degradation
+    takes away later.
+    """
+    v_min, v_max = return_bounds(
+        card.reward_min, card.reward_max, discount, card.reward_only_at_end
+    )
+    size = card.observation_size
+    return EnvSpec(
+        name=name,
+        observation_kind="discrete" if card.discrete_observations else "vector",
+        observation_size=size,
+        num_actions=card.num_actions,
+        discount=discount,
+        horizon=horizon,
+        reward_min=card.reward_min,
+        reward_max=card.reward_max,
+        v_min=v_min,
+        v_max=v_max,
+        observation_names=() if card.discrete_observations else tuple(f"x{i}" for i in range(size)),
+        action_bounds=card.action_bounds,
+    )
+
+
+def recorded(
+    name: str, card: Card, discount: float, horizon: int, reference: Reference
+) -> RecordedEnvironment:
+    """Return the world of a file's transitions, in which nothing can be simulated."""
+    return RecordedEnvironment(spec_of(name, card, discount, horizon), reference)

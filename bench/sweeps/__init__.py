@@ -1,1 +1,1 @@
-"""Sweeps: their orders from the first to the last, the plans they leave, where they stand."""
+"""Sweeps: many runs, from a command's words to the last record."""

@@ -10,9 +10,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.config import GROUPS, TrainingConfig
-from bench.plan import Plan
-from bench.spec import RunSpec
+from bench.settings.run import GROUPS, TrainingConfig
+from bench.settings.spec import RunSpec
+from bench.sweeps.plan import Plan
 
 WIDTH = 100
 # Of an axis of the grid.

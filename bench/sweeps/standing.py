@@ -9,12 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
 
-from bench.results import DamagedRecordError, RunRecord, RunStore, Status
-from bench.sweeps import manifest
-from bench.sweeps.manifest import Manifest, PlannedRun
-from bench.training import progress
-from bench.training.progress import Progress
-from bench.training.sweep_files import SweepFiles
+from bench.store import manifest, progress
+from bench.store.folders import SweepFiles
+from bench.store.manifest import Manifest, PlannedRun
+from bench.store.progress import Progress
+from bench.store.records import DamagedRecordError, RunRecord, RunStore, Status
 
 State = Literal["completed", "empty", "failed", "running", "missing"]
 # Younger cohorts have not shown yet how fast they are.

@@ -7,13 +7,13 @@ from functools import partial
 from bench.engines import stopping
 from bench.engines.base import Engine
 from bench.engines.orders import Died, Order, Outcome
-from bench.plan import Plan
-from bench.results import RunRecord, RunStore
-from bench.sweeps.watching import Watch
-from bench.tracking import Mirror
-from bench.training.claims import claims_on
+from bench.store.claims import claims_on
+from bench.store.folders import SweepFiles
+from bench.store.records import RunRecord, RunStore
+from bench.sweeps.bar import Watch
+from bench.sweeps.mirror import Mirror
+from bench.sweeps.plan import Plan
 from bench.training.recording import Recorder
-from bench.training.sweep_files import SweepFiles
 from bench.training.worker import Workplace, work
 
 # An order whose process dies is given to a fresh one this many times at most.

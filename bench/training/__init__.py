@@ -1,1 +1,1 @@
-"""Training: what a worker does with an order, from its data to its records."""
+"""Training: one cohort, from its data to its records."""

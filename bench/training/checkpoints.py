@@ -22,9 +22,8 @@ import numpy as np
 import torch
 
 from bench.atomic import atomic_write
-from bench.plan import Interrupted
-from bench.spec import RunSpec, planned
-from bench.typed import ConfigError
+from bench.settings.spec import RunSpec, planned
+from bench.settings.typed import ConfigError
 
 # Raised whenever the harness trains differently or a checkpoint holds something else.
 GENERATION = 1
@@ -63,6 +62,25 @@ class Conditions:
             f"torch {torch.__version__}, numpy {np.__version__}",
             f"{GENERATION}-{_source_hash()}",
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Interrupted:
+    """A cohort that has checkpoints.
+
+    Attributes:
+        runs: Its runs in order; None where their settings are no longer valid.
+        run_ids: Their ids.
+        update: Update of the newest snapshot.
+        conditions: What it was trained under, by name.
+        folder: Where its snapshots are.
+    """
+
+    runs: tuple[RunSpec, ...] | None
+    run_ids: list[str]
+    update: int
+    conditions: dict[str, Any]
+    folder: Path
 
 
 class Checkpoints:
@@ -185,5 +203,5 @@ def _device_name(device: str) -> str:
 
 @cache
 def _source_hash() -> str:
-    text = b"".join(path.read_bytes() for path in sorted(ALGORITHMS.glob("*.py")))
+    text = b"".join(path.read_bytes() for path in sorted(ALGORITHMS.rglob("*.py")))
     return hashlib.sha256(text).hexdigest()[:8]

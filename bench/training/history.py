@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.cohort import Cohort
-from bench.evaluation import PolicyEvaluation
+from bench.measures.evaluation import PolicyEvaluation
+from bench.training.cohort import Cohort
 
 
 class History:

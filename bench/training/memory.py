@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from bench.cohort import Cohort
-from bench.replay import DRAWS_AHEAD
+from bench.training.cohort import Cohort
+from bench.training.replay import DRAWS_AHEAD
 
 # Of the whole memory, not of what happens to be free: the same command should make the same
 # cohorts. The other half is for datasets, the interpreter and everybody else.

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench import coverage, regret
-from bench.config import DatasetConfig
-from bench.datasets import OfflineDataset, Task
-from bench.spec import RunSpec
+from bench.data.datasets import OfflineDataset
+from bench.data.sources import Task
+from bench.measures import coverage, regret
+from bench.settings.run import DatasetConfig
+from bench.settings.spec import RunSpec
 
 TASKS_IN_MEMORY = 32
 PREPARED_IN_MEMORY = 512

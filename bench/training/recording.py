@@ -6,11 +6,13 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
-from bench import coverage, regret, tabular
-from bench.results import RunRecord, Status
-from bench.spec import RunSpec
+from bench.measures import coverage, regret
+from bench.measures.exact import occupancy_coverage
+from bench.settings.spec import RunSpec
+from bench.store.records import RunRecord, Status
 from bench.training.history import History
 from bench.training.preparation import Prepared
+from bench.worlds import exact
 
 PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
 # What a record says of a file: its hash, whose reference returns scores are scaled by, and how many
@@ -51,10 +53,10 @@ class Recorder:
         if last.probabilities is not None:
             environment = prepared.task.environment
             assert environment.mdp is not None
-            visited = tabular.occupancy(
+            visited = exact.occupancy(
                 environment.mdp, last.probabilities, environment.spec.discount
             )
-            learned = coverage.occupancy_coverage(visited, prepared.dataset)
+            learned = occupancy_coverage(visited, prepared.dataset)
         return self._record(
             prepared.spec,
             "completed",

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 
-from bench import compilation
-from bench.cohort import Cohort, Member
 from bench.engines import stopping
-from bench.evaluation import evaluate
-from bench.results import RunRecord
-from bench.spec import RunSpec
-from bench.training import memory
+from bench.measures.evaluation import evaluate
+from bench.settings.spec import RunSpec
+from bench.store.records import RunRecord
+from bench.training import compilation, memory
 from bench.training.checkpoints import Checkpoints
+from bench.training.cohort import Cohort, Member
 from bench.training.history import History
 from bench.training.preparation import Prepared
 from bench.training.recording import Recorder
@@ -85,7 +84,9 @@ class Trainer:
             on_update(step)
             if step % config.eval_every == 0 or step == config.num_updates:
                 clock.pauses()
-                history.add(cohort, evaluate(cohort, environments, seeds, config.eval_episodes))
+                history.add(
+                    cohort, evaluate(cohort.policy, step, environments, seeds, config.eval_episodes)
+                )
                 clock.trains()
             stop = stopping.asked()
             if step < config.num_updates and (stop or checkpoints.due()):

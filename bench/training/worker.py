@@ -13,15 +13,15 @@ import torch
 
 from bench.engines import stopping
 from bench.engines.orders import Order, Outcome
-from bench.results import DamagedRecordError, RunRecord, RunStore
-from bench.spec import RunSpec
+from bench.settings.spec import RunSpec
+from bench.store.claims import claims_on
+from bench.store.folders import SweepFiles
+from bench.store.progress import heartbeat
+from bench.store.records import DamagedRecordError, RunRecord, RunStore
 from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
-from bench.training.claims import claims_on
 from bench.training.preparation import Prepared, Preparer
-from bench.training.progress import heartbeat
 from bench.training.recording import Recorder, describe
-from bench.training.sweep_files import SweepFiles
 from bench.training.trainer import Trainer
 
 

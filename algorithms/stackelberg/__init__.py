@@ -1,0 +1,1 @@
+"""StackelbergLearner: the leader, its followers and the game they play."""

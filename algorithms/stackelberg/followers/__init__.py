@@ -1,0 +1,1 @@
+"""Followers: how each kind of critic answers the leader."""

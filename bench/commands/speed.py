@@ -1,0 +1,119 @@
+"""`python -m bench.speed`: what an update costs, beside what the machine can do at most.
+
+Every algorithm of conf/algorithm is timed at widths 64 and 256 (two hidden layers), alone and in a
+cohort of 8, on CartPole data (tabular ones on a Garnet table). The matrix-product rate is that of
+a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from algorithms.base import Algorithm
+from bench import CONF
+from bench.data.sources import Task
+from bench.settings.run import DatasetConfig
+from bench.settings.typed import typed_object
+from bench.training.cohort import Cohort, Member
+
+WIDTHS = (64, 256)
+COHORTS = (1, 8)
+BATCH_SIZE = 256
+SEED = 0
+
+
+def main(words: list[str]) -> int:
+    """Measure, print the table and return the exit status."""
+    parser = argparse.ArgumentParser(description="Updates per second of every algorithm.")
+    parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure")
+    parser.add_argument("--compile", action="store_true", help="also compile the updates")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    arguments = parser.parse_args(words)
+    console = Console(width=100)
+    for width in WIDTHS:
+        rate = matrix_product_rate(width, arguments.seconds, arguments.device)
+        console.print(f"matrix product at width {width}: {rate / 1e9:.0f} GFLOP/s", highlight=False)
+    table = Table(
+        title=f"updates per second, batch {BATCH_SIZE}, {torch.get_num_threads()} threads"
+    )
+    for name in ("algorithm", "width", "cohort"):
+        table.add_column(name)
+    for name in ("per run", "in total"):
+        table.add_column(name, justify="right")
+    for row in rows(arguments.seconds, arguments.compile, arguments.device):
+        table.add_row(*row)
+    console.print(table)
+    return 0
+
+
+def rows(seconds: float, compiled: bool, device: str) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of the table, row by row."""
+    tasks = {tabular: _task("garnet" if tabular else "cartpole") for tabular in (False, True)}
+    for name, settings in _algorithms():
+        algorithm: Algorithm = typed_object({**settings, "discount": 0.99}, name)
+        resizable = hasattr(algorithm, "hidden_sizes")
+        for width in WIDTHS if resizable else (None,):
+            resized: Any = {} if width is None else {"hidden_sizes": (width, width)}
+            algorithm = replace(algorithm, **resized)
+            for size in COHORTS:
+                task = tasks[algorithm.tabular_only]
+                rate = updates_per_second(algorithm, task, size, seconds, compiled, device)
+                shown = "table" if width is None else str(width)
+                yield name, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
+
+
+def updates_per_second(
+    algorithm: Algorithm, task: Task, size: int, seconds: float, compiled: bool, device: str
+) -> float:
+    """Return the updates per second of each run of a cohort, minibatches included."""
+    members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
+    cohort = Cohort(members, BATCH_SIZE, device=device, compiled=compiled)
+    # Both variants of an update that copies a target every so often are traced before timing.
+    warm_up = max(2, getattr(algorithm, "target_interval", 0) + 1)
+    _finish(cohort, warm_up, device)
+    start, made = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        _finish(cohort, 20, device)
+        made += 20
+    return made / (time.perf_counter() - start)
+
+
+def matrix_product_rate(width: int, seconds: float, device: str) -> float:
+    """Return floating-point operations per second of a cohort's matrix products."""
+    x = torch.randn(8, BATCH_SIZE, width, device=device)
+    weight = torch.randn(8, width, width, device=device)
+    start, made = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for _ in range(10):
+            x @ weight
+        if device == "cuda":
+            torch.cuda.synchronize()
+        made += 10
+    return made * 2 * 8 * BATCH_SIZE * width**2 / (time.perf_counter() - start)
+
+
+def _finish(cohort: Cohort, updates: int, device: str) -> None:
+    for _ in cohort.train(updates):
+        pass
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted((CONF / "algorithm").glob("*.yaml")):
+        settings = yaml.safe_load(path.read_text())
+        yield settings.pop("name"), settings
+
+
+def _task(name: str) -> Task:
+    settings = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
+    common = {key: settings.pop(key) for key in DatasetConfig.model_fields if key in settings}
+    source = typed_object(settings, name)
+    return source.load(name, SEED, common["discount"], None)

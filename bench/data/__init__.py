@@ -1,0 +1,1 @@
+"""Data: transitions, views of them, where they come from and how they are degraded."""

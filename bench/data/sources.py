@@ -1,0 +1,73 @@
+"""What a source of data must give: a task, and what can be said of it before it is loaded."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.data.datasets import OfflineDataset
+from bench.types import ActionKind
+from bench.worlds.base import Environment
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A dataset together with the world it came from, before anything is taken away.
+
+    Attributes:
+        environment: Where policies are evaluated.
+        data: The full dataset.
+        behavior_value: Value of the behavior policy in the environment's units of value.
+        behavior_occupancy: ``[states, actions]`` where the MDP is known, else None.
+    """
+
+    environment: Environment
+    data: OfflineDataset
+    behavior_value: float
+    behavior_occupancy: np.ndarray | None
+
+
+class Facts(NamedTuple):
+    """What can be said of a source's data before it is loaded.
+
+    Attributes:
+        tabular: Whether the environment is a finite MDP with known tables.
+        action_kind: ``discrete`` or ``continuous``.
+        has_comparator: Whether a reference policy's action is known at every observation.
+        observation_names: Names of a vector observation's dimensions.
+        num_transitions: Their number.
+        can_evaluate: Whether there is an environment to evaluate policies in.
+    """
+
+    tabular: bool
+    action_kind: ActionKind
+    has_comparator: bool
+    observation_names: tuple[str, ...]
+    num_transitions: int
+    can_evaluate: bool
+
+
+class DataSource(ABC):
+    """Settings from which a dataset is made or read."""
+
+    @abstractmethod
+    def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
+        """Return the task that the seed names, using or filling the cache folder if given."""
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any]:
+        """Return what, beside the configuration, decides the content: a version or a file hash."""
+
+    def environment_name(self, name: str) -> str:
+        """Return the environment's name in records and figures; `name` is the dataset group's."""
+        return name
+
+    @abstractmethod
+    def facts(self) -> Facts:
+        """Return what a plan checks before anything is loaded."""
+
+    @abstractmethod
+    def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
+        """Raise ``ValueError`` if the source cannot supply episodes of such a worse policy."""

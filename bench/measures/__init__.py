@@ -1,0 +1,1 @@
+"""Measures: what data covers, what a policy is worth, what it loses."""

@@ -1,0 +1,64 @@
+"""The three regrets of a policy, and the anchor values that they are measured against."""
+
+from dataclasses import dataclass
+
+from bench.data.datasets import OfflineDataset
+from bench.data.sources import Task
+from bench.measures.evaluation import PolicyEvaluation
+from bench.measures.exact import best_covered_policy
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Values to compare with, in the environment's units of value.
+
+    Attributes:
+        optimum: Of the optimal policy, or of the reference that counts as such; None if unknown.
+        uniform: Of the uniformly random policy; None if unknown.
+        behavior: Of the policy that collected the data.
+        best_covered: Optimum where a pair without data is worth `v_min`; tabular only.
+    """
+
+    optimum: float | None
+    uniform: float | None
+    behavior: float
+    best_covered: float | None
+
+
+def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
+    """Return the anchor values for a degraded view of the task's data."""
+    environment = task.environment
+    known = environment.mdp is not None
+    return Anchors(
+        optimum=environment.optimum,
+        uniform=environment.uniform,
+        behavior=task.behavior_value,
+        best_covered=best_covered_policy(environment, dataset)[1] if known else None,
+    )
+
+
+def scores(evaluation: PolicyEvaluation, against: Anchors) -> dict[str, float | None]:
+    """Return a record's final numbers; no regret is ever clipped.
+
+    ``regret`` is optimum minus achieved, ``normalized_regret`` divides it by optimum minus uniform
+    (0 the optimum, 1 the uniform policy), ``regret_to_covered`` is best covered minus achieved,
+    ``improvement`` is achieved minus behavior.
+    """
+    achieved = evaluation.value
+    optimum, uniform, covered = against.optimum, against.uniform, against.best_covered
+    regret = None if optimum is None else optimum - achieved
+    score = normalized = None
+    # In units of an optimum that is no better than the uniform policy nothing can be said.
+    if optimum is not None and uniform is not None and optimum != uniform:
+        score = 100 * (achieved - uniform) / (optimum - uniform)
+        normalized = (optimum - achieved) / (optimum - uniform)
+    return {
+        "return_mean": sum(evaluation.returns) / len(evaluation.returns),
+        "value": achieved,
+        "sampled_value": evaluation.sampled_value,
+        "normalized_score": score,
+        "regret": regret,
+        "normalized_regret": normalized,
+        "regret_to_covered": None if covered is None else covered - achieved,
+        "improvement": achieved - against.behavior,
+    }

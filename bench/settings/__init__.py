@@ -1,0 +1,1 @@
+"""Settings: from words and YAML to runs that are typed and checked."""

@@ -1,0 +1,107 @@
+"""Settings that are fine alone and impossible together, found before anything is trained."""
+
+from bench.data.degradations import Degradation
+from bench.data.sensing import Sensing
+from bench.data.sources import Facts
+from bench.settings.run import RunConfig, known_names
+from bench.settings.typed import ConfigError
+
+
+def check_together(config: RunConfig) -> None:
+    """Refuse a run that cannot work.
+
+    Raises:
+        ConfigError: With what is wrong and what would be right.
+    """
+    check_data(config)
+    try:
+        _check_algorithm(config, config.dataset.source.facts())
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+
+
+def check_data(config: RunConfig) -> None:
+    """Refuse a degradation that does not go with the dataset, and names that are none.
+
+    Raises:
+        ConfigError: With what is wrong and what would be right.
+    """
+    _check_names(config)
+    try:
+        facts = config.dataset.source.facts()
+        seen = _seen(config, facts)
+        for part in config.coverage.parts():
+            _check_degradation(part, config, facts._replace(observation_names=seen))
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+
+
+def _seen(config: RunConfig, facts: Facts) -> tuple[str, ...]:
+    """Return the names of the dimensions that an agent gets to see."""
+    sensing = config.dataset.sensing
+    if sensing == Sensing():
+        return facts.observation_names
+    if not facts.observation_names:
+        raise ValueError(
+            f"dataset.hidden and dataset.history need vector observations, but those of "
+            f"dataset={config.dataset.name} are states"
+        )
+    return sensing.names(facts.observation_names)
+
+
+def _check_names(config: RunConfig) -> None:
+    names = {"algorithm": config.algorithm_name, "dataset": config.dataset.name}
+    names["coverage"] = config.coverage.name
+    for group, name in names.items():
+        known = known_names(group)
+        if name not in known:
+            raise ConfigError(
+                f"{group}.name is {name!r}, but should be one of: {', '.join(known)}."
+            )
+
+
+def _check_algorithm(config: RunConfig, facts: Facts) -> None:
+    algorithm, dataset = config.algorithm, f"dataset={config.dataset.name}"
+    if algorithm.tabular_only and not facts.tabular:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} needs a tabular dataset, which {dataset} is not"
+        )
+    if facts.action_kind not in algorithm.action_kinds:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
+            f"actions, but those of {dataset} are {facts.action_kind}"
+        )
+    if not facts.can_evaluate:
+        raise ValueError(
+            f"{dataset} has no environment to evaluate policies in, it can only be described"
+        )
+
+
+def _check_degradation(part: Degradation, config: RunConfig, facts: Facts) -> None:
+    settings, dataset = part.settings, f"dataset={config.dataset.name}"
+    if part.name == "none" and part.severity > 0:
+        raise ValueError(
+            f"coverage.severity is {part.severity}, but coverage=none takes nothing "
+            "away: choose a degradation or leave the severity at 0"
+        )
+    if part.name == "composite" and not settings["steps"]:
+        raise ValueError(
+            "coverage.steps is empty, but should name degradations, as in "
+            "coverage.steps=[{name: thin, severity: 0.5}, {name: region}]"
+        )
+    if part.name == "actions" and not facts.has_comparator:
+        raise ValueError(
+            f"coverage=actions needs to know a reference policy's actions, which {dataset} does not"
+        )
+    if part.name == "quality":
+        config.dataset.source.check_worse(settings["worse_epsilon"], settings["worse_id"])
+    cells = settings.get("num_cells", 0)
+    if not facts.tabular and cells > facts.num_transitions:
+        raise ValueError(
+            f"coverage.num_cells is {cells}, but should be at most dataset.num_transitions, "
+            f"which is {facts.num_transitions}"
+        )
+    dimension = settings.get("dimension")
+    if dimension is not None and dimension not in facts.observation_names:
+        allowed = ", ".join(facts.observation_names) or "null, states have none"
+        raise ValueError(f"coverage.dimension is {dimension!r}, but should be one of: {allowed}")

@@ -1,0 +1,196 @@
+"""From command-line overrides and grids to plain settings, one dict per run.
+
+Hydra composes once per distinct choice of group files; plain values are then set on a copy of the
+composed dict, which costs microseconds where composing costs tens of milliseconds.
+"""
+
+import copy
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import CONF
+from bench.settings.typed import ConfigError
+
+Axes = dict[str, list[Any]]
+
+
+class Composer:
+    """Composes settings for many runs that share a command line."""
+
+    def __init__(self, overrides: list[str]):
+        """Take the words of the command line; words with several values become axes.
+
+        Raises:
+            ConfigError: If they cannot be understood.
+        """
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            self.config_loader = GlobalHydra.instance().config_loader()
+        with _one_sentence():
+            self._understand(overrides)
+
+    def _understand(self, overrides: list[str]) -> None:
+        self.parser = OverridesParser.create(config_loader=self.config_loader)
+        # Of two words for one setting the later one counts.
+        parsed = list({o.key_or_group: o for o in self.parser.parse_overrides(overrides)}.values())
+        self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
+        self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.known_groups: dict[str, bool] = {}
+        self.settings = self._compose(())
+        self.grid = self.settings["grid"]
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """Yield the settings of every run: each sub-grid as the command line narrows it.
+
+        What the command line sets selects from the grid where the grid has it (``dataset=lock``
+        keeps the sub-grids with the lock), and replaces the grid's values where it has not.
+        """
+        # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
+        composed = {override.key_or_group for override in self.fixed}
+        for sub_grid in self._narrowed_grid():
+            axes = {key: values for key, values in sub_grid.items() if key not in composed}
+            for values in itertools.product(*axes.values()):
+                yield self._job(dict(zip(axes, values, strict=True)))
+
+    def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        groups = {k: v for k, v in point.items() if self._is_group(k)}
+        settings = copy.deepcopy(self._chosen(groups))
+        for key, value in point.items():
+            if key not in groups:
+                _set(settings, key, value)
+        del settings["grid"]
+        if "${" in repr(settings):
+            settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
+        return settings
+
+    def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings under group choices.
+
+        A choice that changes nothing but its own group is composed once, whatever goes with it;
+        of many datasets times many algorithms only their sum is composed.
+        """
+        words = tuple(f"{group}={choice}" for group, choice in groups.items())
+        if words not in self.composed:
+            alone = {group: self._compose((f"{group}={v}",)) for group, v in groups.items()}
+            if all(_others(one, g) == _others(self.settings, g) for g, one in alone.items()):
+                own = {group: one[group] for group, one in alone.items()}
+                self.composed[words] = {**self.settings, **own}
+        return self._compose(words)
+
+    def _compose(self, groups: tuple[str, ...]) -> dict[str, Any]:
+        """Return the settings under the fixed words and the given group choices, composed once."""
+        if groups not in self.composed:
+            # Groups go first, so that a word like `algorithm.discount=0.9` finds its key.
+            fixed = [str(override.input_line) for override in self.fixed]
+            with _one_sentence():
+                config = self.config_loader.load_configuration(
+                    config_name="config", overrides=[*groups, *fixed], run_mode=RunMode.RUN
+                )
+            plain: Any = OmegaConf.to_container(config, resolve=False)
+            plain.pop("hydra", None)
+            self.composed[groups] = plain
+        return self.composed[groups]
+
+    def _is_group(self, key: str) -> bool:
+        if key not in self.known_groups:
+            self.known_groups[key] = bool(self.config_loader.get_group_options(key))
+        return self.known_groups[key]
+
+    def _narrowed_grid(self) -> list[Axes]:
+        """Return the sub-grids, narrowed to or replaced by what the command line names."""
+        grid = self._sub_grids()
+        fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed if not o.is_delete()}
+        for key, named in (fixed | self.axes).items():
+            if any(value in sub.get(key, []) for sub in grid for value in named):
+                grid = [
+                    {**sub, key: [value for value in named if value in sub[key]]}
+                    for sub in grid
+                    if any(value in sub.get(key, []) for value in named)
+                ]
+            else:
+                grid = [{**sub, key: named} for sub in grid]
+        return grid
+
+    def _sub_grids(self) -> list[Axes]:
+        if self.grid is None:
+            return [{}]
+        if not isinstance(self.grid, list) or not all(isinstance(x, dict) for x in self.grid):
+            raise ConfigError("grid should be a list of mappings from a setting to its values.")
+        return [{key: self._axis(key, v) for key, v in sub.items()} for sub in self.grid]
+
+    def _axis(self, key: str, values: Any) -> list[Any]:
+        """Return the values of an axis: a list as it is, a word as Hydra sweeps it, else one."""
+        if isinstance(values, list):
+            return values
+        if isinstance(values, str):
+            override = self.parser.parse_override(f"{key}={values}")
+            return _values(override) if override.is_sweep_override() else [values]
+        return [values]
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Turn what Hydra says of wrong words into one sentence that says what is allowed."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_sentence(str(error))) from None
+
+
+def _sentence(text: str) -> str:
+    missing = re.search(r"Could not find '([\w/]+)/([^']*)'", text)
+    if missing:
+        group, name = missing.groups()
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return f"{group}={name} is unknown; allowed here: {', '.join(names)}."
+    unknown = re.search(r"Could not override '([^']*)'", text)
+    if unknown:
+        return (
+            f"{unknown[1]} is not a setting of this run; "
+            "`python -m bench --cfg job` with the same group choices lists them all."
+        )
+    return " ".join(text.split())
+
+
+def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != group}
+
+
+def _values(override: Override) -> list[Any]:
+    """Return the plain values that a sweep override goes through."""
+    return [_plain(value) for value in override.sweep_iterator()]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key that exists already."""
+    *parents, last = key.split(".")
+    node: Any = settings
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, dict) else None
+    if not isinstance(node, dict) or last not in node:
+        known = sorted(node) if isinstance(node, dict) else sorted(settings)
+        raise ConfigError(f"{key} is not a setting; allowed here: {', '.join(map(str, known))}.")
+    node[last] = value

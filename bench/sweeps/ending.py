@@ -1,0 +1,117 @@
+"""What a sweep prints at its end: a short table, counts, causes of failure, what is left."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.store.folders import SweepFiles
+from bench.store.records import RunRecord, RunStore
+from bench.sweeps.plan import Plan
+from bench.sweeps.sweep import Sweep
+from bench.training.checkpoints import interrupted
+
+# A sweep's table is drawn by `python -m plots`; a handful of runs is shown at once.
+TABLE_LIMIT = 24
+NUMBERS = {
+    "value": "value",
+    "normalized regret": "normalized_regret",
+    "regret to covered": "regret_to_covered",
+    "improvement": "improvement",
+}
+
+
+def print_outcome(
+    plan: Plan, trained: Mapping[str, RunRecord], left: set[str], store: RunStore
+) -> None:
+    """Print a table where it is short, what was done, where it is, and why runs failed."""
+    experiment = plan.harness.experiment_name
+    if len(plan.runs) <= TABLE_LIMIT:
+        paths = (store.path(experiment, run.run_id) for run in plan.runs)
+        records = [store.load(path) for path in paths if path.exists()]
+        Console(width=None if sys.stdout.isatty() else 120).print(_table(records))
+    counts = Counter(record.status for record in trained.values())
+    print(
+        f"{counts['completed']} runs completed, {counts['empty']} empty, "
+        f"{counts['failed']} failed, {len(plan.runs) - len(trained) - len(left)} stored before; "
+        f"records in {os.path.relpath(store.root / experiment)}"
+    )
+    causes = Counter(record.error for record in trained.values() if record.status == "failed")
+    for cause, count in causes.items():
+        print(f"{count} failed: {cause}", file=sys.stderr)
+    if plan.earlier_failures and not plan.harness.launcher.retry_failed:
+        print(
+            f"{len(plan.earlier_failures)} runs failed before and were not tried again; "
+            "launcher.retry_failed=true does.",
+            file=sys.stderr,
+        )
+
+
+def print_notes(notes: list[str]) -> None:
+    """Print what cost no result, each once."""
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+def conclude(plan: Plan, sweep: Sweep, left: set[str], signal_number: int | None) -> int:
+    """Print what is left and how to go on, and return the exit status."""
+    if sweep.problem is not None:
+        print(f"{sweep.problem}; {_remainder(plan, left)}", file=sys.stderr)
+        return 2
+    if left and signal_number is not None:
+        print(f"Stopped; {_remainder(plan, left)}", file=sys.stderr)
+        return 128 + signal_number
+    if left:
+        held = len(left & sweep.held)
+        print(
+            f"{len(left)} runs were left out, {held} of them in training by another sweep; "
+            "the same command collects them.",
+            file=sys.stderr,
+        )
+        return 1
+    failed = any(record.status == "failed" for record in sweep.trained.values())
+    # Another sweep may have recorded some of the runs meanwhile.
+    others = [sweep.store.path(sweep.experiment, i) for i in sweep.pending.keys() - sweep.trained]
+    if count := sum(sweep.store.status(path) == "failed" for path in others):
+        print(f"{count} failed in another sweep at the same time.", file=sys.stderr)
+        failed = True
+    skipped = plan.earlier_failures and not plan.harness.launcher.retry_failed
+    return 1 if failed or skipped else 0
+
+
+def _remainder(plan: Plan, left: set[str]) -> str:
+    folder = SweepFiles(plan.harness.results_dir / "runs" / plan.harness.experiment_name)
+    saved = {run_id for cohort in interrupted(folder.checkpoints) for run_id in cohort.run_ids}
+    going_on = f", {len(left & saved)} of them with a checkpoint" if left & saved else ""
+    return (
+        f"{len(plan.runs) - len(left)} of {len(plan.runs)} runs are recorded and "
+        f"{len(left)} left{going_on}; the same command goes on with them."
+    )
+
+
+def _table(records: list[RunRecord]) -> Table:
+    table = Table()
+    for name in ("environment", "coverage", "algorithm", "seed", "transitions"):
+        table.add_column(name)
+    for name in NUMBERS:
+        table.add_column(name, justify="right")
+    for r in sorted(records, key=lambda r: (r.environment, _coverage(r), r.algorithm, r.seed)):
+        known = (r.final.get(name) for name in NUMBERS.values())
+        shown = ("-" if value is None else f"{value:.3f}" for value in known)
+        table.add_row(
+            r.environment,
+            _coverage(r),
+            r.algorithm,
+            str(r.seed),
+            str(r.dataset.get("num_transitions", "-")),
+            *(shown if r.status == "completed" else (r.status,)),
+        )
+    return table
+
+
+def _coverage(record: RunRecord) -> str:
+    name, severity = record.dataset["degradation"], record.dataset["severity"]
+    return "none" if severity == 0 else f"{name} {severity:g}"

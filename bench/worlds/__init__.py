@@ -1,0 +1,1 @@
+"""Worlds: what is acted in, exactly solved where it can be."""

@@ -1,0 +1,127 @@
+"""Evaluation environments, batched over runs, with the anchors that regrets are measured against.
+
+A `Simulator` advances ``[run, episode]`` copies at once. Each run draws its start states (and a
+tabular run its transitions) from its own generator, so its episodes do not depend on which other
+runs are simulated beside it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from bench.types import EnvSpec
+from bench.worlds.exact import TabularMDP
+
+
+class Simulator(ABC):
+    """Copies of environments, ``[run, episode]``."""
+
+    @abstractmethod
+    def reset(self) -> np.ndarray:
+        """Start every copy and return observations ``[run, episode, ...]``."""
+
+    @abstractmethod
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return next observation, reward and terminated for actions ``[run, episode]``."""
+
+
+class Step(NamedTuple):
+    """One step of every copy; entries of copies that are not `active` mean nothing."""
+
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_observation: np.ndarray
+    terminated: np.ndarray
+    active: np.ndarray
+
+
+def rollout(
+    simulator: Simulator, act: Callable[[np.ndarray], np.ndarray], max_steps: int
+) -> Iterator[Step]:
+    """Yield steps until every copy has ended its first episode or `max_steps` is reached.
+
+    Whatever a copy does after its first end (an autoreset, say) is not `active`.
+    """
+    observation = simulator.reset()
+    active: np.ndarray | None = None
+    for _ in range(max_steps):
+        action = act(observation)
+        next_observation, reward, terminated = simulator.step(action)
+        active = np.ones_like(terminated) if active is None else active
+        yield Step(observation, action, reward, next_observation, terminated & active, active)
+        active = active & ~terminated
+        if not active.any():
+            return
+        observation = next_observation
+
+
+class Environment(ABC):
+    """A world with its spec, its reference policy and its anchors.
+
+    Attributes:
+        spec: What an algorithm may know of the world.
+        mdp: The exact MDP where there is one, else None.
+        coordinates: ``[states, dim]``, where each state lies, for what judges states by distance;
+            None where observations are vectors already.
+    """
+
+    spec: EnvSpec
+    mdp: TabularMDP | None = None
+    coordinates: np.ndarray | None = None
+
+    can_evaluate: ClassVar[bool] = True
+    """Whether policies can be run in it."""
+
+    has_reference_policy: ClassVar[bool] = True
+    """Whether `reference_action` knows one."""
+
+    @property
+    @abstractmethod
+    def optimum(self) -> float | None:
+        """Value of the optimal policy in the environment's units of value; None if unknown."""
+
+    @property
+    @abstractmethod
+    def uniform(self) -> float | None:
+        """Value of the uniformly random policy in the environment's units; None if unknown."""
+
+    @abstractmethod
+    def reference_action(self, observation: np.ndarray) -> np.ndarray:
+        """Return the reference policy's action for raw observations ``[..., (dim)]``."""
+
+    def reference_rollout(self, rng: np.random.Generator, num_episodes: int) -> Iterator[Step]:
+        """Yield the steps ``[1, episode]`` of episodes under the reference policy."""
+        simulator = self.simulator([self], [rng], num_episodes)
+        return rollout(simulator, self.reference_action, self.spec.horizon)
+
+    @classmethod
+    @abstractmethod
+    def simulator(
+        cls,
+        environments: Sequence[Self],
+        generators: Sequence[np.random.Generator],
+        num_episodes: int,
+    ) -> Simulator:
+        """Return `num_episodes` copies of each environment, each run with its own generator."""
+
+
+class World(ABC):
+    """Settings from which the instance of an environment that a seed names is made."""
+
+    tabular: ClassVar[bool] = False
+    """Whether the environments are finite MDPs with known tables."""
+
+    observation_names: ClassVar[tuple[str, ...]] = ()
+    """Names of a vector observation's dimensions."""
+
+    @property
+    def gymnasium_id(self) -> str | None:
+        """The id of the environment in gymnasium that this is, None if there is none."""
+        return None
+
+    @abstractmethod
+    def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
+        """Return the instance; `horizon` limits the steps of an episode."""

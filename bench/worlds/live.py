@@ -1,0 +1,133 @@
+"""LiveEnvironment: any of gymnasium's environments, as a dataset's metadata names it."""
+
+import copy
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+
+from bench.types import EnvSpec
+from bench.worlds.base import Simulator
+from bench.worlds.recorded import RecordedEnvironment, Reference
+from bench.worlds.spaces import FlatSpace, flat_space, flatten
+
+
+@dataclass(frozen=True, eq=False)
+class LiveEnvironment(RecordedEnvironment):
+    """An environment that gymnasium makes; nothing but reference returns is known of its values."""
+
+    gymnasium_spec: GymnasiumSpec
+
+    can_evaluate: ClassVar[bool] = True
+
+    @classmethod
+    def make(
+        cls, gymnasium_spec: GymnasiumSpec, spec: EnvSpec, reference: Reference
+    ) -> Self | None:
+        """Return the environment; None if it cannot be made here or is shaped unlike the data."""
+        # A simulator steps to `spec.horizon` itself, and not every version checks what it is given.
+        bare = copy.deepcopy(gymnasium_spec)
+        bare.max_episode_steps, bare.disable_env_checker = None, True
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                world = gymnasium.make(bare)
+        except Exception:
+            # Whatever keeps an optional package from working here, the data is still good.
+            return None
+        try:
+            observed, chosen = flat_space(world.observation_space), flat_space(world.action_space)
+        except ValueError:
+            return None
+        finally:
+            world.close()
+        size = len(spec.action_bounds[0]) if spec.action_bounds is not None else 0
+        if (observed.num_values or observed.size) != spec.observation_size:
+            return None
+        if (chosen.num_values, chosen.size) != (spec.num_actions, size):
+            return None
+        return cls(replace(spec), reference, bare)
+
+    @classmethod
+    def simulator(
+        cls,
+        environments: Sequence[Self],
+        generators: Sequence[np.random.Generator],
+        num_episodes: int,
+    ) -> Simulator:
+        """Return copies that are stepped one by one."""
+        return _LiveSimulator(environments, generators, num_episodes)
+
+
+class _LiveSimulator(Simulator):
+    """Copies ``[run, episode]``; one that has ended, by termination or truncation, stands still."""
+
+    def __init__(
+        self,
+        environments: Sequence[LiveEnvironment],
+        generators: Sequence[np.random.Generator],
+        num_episodes: int,
+    ):
+        self.shape = (len(environments), num_episodes)
+        self.worlds = [
+            gymnasium.make(environment.gymnasium_spec)
+            for environment in environments
+            for _ in range(num_episodes)
+        ]
+        self.seeds = [
+            int(seed)
+            for generator in generators
+            for seed in generator.integers(2**31, size=num_episodes)
+        ]
+        space = self.worlds[0].action_space
+        self.action_space, self.chosen = space, flat_space(space)
+        self.observation: list[np.ndarray] = []
+        self.ended = np.zeros(len(self.worlds), dtype=bool)
+
+    def reset(self) -> np.ndarray:
+        self.ended[:] = False
+        self.observation = [
+            self._flat(world.reset(seed=seed)[0])
+            for world, seed in zip(self.worlds, self.seeds, strict=True)
+        ]
+        return self._stacked()
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        reward = np.zeros(len(self.worlds))
+        for index, chosen in enumerate(action.reshape(len(self.worlds), -1)):
+            if not self.ended[index]:
+                observation, gained, terminated, truncated, _ = self.worlds[index].step(
+                    _native(self.action_space, self.chosen, chosen)
+                )
+                self.observation[index] = self._flat(observation)
+                reward[index] = float(gained)
+                self.ended[index] = terminated or truncated
+        return self._stacked(), reward.reshape(self.shape), self.ended.reshape(self.shape).copy()
+
+    def _flat(self, observation: Any) -> np.ndarray:
+        space = self.worlds[0].observation_space
+        return flatten(space, _one_row(observation), 1)[0]
+
+    def _stacked(self) -> np.ndarray:
+        stacked = np.stack(self.observation)
+        return stacked.reshape(*self.shape, *stacked.shape[1:])
+
+
+def _one_row(observation: Any) -> Any:
+    """Return an observation with a leading axis of length 1, as an episode is stored."""
+    if isinstance(observation, dict):
+        return {name: _one_row(value) for name, value in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(_one_row(value) for value in observation)
+    return np.asarray(observation)[None]
+
+
+def _native(space: Any, kind: FlatSpace, action: np.ndarray) -> Any:
+    """Return a flat action as the environment takes it."""
+    if kind.num_values:
+        return int(action[0]) + kind.start
+    return action.reshape(space.shape).astype(space.dtype)

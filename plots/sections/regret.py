@@ -1,0 +1,156 @@
+"""The figures: regret over severity and over measured coverage, environments by degradations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from plots.frame import Frame
+from plots.sections.panel import (
+    HATCHING,
+    OPTIMUM,
+    UNIFORM,
+    Plot,
+    draw_panel,
+    exceeds,
+    limits,
+    position,
+)
+from plots.style import GREY, TEXT_WIDTH, looks
+
+PLOTS = tuple(
+    Plot(measure, axis)
+    for axis in ("severity", "coverage")
+    for measure in ("normalized_regret", "regret_to_covered")
+)
+# More environments than this go on a further page, which stays legible.
+ROWS_PER_PAGE = 8
+AXIS_LABELS = {
+    "severity": "severity",
+    "coverage": "measured coverage",
+}
+MEASURE_LABELS = {
+    "normalized_regret": "normalized regret",
+    "regret_to_covered": "regret to the best covered policy",
+}
+
+
+def pages(frame: Frame, plot: Plot) -> list[Plot]:
+    """Return the figure page by page, none if no environment has what it shows."""
+    count = -(-len(_shown(frame, plot)) // ROWS_PER_PAGE)
+    return [plot._replace(page=number) for number in range(1, count + 1)]
+
+
+def rows(frame: Frame, plot: Plot) -> list[str]:
+    """Return the environments on the figure's page."""
+    return _shown(frame, plot)[(plot.page - 1) * ROWS_PER_PAGE : plot.page * ROWS_PER_PAGE]
+
+
+def _shown(frame: Frame, plot: Plot) -> list[str]:
+    """Return the environments that have what the figure shows."""
+    return [
+        name
+        for name, surroundings in frame.environments.items()
+        if frame.has(name, plot.measure)
+        and (plot.axis == "severity" or surroundings.coverage_name is not None)
+    ]
+
+
+def draw(frame: Frame, plot: Plot) -> Figure | None:
+    """Return the figure, None if no environment has what it shows."""
+    names = rows(frame, plot)
+    if not names:
+        return None
+    columns = frame.degradations
+    # Up to four columns fit the text width; more make a wider figure rather than smaller type.
+    width = max(TEXT_WIDTH, 0.5 + 1.25 * len(columns))
+    figure = Figure(figsize=(width, 0.95 + 1.2 * len(names)), layout="constrained")
+    grid = figure.subplots(len(names), len(columns), sharex=True, sharey="row", squeeze=False)
+    _set_x_axis(grid[-1, 0], frame, plot, names)
+    for row, environment in enumerate(names):
+        for column, degradation in enumerate(columns):
+            axes = grid[row, column]
+            axes.set_ylim(*limits(frame, plot, environment))
+            draw_panel(axes, frame, plot, environment, degradation)
+            if row == 0:
+                axes.set_title(degradation)
+            if environment == names[-1]:
+                axes.set_xlabel(AXIS_LABELS[plot.axis])
+        grid[row, 0].set_ylabel(environment.replace(", ", "\n"))
+        ticks = MultipleLocator(0.5) if plot.measure == "normalized_regret" else MaxNLocator(4)
+        grid[row, 0].yaxis.set_major_locator(ticks)
+    figure.supylabel(MEASURE_LABELS[plot.measure], fontsize=7)
+    _add_legends(figure, frame, plot, names)
+    return figure
+
+
+def _set_x_axis(axes: Any, frame: Frame, plot: Plot, names: list[str]) -> None:
+    """Set the shared x axis: from intact data on the left to degraded data on the right."""
+    used = [c for c in frame.situations if c.environment in names]
+    places = sorted({x for c in used if (x := position(frame, plot, c)) is not None})
+    # Room for the learners at the outermost places, which stand side by side.
+    pad = 0.09 * (places[-1] - places[0]) or 0.3
+    if plot.axis == "coverage":
+        axes.set_xlim(places[-1] + pad, places[0] - pad)
+        axes.xaxis.set_major_formatter("{x:g}")
+        return
+    axes.set_xlim(places[0] - pad, places[-1] + pad)
+    if len(places) <= 6:
+        # From four columns on, only ".75" leaves room for its neighbour ".9".
+        zero = "0." if len(frame.degradations) < 4 else "."
+        axes.set_xticks(places, [f"{x:.2g}".replace("0.", zero, 1) for x in places])
+
+
+def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> None:
+    """Put the learners above all panels and the other marks below; only what is shown."""
+    shown = {
+        label
+        for (condition, label), cell in frame.cells.items()
+        if condition.environment in names and plot.measure in cell.estimates
+    }
+    drawn_as = looks(frame.learners)
+    learners = [
+        Line2D([], [], label=learner.label, **drawn_as[learner.label].line())
+        for learner in frame.learners
+        if learner.label in shown
+    ]
+    normalized = plot.measure == "normalized_regret"
+    zero = "optimum" if normalized else "best covered policy"
+    marks: list[Line2D | Patch] = [Line2D([], [], label=zero, **OPTIMUM)]
+    if normalized:
+        marks.append(Line2D([], [], label="uniform policy", **UNIFORM))
+    drawn = [s for c, s in frame.situations.items() if c.environment in names]
+    if any(situation.informative is False for situation in drawn):
+        marks.append(Patch(label="cannot tell methods apart", **HATCHING))
+    if any(exceeds(frame, plot, name) for name in names):
+        beyond: dict[str, Any] = {"linestyle": "", "marker": "^", "markersize": 2.8}
+        marks.append(Line2D([], [], label="beyond the axis", color=GREY, **beyond))
+    _legend(figure, learners, "outside upper center")
+    _legend(figure, marks, "outside lower center")
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D | Patch], place: Any) -> None:
+    labels = [str(handle.get_label()) for handle in handles]
+    figure.legend(
+        handles=handles,
+        loc=place,
+        ncols=_legend_columns(labels, figure.get_figwidth()),
+        frameon=False,
+        handlelength=2.6,
+        columnspacing=1.2,
+        borderpad=0.1,
+    )
+
+
+def _legend_columns(labels: list[str], width: float) -> int:
+    """Return the most columns of legend entries, filled one after the other, that fit `width`."""
+    for columns in range(len(labels), 1, -1):
+        filled = np.array_split([len(label) for label in labels], columns)
+        # Inches: the line sample with its gaps, and a letter of the legend's type.
+        if sum(0.5 + 0.052 * column.max() for column in filled) <= width:
+            return columns
+    return 1

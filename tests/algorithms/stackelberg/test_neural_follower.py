@@ -1,0 +1,325 @@
+"""The neural follower: its kernel loss pair by pair, its curvature, and the leader's slope."""
+
+from itertools import product
+
+import pytest
+import torch
+from torch.utils._pytree import tree_map
+
+from algorithms import networks
+from algorithms.stackelberg.followers import neural as neural_follower
+from algorithms.stackelberg.game.game import Aims, Points, batch_game, units
+from algorithms.stackelberg.game.implicit import inner, leader_gradient
+from tests.algorithms.stackelberg.test_learner import GAMES, documented, first_updates
+from tests.support.builders import (
+    assert_close,
+    build_algorithm,
+    make_cohort,
+    make_spec,
+    of_run,
+    random_batch,
+    random_dataset,
+    random_network,
+    tensors,
+    train,
+)
+
+SPEC = make_spec("vector", size=2, num_actions=3, v_min=-1.0, v_max=1.0)
+SCALE = units(SPEC)
+CRITIC = random_network([2, 4, 3], seed=1)
+# All its units are active on all data: J_F has no kink near it, and is no quadratic all the same.
+ANCHOR = random_network([2, 4, 3], seed=2, scale=0.4)
+ANCHOR[0]["bias"] += 3.0
+LEADER = random_network([2, 4, 3], seed=3)
+AIMS = [Aims(o, p) for o, p in product(("data", "initial"), ("relative", "absolute"))]
+MULTIPLIER = torch.tensor(5.0, dtype=torch.float64)
+REGULARIZATION = 0.1
+RIDGE = 0.1
+
+
+def sample(n=20, features=4):
+    """Return a game, its places and its pairs."""
+    data = random_batch(SPEC, n, seed=4)
+    game = batch_game(data, 0.9, torch.tensor(5.0))
+    places = Points(data.observation, data.next_observation, data.initial_observation[:6])
+    draw = torch.Generator().manual_seed(5)
+    drawn = torch.randn(n, features, generator=draw, dtype=torch.float64)
+    root = torch.linalg.cholesky(torch.eye(3 * features, dtype=torch.float64) * 1.3)
+    return game, places, neural_follower.pairs(game, drawn, root, data.weight.sum())
+
+
+def policy_of(leader, places):
+    return Points(*(networks.apply(leader, x).softmax(-1) for x in places))
+
+
+def answer(aims=AIMS[0], statistic="v"):
+    return neural_follower.Answer(aims, statistic, MULTIPLIER, REGULARIZATION)
+
+
+def residuals():
+    game, places, batch = sample()
+    policy = policy_of(LEADER, places)
+    return game.residual(policy, neural_follower.values(CRITIC, places, SCALE)), batch
+
+
+def statistic_error(statistic):
+    """Return how far a kernel loss is from its double loop over every single transition."""
+    residual, batch = residuals()
+    count = (batch.weight * batch.rows).round().long()
+    rows = torch.arange(len(count)).repeat_interleave(count)
+    total, number = 0.0, len(rows)
+    for i, j in product(range(number), repeat=2):
+        if statistic == "u" and i == j:
+            continue
+        at = rows[i], rows[j]
+        total += residual[at[0]] * residual[at[1]] * (batch.features[at[0]] @ batch.features[at[1]])
+    expected = total / (number**2 if statistic == "v" else number * (number - 1))
+    return abs(batch.loss(residual, statistic) / expected - 1).item()
+
+
+@pytest.mark.parametrize("statistic", ["u", "v"])
+def test_a_statistic_is_its_double_loop(statistic):
+    assert statistic_error(statistic) < 1e-12
+
+
+def test_a_wrong_diagonal_is_caught(monkeypatch):
+    right = neural_follower.Pairs.diagonal
+    monkeypatch.setattr(
+        neural_follower.Pairs, "diagonal", lambda self, x: right(self, x) * self.rows
+    )
+    assert statistic_error("u") > 1e-2
+
+
+def test_a_jacobian_is_the_residual_s():
+    game, places, _ = sample()
+    policy = policy_of(LEADER, places)
+
+    def residual(vector):
+        critic = neural_follower.like(vector, CRITIC)
+        return game.residual(policy, neural_follower.values(critic, places, SCALE))
+
+    expected = torch.func.jacrev(residual)(neural_follower.flat(CRITIC))
+    found = neural_follower.jacobian(CRITIC, game, policy, places, SCALE)
+    torch.testing.assert_close(found, expected)
+
+
+def gradient_of(aims, game, policy, places):
+    return torch.func.grad(
+        lambda critic: aims.leader(game, policy, neural_follower.values(critic, places, SCALE))
+    )(CRITIC)
+
+
+@pytest.mark.parametrize("solver", ["gram", "cg"])
+def test_gauss_newton_is_the_dense_solve(solver):
+    game, places, batch = sample()
+    policy = policy_of(LEADER, places)
+    rows = neural_follower.jacobian(CRITIC, game, policy, places, SCALE)
+    gradient = gradient_of(AIMS[0], game, policy, places)
+    found = neural_follower.gauss_newton_direction(
+        CRITIC, gradient, rows, batch, MULTIPLIER, RIDGE, solver
+    )
+    kernel = torch.diag(batch.weight) @ batch.features @ batch.features.T @ torch.diag(batch.weight)
+    dense = 2 * MULTIPLIER * rows.T @ kernel @ rows
+    dense = dense + RIDGE * torch.eye(len(dense), dtype=torch.float64)
+    expected = torch.linalg.solve(dense, neural_follower.flat(gradient))
+    torch.testing.assert_close(neural_follower.flat(found.along), expected, rtol=1e-7, atol=1e-9)
+    assert found.residual < 1e-8
+
+
+def test_gauss_newton_is_exact_where_the_residual_vanishes():
+    """What it leaves out of the Hessian is proportional to the residual and to the pessimism."""
+    game, places, batch = sample()
+    policy = policy_of(LEADER, places)
+    solved = game._replace(
+        reward=game.reward - game.residual(policy, neural_follower.values(CRITIC, places, SCALE))
+    )
+
+    class Indifferent(Aims):
+        def follower(self, game, policy, q):
+            return 0.0 * game.taken_value(q)
+
+    quiet = answer(Indifferent("data", "relative"))._replace(regularization=0.0)
+    hessian = neural_follower.hessian_of(
+        CRITIC, ANCHOR, quiet, solved, policy, places, SCALE, batch
+    )
+    gradient = gradient_of(AIMS[0], solved, policy, places)
+    exact = neural_follower.exact_direction(hessian, CRITIC, gradient, RIDGE)
+    rows = neural_follower.jacobian(CRITIC, solved, policy, places, SCALE)
+    found = neural_follower.gauss_newton_direction(
+        CRITIC, gradient, rows, batch, MULTIPLIER, RIDGE, "gram"
+    )
+    assert_close(found.along, exact.along, rtol=1e-6, atol=1e-9)
+
+
+def best_response(leader, aims, statistic, start=ANCHOR):
+    """Return the critic at a minimum of J_F, found by Newton's steps."""
+    game, places, batch = sample()
+    given = game, policy_of(leader, places), places, SCALE, batch
+
+    def objective(vector):
+        moved = neural_follower.like(vector, CRITIC)
+        return neural_follower.objective(moved, ANCHOR, answer(aims, statistic), *given)[0]
+
+    vector = neural_follower.flat(start)
+    for _ in range(120):
+        slope = torch.func.grad(objective)(vector)
+        if slope.norm() < 1e-12:
+            break
+        spectrum, basis = torch.linalg.eigh(torch.func.hessian(objective)(vector))
+        step = basis @ ((basis.T @ slope) / spectrum.abs().clamp_min(0.02))
+        vector = vector - step * min(1.0, 0.3 / step.norm().item())
+    assert torch.func.grad(objective)(vector).norm() < 1e-10
+    return neural_follower.like(vector, CRITIC)
+
+
+def slope_error(aims=AIMS[0], statistic="v", ridge=0.0, size=1e-4):
+    """Return how far the total derivative is from finite differences through the follower."""
+    game, places, batch = sample()
+    given = answer(aims, statistic)
+
+    critic, policy = best_response(LEADER, aims, statistic), policy_of(LEADER, places)
+
+    def value(leader):
+        answered = best_response(leader, aims, statistic, start=critic)
+        q = neural_follower.values(answered, places, SCALE)
+        return aims.leader(game, policy_of(leader, places), q).item()
+
+    gradient = torch.func.grad(
+        lambda c: aims.leader(game, policy, neural_follower.values(c, places, SCALE))
+    )(critic)
+    hessian = neural_follower.hessian_of(critic, ANCHOR, given, game, policy, places, SCALE, batch)
+    found = neural_follower.exact_direction(hessian, critic, gradient, ridge)
+    reply = neural_follower.reply(critic, found.along, given, game, policy, places, SCALE, batch)
+    parts = leader_gradient(aims, game, lambda x: policy_of(x, places), LEADER, reply)
+    total = tree_map(torch.add, parts.direct, parts.implicit)
+    draw = torch.Generator().manual_seed(6)
+    along = tree_map(lambda x: torch.randn(x.shape, generator=draw, dtype=x.dtype), LEADER)
+    ends = [value(tree_map(lambda x, d, s=s: x + s * d, LEADER, along)) for s in (size, -size)]
+    return abs(inner(total, along).item() / ((ends[0] - ends[1]) / (2 * size)) - 1)
+
+
+@pytest.mark.parametrize("aims", AIMS, ids=str)
+@pytest.mark.parametrize("statistic", ["u", "v"])
+def test_with_exact_curvature_the_total_derivative_is_the_slope(aims, statistic):
+    assert slope_error(aims, statistic) < 1e-4
+
+
+def test_slips_are_caught(monkeypatch):
+    assert slope_error(ridge=0.1) > 1e-2
+    right = neural_follower.exact_direction
+
+    def flipped(*inputs):
+        found = right(*inputs)
+        return found._replace(along=tree_map(torch.neg, found.along))
+
+    monkeypatch.setattr(neural_follower, "exact_direction", flipped)
+    assert slope_error() > 1e-2
+
+
+SETTINGS = {
+    "follower": "neural",
+    "hidden_sizes": [8],
+    "follower_hidden_sizes": [8],
+    "num_features": 6,
+    "ridge": 0.01,
+    "warm_updates": 2,
+    "solve_interval": 3,
+    "curvature_minibatches": 2,
+}
+EVERY_PHASE = 7
+
+
+@pytest.mark.parametrize("settings", [{}, {"kernel_loss": "u"}], ids=str)
+def test_a_run_alone_is_the_run_in_a_cohort(settings):
+    algorithm = build_algorithm("stackelberg", **SETTINGS, **settings)
+    data = [random_dataset("vector", n, n) for n in (60, 90)]
+    together = train(make_cohort([algorithm] * 2, data), EVERY_PHASE)
+    alone = train(make_cohort([algorithm], data[1:], seeds=[1]), EVERY_PHASE)
+    assert_close(of_run(alone.state, 0), of_run(together.state, 1), rtol=1e-3, atol=1e-4)
+    assert together.finite().all()
+    assert {algorithm.phase(step) for step in range(EVERY_PHASE)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel": "gaussian"},
+        {"form": "constraint", "objective": "initial"},
+        {"curvature": "exact"},
+        {"solver": "cg"},
+        {"leader_gradient": "individual"},
+        {"follower_updates": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["discrete", "vector"])
+def test_every_variant_trains_and_logs(kind, settings):
+    algorithm = build_algorithm("stackelberg", **{**SETTINGS, "ridge": 1.0, **settings})
+    cohort = make_cohort([algorithm], [random_dataset(kind, 60, 0)])
+    state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
+    for step in range(6):
+        batch = of_run(cohort.replay.next(), 0)
+        state, metrics = algorithm.update(state, summary, batch, {}, algorithm.phase(step))
+    metrics |= algorithm.diagnose(state, summary, batch, algorithm.phase(5))
+    assert all(x.isfinite().all() for x in [*tensors(state), *metrics.values()])
+    assert set(metrics) == documented("neural")
+    if settings.get("leader_gradient") == "individual":
+        assert metrics["implicit_term"] == metrics["cosine_batches"] == 0
+    else:
+        assert metrics["implicit_term"] > 0
+        assert 0 < metrics["cosine_batches"].abs() <= 1
+
+
+@pytest.mark.parametrize(
+    ("statistic", "game"),
+    [
+        (statistic, game)
+        for statistic, game in product(("u", "v", "squared"), GAMES)
+        if (statistic, game["form"]) != ("squared", "constraint")  # which is refused
+    ],
+    ids=str,
+)
+def test_every_game_logs_exactly_what_is_documented(statistic, game):
+    algorithm = build_algorithm(
+        "stackelberg", **{**SETTINGS, "warm_updates": 0, "kernel_loss": statistic, **game}
+    )
+    metrics = first_updates(algorithm, random_dataset("vector", 60, 0), 1)[1]
+    assert set(metrics) == documented("neural")
+
+
+def test_a_warm_start_logs_its_losses_alone():
+    cohort = make_cohort(
+        [build_algorithm("stackelberg", **SETTINGS)], [random_dataset("vector", 60, 0)]
+    )
+    train(cohort, 1)
+    assert set(cohort.metrics | cohort.diagnose()) == {"cloning_loss", "evaluation_loss"}
+
+
+@pytest.mark.parametrize("features", [2, 40], ids=["few", "many"])
+def test_the_spectrum_s_end_is_the_dense_one_s(features):
+    """With fewer features than parameters the rest is the regularization's; with more, nothing."""
+    game, places, batch = sample(n=60, features=features)
+    rows = neural_follower.jacobian(CRITIC, game, policy_of(LEADER, places), places, SCALE)
+    regularization = 1e-6
+    found = neural_follower.gauss_newton_spectrum(rows, batch, MULTIPLIER, regularization)
+    weighted = torch.diag(batch.weight) @ batch.features
+    dense = 2 * MULTIPLIER * rows.T @ weighted @ weighted.T @ rows
+    dense = dense + 2 * regularization * torch.eye(len(dense), dtype=torch.float64)
+    every = torch.linalg.eigvalsh(dense)
+    columns, parameters = 3 * features, len(dense)
+    torch.testing.assert_close(found.smallest, every[0], rtol=1e-3, atol=0.0)
+    seen = every[max(parameters - columns, 0)]
+    torch.testing.assert_close(found.smallest_seen, seen, rtol=1e-3, atol=0.0)
+
+
+def test_a_warm_start_clones_the_behavior():
+    """Half of what a state sees is one action; after the warm start the leader takes it."""
+    algorithm = build_algorithm(
+        "stackelberg", **{**SETTINGS, "warm_updates": 200, "learning_rate": 0.02}
+    )
+    data = random_dataset("discrete", 400, 0)
+    favorite = data.keep((data.action == data.observation % 3) | (data.step % 4 == 0), "favorite")
+    cohort = train(make_cohort([algorithm], [favorite]), 200)
+    states = torch.arange(data.spec.observation_size)
+    modes = cohort.policy(states[None].numpy()).mode()[0]
+    assert torch.equal(modes, states % 3)

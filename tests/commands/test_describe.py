@@ -1,0 +1,130 @@
+"""A dataset's card says what the dataset holds."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from bench.__main__ import main
+from bench.commands import describe
+from bench.data import degradations
+from bench.measures import coverage
+from bench.settings.run import fill_defaults, run_config
+from tests.support import commands
+
+SMALL = "dataset.num_transitions=400"
+
+
+@pytest.fixture
+def card(monkeypatch, capsys):
+    """Return a function that describes data and gives exit status, card and complaint."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["bench", "describe", *words])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return int(stop.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+def loaded(*words):
+    """Return the task and the degraded data of the same words."""
+    (job,) = commands.settings(*words)
+    config = run_config(fill_defaults(job))
+    source = config.dataset
+    task = source.source.load(source.name, source.seed, source.discount, None)
+    return task, config.coverage(task.data)
+
+
+def entry(text, name):
+    """Return what stands behind a name on its line."""
+    return re.search(rf"^ *{re.escape(name)}  (.*?) *$", text, re.MULTILINE)[1]
+
+
+def test_the_card_counts_what_is_there(card):
+    words = ("dataset=cliff_mixed", SMALL, "coverage=region", "coverage.severity=0.5", "seed=3")
+    status, text, _ = card(*words)
+    task, data = loaded(*words)
+    assert status == 0
+    assert entry(text, "degradation") == "region 0.5"
+    assert entry(text, "transitions") == f"{len(data)} of 400 ({len(data) / 400:.1%})"
+    assert entry(text, "terminations") == str(data.terminated.sum())
+    assert entry(text, "truncations").startswith(f"{data.truncated.sum()} ")
+    assert entry(text, "initial states") == str((data.step == 0).sum())
+    assert entry(text, "fingerprint") == data.fingerprint
+    assert entry(text, "optimum or reference") == f"{task.environment.optimum:.4g}"
+    assert entry(text, "behavior policy") == f"{task.behavior_value:.4g}"
+    assert f"{len(np.unique(data.observation))} of 24" in entry(text, "states seen")
+
+
+@pytest.mark.parametrize("dataset", ["dataset=cartpole", "dataset=cliff"])
+def test_the_card_shows_every_measure_of_coverage_or_why_not(card, dataset):
+    words = (dataset, SMALL)
+    _, text, _ = card(*words)
+    report = coverage.measure(*loaded(*words), "everywhere")
+    assert entry(text, "comparator") == report.comparator
+    for name, value in vars(report).items():
+        if name not in ("comparator", "by_policy", "reasons"):
+            shown = f"{value:.4g}" if value is not None else report.reasons[name]
+            assert entry(text, name).endswith(shown)
+
+
+def test_the_bars_of_the_histogram_count_the_episodes(card):
+    _, text, _ = card("dataset=lock_random", SMALL)
+    _, data = loaded("dataset=lock_random", SMALL)
+    bars = re.search(r"episode returns\n(.*?)\n\n", text, re.DOTALL)[1].splitlines()
+    counts = [int(line.split()[1].replace(",", "")) for line in bars]
+    values = [float(line.split()[0]) for line in bars]
+    distinct, expected = np.unique(data.episode_returns, return_counts=True)
+    assert counts == expected.tolist()
+    assert values == pytest.approx(distinct, rel=1e-3)
+    longest = max(range(len(bars)), key=lambda row: bars[row].count("█"))
+    assert counts[longest] == max(counts)
+
+
+def test_many_different_returns_are_put_into_bins(card):
+    _, text, _ = card("dataset=cartpole_random", "dataset.num_transitions=3000")
+    _, data = loaded("dataset=cartpole_random", "dataset.num_transitions=3000")
+    bars = re.search(r"episode returns\n(.*?)\n\n", text, re.DOTALL)[1].splitlines()
+    assert len(bars) == describe.BINS
+    assert sum(int(line.split()[3]) for line in bars) == data.num_episodes
+
+
+def test_data_of_which_nothing_is_left_is_said_to_be_empty(card, monkeypatch):
+    def nothing(dataset, severity, rng):
+        return dataset.keep(np.zeros(len(dataset), dtype=bool), "nothing")
+
+    monkeypatch.setattr(degradations, "thin", nothing)
+    status, text, _ = card("dataset=lock", SMALL, "coverage=thin", "coverage.severity=1")
+    assert status == 0
+    assert "Nothing is left" in text
+    assert entry(text, "transitions") == "0 of 400 (0.0%)"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("dataset=nonsense", "cartpole, cartpole_expert"),
+        ("dataset=lock seed=0,1", "name 2 runs"),
+        ("dataset=lock coverage.severity=0.5", "coverage=none takes nothing away"),
+        ("dataset=cartpole coverage=region coverage.dimension=mood", "position, velocity"),
+        ("dataset=lock nonsense=1", "nonsense"),
+        ("-m", "-m"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(card, words, named):
+    status, text, complaint = card(*words.split())
+    assert status == 2
+    assert text == ""
+    assert named in complaint
+    assert "Traceback" not in complaint
+    assert len(complaint.splitlines()) == 1
+
+
+def test_nothing_is_written(card, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert card("dataset=lock", SMALL)[0] == 0
+    assert list(tmp_path.rglob("*")) == []

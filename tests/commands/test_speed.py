@@ -1,0 +1,16 @@
+"""The speed table has a row for every algorithm, width and size of a cohort."""
+
+from bench.commands import speed
+from bench.settings.run import known_names
+
+
+def test_every_algorithm_is_timed(monkeypatch):
+    # What a figure is worth does not matter here, only that there is one.
+    monkeypatch.setattr(speed, "updates_per_second", lambda *arguments: 1.0)
+    assert {row[0] for row in speed.rows(0.0, False, "cpu")} == set(known_names("algorithm"))
+
+
+def test_an_update_of_a_built_in_dataset_can_be_timed():
+    name, settings = next(iter(speed._algorithms()))
+    algorithm = speed.typed_object({**settings, "discount": 0.99}, name)
+    assert speed.updates_per_second(algorithm, speed._task("cartpole"), 2, 0.01, False, "cpu") > 0

@@ -1,0 +1,131 @@
+"""Observations as algorithms see them, against numpy and by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from algorithms import networks
+from bench.data.encoding import STD_EPSILON, Encoder, statistics
+from bench.training.cohort import Cohort, Member
+from tests.support.builders import (
+    build_algorithm,
+    from_columns,
+    make_cohort,
+    make_spec,
+    of_run,
+    random_dataset,
+)
+
+SPEC = make_spec("vector", size=3)
+
+
+def dataset_of(observation):
+    n = len(observation)
+    nothing = np.zeros(n, dtype=int)
+    return from_columns(
+        make_spec("vector", size=observation.shape[1]),
+        observation, nothing, nothing, observation, nothing, nothing, np.arange(n),
+    )  # fmt: skip
+
+
+def test_states_are_one_hot():
+    encoded = Encoder(make_spec(size=4), [np.zeros(4)] * 2, [np.ones(4)] * 2)(
+        torch.tensor([[0, 3], [2, 2]])
+    )
+    expected = [[[1, 0, 0, 0], [0, 0, 0, 1]], [[0, 0, 1, 0], [0, 0, 1, 0]]]
+    assert encoded.dtype == torch.float32
+    assert encoded.tolist() == expected
+
+
+@pytest.mark.parametrize("between", [(), (5,), (5, 4)])
+def test_vectors_are_standardised_with_their_own_runs_statistics(between):
+    rng = np.random.default_rng(0)
+    means, stds = rng.normal(size=(2, 3)), rng.random((2, 3))
+    raw = rng.normal(size=(2, *between, 3)).astype(np.float32)
+    encoded = Encoder(SPEC, list(means), list(stds))(torch.as_tensor(raw))
+    expected = np.stack([(raw[run] - means[run]) / (stds[run] + 1e-3) for run in (0, 1)])
+    assert encoded.dtype == torch.float32
+    np.testing.assert_allclose(encoded, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_dimension_that_never_varies_is_zero_and_not_infinite():
+    observation = np.random.default_rng(0).normal(size=(50, 3))
+    observation[:, 1] = 7.0
+    dataset = dataset_of(observation)
+    mean, std = statistics(dataset, dataset, "data")
+    encoded = Encoder(SPEC, [mean], [std])(torch.as_tensor(dataset.observation.copy())[None])[0]
+    assert (encoded[:, 1] == 0).all()
+    # Something unseen in that dimension stays finite.
+    beyond = Encoder(SPEC, [mean], [std])(torch.tensor([[0.0, 8.0, 0.0]]))
+    assert beyond[0, 1].item() == pytest.approx(1 / STD_EPSILON, rel=1e-5)
+
+
+def test_the_number_added_to_the_std_is_a_thousandth():
+    assert STD_EPSILON == 1e-3
+
+
+@pytest.mark.parametrize(("normalization", "source"), [("data", "left"), ("full", "full")])
+def test_statistics_come_from_the_data_that_the_setting_names(normalization, source):
+    full = random_dataset("vector", 80, 0, spec=make_spec("vector"))
+    left = full.keep(full.observation[:, 0] > 0, "half")
+    mean, std = statistics(left, full, normalization)
+    rows = {"left": left, "full": full}[source].observation.astype(np.float64)
+    np.testing.assert_allclose(mean, sum(rows) / len(rows), rtol=1e-5, atol=1e-6)
+    variance = sum((row - rows.mean(0)) ** 2 for row in rows) / len(rows)
+    np.testing.assert_allclose(std, np.sqrt(variance), rtol=1e-5)
+
+
+def test_without_normalization_vectors_stay_as_they_are():
+    full = random_dataset("vector", 80, 0, spec=make_spec("vector"))
+    encoder = Encoder(full.spec, *([x] for x in statistics(full, full, "none")))
+    raw = torch.as_tensor(full.observation)
+    assert torch.equal(encoder(raw[None])[0], raw)
+
+
+@pytest.mark.parametrize("normalization", ["data", "full", "none"])
+def test_states_are_never_standardised(normalization):
+    dataset = random_dataset("discrete", 40, 0)
+    encoder = Encoder(dataset.spec, *([x] for x in statistics(dataset, dataset, normalization)))
+    expected = np.eye(dataset.spec.observation_size)[dataset.observation]
+    np.testing.assert_array_equal(encoder(torch.as_tensor(dataset.observation)[None])[0], expected)
+
+
+def test_many_rows_far_from_the_origin_are_standardised_too():
+    rng = np.random.default_rng(0)
+    observation = (1000 + rng.standard_normal((300_000, 3), dtype=np.float32)).astype(np.float32)
+    dataset = dataset_of(observation)
+    mean, std = statistics(dataset, dataset, "data")
+    np.testing.assert_allclose(mean, observation.mean(0, dtype=np.float64), atol=0.01)
+    np.testing.assert_allclose(std, observation.std(0, dtype=np.float64), atol=0.01)
+
+
+@pytest.mark.parametrize("normalization", ["data", "full", "none"])
+def test_the_statistics_of_training_wrap_evaluation(normalization):
+    full = [random_dataset("vector", n, seed) for seed, n in enumerate((60, 90))]
+    left = [dataset.keep(dataset.observation[:, 0] > 0, "half") for dataset in full]
+    algorithm = build_algorithm("cql", hidden_sizes=[8])
+    members = [Member(algorithm, s, d, f) for s, (d, f) in enumerate(zip(left, full, strict=True))]
+    cohort = Cohort(members, "full", normalization)
+    batch = cohort.replay.next()
+    for run, dataset in enumerate(left):
+        raw, source = dataset.observation, (dataset if normalization == "data" else full[run])
+        expected = raw
+        if normalization != "none":
+            expected = (raw - source.observation.mean(0)) / (source.observation.std(0) + 1e-3)
+        training = batch.observation[run, : len(dataset)]
+        np.testing.assert_allclose(training, expected, rtol=1e-4, atol=1e-5)
+        acting = cohort.policy(np.stack([raw] * 2)).scores[run]
+        torch.testing.assert_close(
+            acting, networks.apply(of_run(cohort.state, run).critic, training)
+        )
+
+
+def test_runs_of_a_cohort_are_standardised_as_they_are_alone():
+    datasets = [random_dataset("vector", n, seed) for seed, n in enumerate((60, 90))]
+    algorithms = [build_algorithm("cql")] * 2
+    together = make_cohort(algorithms, datasets).encoder
+    for run, dataset in enumerate(datasets):
+        alone = make_cohort(algorithms[:1], [dataset]).encoder
+        assert torch.equal(together.mean[run], alone.mean[0])
+        assert torch.equal(together.scale[run], alone.scale[0])
+    assert not torch.equal(together.mean[0], together.mean[1])

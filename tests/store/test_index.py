@@ -1,0 +1,211 @@
+"""The index of the store: a cache that saves reading and is never believed against a record."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.store.index import FILE
+from bench.store.records import DamagedRecordError, RunRecord, RunStore
+
+RECORD = RunRecord(
+    run_id="a",
+    experiment="sweep",
+    status="completed",
+    algorithm="cql",
+    environment="lock",
+    seed=0,
+    config={"algorithm": {"name": "cql"}, "note": "tab\tand\nline, \u2028 and \xe4"},
+    evaluations=[{"update": 1, "returns": [1.0]}, {"update": 2, "returns": [2.0]}],
+    final={"regret": 0.1, "regret_to_covered": None},
+    metrics={"loss": [[10, 0.5], [20, 0.25]]},
+)
+SUMMARY = replace(RECORD, metrics={}, evaluations=RECORD.evaluations[-1:])
+COUNT = 20
+
+
+class CountingStore(RunStore):
+    """A store that counts the records it parses."""
+
+    parsed = 0
+
+    def load(self, path: Path) -> RunRecord:
+        self.parsed += 1
+        return super().load(path)
+
+
+def age(root: Path) -> None:
+    """Make every record old enough for its time of change to tell of any further one."""
+    for path in root.glob("*/*.json"):
+        os.utime(path, ns=(time.time_ns() - 10**9,) * 2)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a store of two experiments, half of one failed."""
+    store = RunStore(tmp_path)
+    for i in range(COUNT):
+        status = "failed" if i % 2 else "completed"
+        store.write(replace(RECORD, run_id=f"{i:02d}", status=status))
+    store.write(replace(RECORD, run_id="01", experiment="other"))
+    age(tmp_path)
+    return tmp_path
+
+
+def parsed(root: Path) -> int:
+    """Return how many records a new store parses to know them all."""
+    store = CountingStore(root)
+    stored = store.stored()
+    statuses = {run_id: store.status(path) for run_id, path in stored.items()}
+    assert list(statuses) == [f"{i:02d}" for i in [1, *(i for i in range(COUNT) if i != 1)]]
+    # The failed run of one experiment gives way to that of the other.
+    assert sum(status == "failed" for status in statuses.values()) == COUNT // 2 - 1
+    assert [r.run_id for r in store.summaries("sweep")] == [f"{i:02d}" for i in range(COUNT)]
+    return store.parsed
+
+
+def test_the_second_look_parses_nothing(root: Path) -> None:
+    assert parsed(root) == COUNT + 1
+    assert parsed(root) == 0
+
+
+def test_a_summary_is_the_record_without_what_is_long(root: Path) -> None:
+    for _ in range(2):
+        found = RunStore(root).summaries("other")
+        assert found == [replace(SUMMARY, run_id="01", experiment="other")]
+
+
+@pytest.mark.parametrize("keep_times", [False, True], ids=["edited", "edited, old time restored"])
+def test_a_record_changed_by_hand_is_noticed(root: Path, keep_times: bool) -> None:
+    parsed(root)
+    store, path = RunStore(root), root / "sweep" / "00.json"
+    assert store.status(path) == "completed"
+    before = path.stat()
+    # Of the same length, so that only times can tell.
+    path.write_text(path.read_text().replace('"completed"', '"failed"   '))
+    if keep_times:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    for one in (store, RunStore(root)):
+        assert one.status(path) == "failed"
+        assert one.summaries("sweep")[0].status == "failed"
+
+
+def test_what_is_written_twice_within_a_tick_is_read_twice(tmp_path: Path) -> None:
+    store = CountingStore(tmp_path)
+    path = store.write(RECORD)
+    os.utime(path, ns=(time.time_ns() + 10**9,) * 2)
+    assert [store.status(path), store.status(path)] == ["completed"] * 2
+    assert store.parsed == 2
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda file: file.unlink(),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"\xff\x00garbage\n\n"),
+        lambda file: file.write_bytes(file.read_bytes()[:-100]),
+        lambda file: file.write_bytes(file.read_bytes().replace(b"completed", b"cOmpleted", 1)),
+        lambda file: (file.unlink(), file.mkdir()),
+    ],
+    ids=["missing", "empty", "garbage", "cut", "a flipped letter", "a folder"],
+)
+def test_an_index_that_is_no_good_costs_time_only(root: Path, harm) -> None:
+    parsed(root)
+    harm(root / "sweep" / FILE)
+    assert parsed(root) == COUNT
+    if (root / "sweep" / FILE).is_file():
+        assert parsed(root) == 0
+
+
+def test_an_index_of_records_with_other_fields_is_not_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed(root)
+    monkeypatch.setattr("bench.store.records.SUMMARY_VERSION", "2 run_id")
+    assert parsed(root) == COUNT + 1
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(28, "No space left")])
+def test_a_store_that_may_only_be_read_is_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bench.store.index.atomic_write", refuse)
+    for _ in range(2):
+        assert parsed(root) == COUNT + 1
+    assert not list(root.rglob(".sweep"))
+
+
+def test_a_damaged_record_is_named_when_it_is_wanted_and_stops_nothing_else(root: Path) -> None:
+    parsed(root)
+    path = root / "sweep" / "04.json"
+    path.write_text("garbage")
+    for _ in range(2):
+        store = RunStore(root)
+        assert len(store.stored()) == COUNT
+        with pytest.raises(DamagedRecordError, match=r"04\.json is not a run record"):
+            store.status(path)
+        with pytest.raises(DamagedRecordError, match=r"04\.json is not a run record"):
+            store.summaries("sweep")
+
+
+def test_a_record_whose_evaluations_are_no_list_is_damaged(tmp_path: Path) -> None:
+    RunStore(tmp_path).write(replace(RECORD, evaluations={"a": 1}))  # type: ignore[arg-type]
+    with pytest.raises(DamagedRecordError, match=r"a\.json is not a run record"):
+        RunStore(tmp_path).summaries("sweep")
+
+
+def test_two_processes_at_once_leave_an_index_that_one_of_them_wrote(root: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from bench.store.records import RunStore\n"
+        "for i in range(40):\n"
+        "    (Path(sys.argv[1]) / 'sweep' / '.sweep' / 'index').unlink(missing_ok=True)\n"
+        "    assert len(RunStore(Path(sys.argv[1])).summaries('sweep')) == 20"
+    )
+    command = [sys.executable, "-c", program, str(root)]
+    running = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert [p.name for p in (root / "sweep" / ".sweep").iterdir()] == ["index"]
+    assert parsed(root) <= 1  # that of the other experiment
+
+
+@given(st.lists(st.tuples(st.sampled_from("wdrt"), st.integers(0, 3)), max_size=12))
+def test_whatever_happens_to_records_the_index_tells_what_the_files_say(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    """Write, damage, remove or touch records in any order, and ask after each step."""
+    root = tmp_path_factory.mktemp("store")
+    for number, (step, i) in enumerate(steps):
+        path = root / "sweep" / f"{i}.json"
+        if step == "w":
+            status = "failed" if number % 2 else "completed"
+            record = replace(RECORD, run_id=str(i), seed=number, status=status)
+            RunStore(root).write(record)
+            age(root)
+        elif step == "d" and path.exists():
+            path.write_text(json.dumps({"run_id": number}))
+        elif step == "r":
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.touch()
+        store = RunStore(root)
+        assert sorted(store.stored()) == sorted(p.stem for p in root.glob("*/[!.]*.json"))
+        for one in root.glob("*/[!.]*.json"):
+            try:
+                expected = store.load(one).status
+            except DamagedRecordError:
+                with pytest.raises(DamagedRecordError):
+                    store.status(one)
+            else:
+                assert store.status(one) == expected
