@@ -1,4 +1,4 @@
-"""`python -m bench plot EXPERIMENT`: figures, tables and a report, as `python -m plots` draws them."""
+"""`python -m bench plot EXPERIMENT`: figures, tables and a report, as of `python -m plots`."""
 
 from plots.__main__ import main
 

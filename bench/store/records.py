@@ -37,6 +37,7 @@ class RunRecord:
         metrics: Per name a list of ``[update, value]``.
         timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
             memory (also of the GPU, null without one) and number of runs.
+        code: Fingerprint of the algorithm's code that made it, null where it is not known.
     """
 
     run_id: str
@@ -55,6 +56,7 @@ class RunRecord:
     timing: dict[str, float | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     error: str | None = None
+    code: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> Self:

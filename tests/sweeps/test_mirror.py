@@ -119,7 +119,8 @@ def test_what_it_cost_is_said(tmp_path):
 
 def test_no_mirror_imports_and_writes_nothing(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from tests.sweeps.test_mirror import mirror, RECORD\n"
+        "import sys; from pathlib import Path\n"
+        "from tests.sweeps.test_mirror import mirror, RECORD\n"
         "for name in [n for n in sys.modules if n.startswith('wandb')]: del sys.modules[name]\n"
         "one = mirror(Path(sys.argv[1]), 'none'); one.write(RECORD)\n"
         "assert 'wandb' not in sys.modules and one.closing_line() is None"
