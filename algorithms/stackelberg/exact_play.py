@@ -51,7 +51,7 @@ class TableRound(NamedTuple):
 
 
 def _policy_on_states(actor: Network, table: TableGame) -> Points:
-    states = torch.eye(len(table.share), device=table.share.device)
+    states = torch.arange(len(table.share), device=table.share.device)
     return table_follower.on_states(networks.apply(actor, states).double().softmax(-1))
 
 
