@@ -10,6 +10,7 @@ from bench.settings.checks import check_together
 from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, fill_defaults, run_config, run_id
 from bench.settings.spec import RunSpec
 from bench.settings.typed import ConfigError
+from bench.sweeps import grouping
 from bench.sweeps.execution import HarnessConfig, harness_config
 from bench.training.checkpoints import Interrupted
 
@@ -46,13 +47,8 @@ class Plan:
         """
         going_on = [list(cohort.runs or ()) for cohort in self.interrupted]
         taken = {run.run_id for cohort in going_on for run in cohort}
-        groups: dict[str, list[RunSpec]] = {}
-        for run in self.pending:
-            if run.run_id not in taken:
-                groups.setdefault(run.cohort_key, []).append(run)
-        size = self.harness.launcher.cohort_size
-        new = [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
-        return going_on + new
+        new = [run for run in self.pending if run.run_id not in taken]
+        return going_on + grouping.cohorts(new, self.harness.launcher.cohort_size)
 
 
 def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:

@@ -21,6 +21,7 @@ ELEMENTWISE = (
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.exp.default,
     aten.ge.Tensor, aten.ge.Scalar, aten.gt.Tensor, aten.lt.Tensor, aten.bitwise_not.default,
     aten.logical_not.default, aten.masked_fill.Scalar, aten.neg.default,
+    aten.pow.Tensor_Scalar, aten.mul.Scalar, aten.div.Scalar,
 )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def _scatter(build: Builder, node: fx.Node) -> fx.Node | None:
     numbers = _numbers(build, index.args[0])  # type: ignore[arg-type]
     terms = _terms(rows)  # type: ignore[arg-type]
     single = [term for term in terms if _is_single(term)]
-    multiples = {term: found for term in terms if (found := _multiple(term, numbers)) is not None}
+    multiples = {term: found for term in terms if (found := _multiple(build, term, numbers))}
     if not single and not multiples:
         return None
     runs, count, width = shape(zeros)
@@ -156,16 +157,29 @@ def _scatter(build: Builder, node: fx.Node) -> fx.Node | None:
     return build(aten.reshape.default, flat, [runs, count, width])
 
 
-def _multiple(term: fx.Node, numbers: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+def _multiple(
+    build: Builder, term: fx.Node, numbers: fx.Node
+) -> tuple[fx.Node, fx.Node] | None:
     """Return the table and the weights ``[run, n, 1]`` of weighed rows of the table itself."""
-    if term.target is not aten.mul.Tensor:
+    if term.target is not aten.mul.Tensor or len(tensors_of(term)) < 2:
         return None
     for rows, weight in (term.args, term.args[::-1]):
-        if not isinstance(rows, fx.Node) or not isinstance(weight, fx.Node):
-            return None
-        of_table = rows.meta.get("lookup", (None, None))
-        if of_table[1] is numbers and shape(weight) == [*shape(numbers), 1]:
-            return of_table[0], weight
+        table, index = rows.meta.get("lookup", (None, None))  # type: ignore[union-attr]
+        column = _column(build, weight)  # type: ignore[arg-type]
+        if index is numbers and column is not None and shape(column) == [*shape(numbers), 1]:
+            return table, column
+    return None
+
+
+def _column(build: Builder, node: fx.Node) -> fx.Node | None:
+    """Return the single column of which all of a node's are copies; None if they are none."""
+    if shape(node)[-1] == 1:
+        return node
+    if node.target is aten.expand.default:
+        return node.args[0] if shape(node.args[0])[-1] == 1 else None  # type: ignore[return-value]
+    if node.target in (aten.mul.Tensor, aten.div.Tensor) and len(tensors_of(node)) == 1:
+        narrow = _column(build, node.args[0])  # type: ignore[arg-type]
+        return None if narrow is None else build(node.target, narrow, node.args[1])
     return None
 
 

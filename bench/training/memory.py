@@ -24,7 +24,7 @@ COPIES_OF_ACTIVATIONS = 8
 NUMBERS_OF_ROW = 12
 
 # Of a processor core's own cache, and fewest runs whose operations are worth their overhead.
-CACHE_BYTES = 2**19
+CACHE_BYTES = 2**20
 LEAST_TOGETHER = 8
 
 
@@ -73,7 +73,7 @@ def part_lengths(state: Any, runs: int) -> list[int]:
     most = max(LEAST_TOGETHER, CACHE_BYTES // max(1, size))
     if runs <= most:
         return [runs]
-    even = [n for n in range(most // 2, 2 * most) if runs % n == 0]
+    even = [n for n in range(max(LEAST_TOGETHER, most // 2), 2 * most) if runs % n == 0]
     if even:
         length = min(even, key=lambda n: max(n / most, most / n))
         return [length] * (runs // length)

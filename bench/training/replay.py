@@ -211,8 +211,9 @@ def _source(dataset: OfflineDataset) -> tuple[int, int]:
 def _whole(dataset: OfflineDataset, name: str) -> np.ndarray:
     """Return a column of the whole source."""
     everything = replace(dataset, indices=np.arange(len(dataset.storage)))
-    column: np.ndarray = getattr(everything, name)
-    return column
+    if name == "episode_return":
+        return everything.episode_return.astype(np.float32)
+    return everything.rows(name, slice(None))
 
 
 def _taken(values: Tensor, at: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def rewrite(module: fx.GraphModule, examples: list[Tensor]) -> None:
                 new = rule(Builder(module.graph), node)
             if new is not None:
                 node.replace_all_uses_with(new)
-    module.graph.eliminate_dead_code()
+        module.graph.eliminate_dead_code()
 
 
 def _plain(build: Builder, node: fx.Node) -> fx.Node | None:
@@ -54,7 +54,10 @@ def _plain(build: Builder, node: fx.Node) -> fx.Node | None:
             source = source.args[0]
         if shape(source) == shape(node):
             return source
-        if node.target is not aten.expand.default and source is not node.args[0]:
+        if node.target is not aten.expand.default and (
+            source is not node.args[0] or node.target in RESHAPES[:2]
+        ):
+            # No view: a rewritten operation may give the same numbers in other places.
             return build(aten.reshape.default, source, shape(node))
     if node.target in CONSTANTS:
         like, device = example(node), node.meta["device"]

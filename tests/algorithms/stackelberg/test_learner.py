@@ -113,7 +113,7 @@ def first_updates(algorithm, data, num_updates=2):
     cohort = make_cohort([algorithm], [data])
     state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
     for _ in range(num_updates):
-        batch = cohort.replay.next()
+        batch = cohort.replay.batch(cohort.step)
         batch = None if batch is None else of_run(batch, 0)
         state, metrics = algorithm.update(state, summary, batch, {}, 0)
     return state, metrics | algorithm.diagnose(state, summary, batch, 0)
@@ -229,7 +229,7 @@ def test_both_halves_of_a_padded_batch_have_rows():
     cohort = make_cohort(
         [learner()] * 2, [data, random_dataset("vector", 90, 1)], batch_size="full"
     )
-    first, second = exact_play.halves(of_run(cohort.replay.next(), 0))
+    first, second = exact_play.halves(of_run(cohort.replay.batch(cohort.step), 0))
     assert first.weight.sum() == second.weight.sum() == 10
     assert (first.weight * second.weight).sum() == 0
 
