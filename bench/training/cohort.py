@@ -254,7 +254,7 @@ class Cohort:
             part.prepared[phase, output] = program.prepare((part.constant, feed))
         drawn = self.replay.drawn(update.names, self.step - 1) if update.names else {}
         noise = {name: x[part.runs] for name, x in self._noise.items()}
-        return program(part.prepared[phase, output], (state, drawn, noise))
+        return program(part.prepared[phase, output], (state, noise, drawn))
 
     def _trace(self, phase: int, length: int) -> "_Update":
         """Return the update of one phase for so many runs as programs."""
@@ -280,15 +280,17 @@ class Cohort:
         if not names:
             return _Update(traced, (), self.compiled)
 
-        def fed(fixed: Any, varying: Any) -> Any:
-            (constant, feed), (state, drawn, noise) = fixed, varying
-            found = self.replay.fields(names, feed, drawn)
-            batch = [found.get(name) for name in every]
-            return traced(*tree_leaves((constant, state)), *batch, *tree_leaves(noise))
-
-        feed, drawn = self.replay.feed(names, part.runs), self.replay.drawn(names, 0)
-        again = Traced(fed, (part.constant, feed), (state, drawn, noise))
-        return _Update(again, names, self.compiled)
+        # The minibatch is made inside, of fields that are needed alone.
+        source = Traced(
+            lambda feed, drawn: ([self.replay.fields(names, feed, drawn)[name] for name in names],),
+            self.replay.feed(names, part.runs),
+            self.replay.drawn(names, 0),
+        )
+        first = _count((part.constant, state))
+        places = {
+            first + i: names.index(name) if name in names else None for i, name in enumerate(every)
+        }
+        return _Update(traced.fed(source, places), names, self.compiled)
 
     def _next_noise(self) -> dict[str, Tensor]:
         """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
@@ -344,9 +346,14 @@ def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str,
 
 def _needed(traced: Traced, fields: tuple[str, ...], before: Any) -> tuple[str, ...]:
     """Return which fields of a batch, whose leaves follow others, an update makes use of."""
-    start = sum(isinstance(leaf, Tensor) for leaf in tree_leaves(before))
+    start = _count(before)
     needs = traced.needs([STATE, METRICS])[start : start + len(fields)]
     return tuple(name for name, needed in zip(fields, needs, strict=True) if needed)
+
+
+def _count(tree: Any) -> int:
+    """Return the number of tensors in a tree."""
+    return sum(isinstance(leaf, Tensor) for leaf in tree_leaves(tree))
 
 
 def _of(tree: Any, runs: slice) -> Any:

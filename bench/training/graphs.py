@@ -4,6 +4,7 @@ What nobody asks for is left out, what is computed twice is computed once, and w
 inputs that never change is computed ahead of all calls.
 """
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,13 +30,13 @@ class Traced:
     def __init__(self, function: Callable[[Any, Any], tuple[Any, ...]], fixed: Any, varying: Any):
         """Trace the function."""
         leaves, structure = tree_flatten((fixed, varying))
-        self.present = [isinstance(leaf, Tensor) for leaf in leaves]
+        present = [isinstance(leaf, Tensor) for leaf in leaves]
         self.num_fixed = sum(isinstance(leaf, Tensor) for leaf in tree_flatten(fixed)[0])
         self.structures: list[Any] = []
 
         def flat(*tensors: Tensor) -> list[list[Tensor]]:
             supply = iter(tensors)
-            filled = [next(supply) if p else x for p, x in zip(self.present, leaves, strict=True)]
+            filled = [next(supply) if p else x for p, x in zip(present, leaves, strict=True)]
             results = [tree_flatten(x) for x in function(*tree_unflatten(filled, structure))]
             self.structures = [structure for _, structure in results]
             return [found for found, _ in results]
@@ -44,16 +45,37 @@ class Traced:
         with torch.no_grad():
             self.module = make_fx(flat)(*self.tensors)
 
-    def __call__(self, *leaves: Any) -> tuple[Any, ...]:
-        """Return the outputs of all leaves of the inputs; what nothing depends on may be None."""
-        given = [x for x, present in zip(leaves, self.present, strict=True) if present]
-        results = self.module(*given)
-        return tuple(map(tree_unflatten, results, self.structures))
+    def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":
+        """Return the function with some of its inputs computed by another.
+
+        `places` tells which of this function's tensors are which of the leaves of the source's
+        only output; None for one that nothing depends on. The source's fixed inputs follow this
+        one's, and its varying ones this one's.
+        """
+        mine, others = _inputs(self.module), _inputs(source.module)
+        kept = [index for index in range(len(mine)) if index not in places]
+        fixed = [index for index in kept if index < self.num_fixed]
+        order = [(self, mine, i) for i in fixed]
+        order += [(source, others, i) for i in range(source.num_fixed)]
+        order += [(self, mine, i) for i in kept if i >= self.num_fixed]
+        order += [(source, others, i) for i in range(source.num_fixed, len(others))]
+        graph, copies = fx.Graph(), {}
+        for number, (_, nodes, index) in enumerate(order):
+            copies[nodes[index]] = graph.placeholder(f"input_{number}")
+        (made,) = graph.graph_copy(source.module.graph, copies)  # type: ignore[misc]
+        for index, leaf in places.items():
+            copies[mine[index]] = made[0 if leaf is None else leaf]
+        graph.output(graph.graph_copy(self.module.graph, copies))
+        found = copy.copy(self)
+        found.num_fixed = len(fixed) + source.num_fixed
+        found.tensors = [traced.tensors[index] for traced, _, index in order]
+        found.module = fx.GraphModule(self.module, graph)
+        return found
 
     def needs(self, outputs: Iterable[int]) -> list[bool]:
         """Return of each tensor in `fixed` and `varying` whether some outputs depend on it."""
-        graph = _restricted(self.module, outputs).graph
-        return [bool(node.users) for node in graph.nodes if node.op == "placeholder"]
+        graph = _restricted(self.module, outputs)
+        return [bool(node.users) for node in _inputs(graph)]
 
     def program(
         self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
@@ -89,6 +111,10 @@ class Program:
         """Return the output."""
         with torch.no_grad():
             return tree_unflatten(list(self.rest(*prepared, *_tensors(varying))), self.structure)
+
+
+def _inputs(module: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in module.graph.nodes if node.op == "placeholder"]
 
 
 def _tensors(tree: Any) -> list[Tensor]:
