@@ -157,15 +157,13 @@ class StackelbergLearner(Algorithm):
             assert batch is not None
             return self._warm_start(state, summary, batch)
         gradient, memory, metrics = self._play(state, summary, batch, phase == LEAD_AND_SOLVE)
-        followed = gradient.direct
-        if self.leader_gradient == "total":
-            followed = tree_map(torch.add, gradient.direct, gradient.implicit)
+        followed = gradient.total if self.leader_gradient == "total" else gradient.direct
         ascent = tree_map(torch.neg, followed)
         actor, optimizer = adam(ascent, state.optimizer, state.actor, self.learning_rate)
         metrics |= {
             "direct_gradient": norm(gradient.direct),
             "implicit_term": norm(gradient.implicit),
-            "total_derivative": norm(tree_map(torch.add, gradient.direct, gradient.implicit)),
+            "total_derivative": norm(gradient.total),
             "cosine_direct_implicit": cosine(gradient.direct, gradient.implicit),
         }
         metrics = {name: value.float() for name, value in metrics.items()}

@@ -40,10 +40,11 @@ class Reply(NamedTuple):
 
 
 class LeaderGradient(NamedTuple):
-    """The two parts of the leader's derivative, each shaped like its parameters."""
+    """The leader's derivative and its two parts, each shaped like its parameters."""
 
     direct: Any
     implicit: Any
+    total: Any
 
 
 def stationarity_along(aims: Aims, game: Game, policy: Points, reply: Reply) -> Tensor:
@@ -62,7 +63,10 @@ def leader_gradient(
     parameters: Any,
     reply: Reply,
 ) -> LeaderGradient:
-    """Return direct gradient and implicit term of ``J_L`` at the leader's parameters."""
+    """Return direct gradient and implicit term of ``J_L`` at the leader's parameters, and both.
+
+    Their sum by a pass of its own: where the parts are only logged, that pass is all there is.
+    """
 
     def both(parameters: Any) -> tuple[Tensor, Tensor]:
         policy = policy_of(parameters)
@@ -71,8 +75,8 @@ def leader_gradient(
 
     values, pull_back = torch.func.vjp(both, parameters)[:2]
     one, zero = torch.ones_like(values[0]), torch.zeros_like(values[0])
-    (direct,), (implicit,) = pull_back((one, zero)), pull_back((zero, one))
-    return LeaderGradient(direct, implicit)
+    cotangents = (one, zero), (zero, one), (one, one)
+    return LeaderGradient(*(pull_back(cotangent)[0] for cotangent in cotangents))
 
 
 class Direction(NamedTuple):
