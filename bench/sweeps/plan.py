@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.settings.checks import check_together
-from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, fill_defaults, run_config, run_id
+from bench.settings.checks import Unsuited, check_together
+from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, run_config, run_id
 from bench.settings.spec import RunSpec
 from bench.settings.typed import ConfigError
 from bench.sweeps.execution import HarnessConfig, harness_config
@@ -24,6 +24,7 @@ class Plan:
         stored: Records of runs that are done, by id; they are not trained.
         earlier_failures: Ids of stored runs whose record says ``failed``.
         interrupted: Cohorts that go on from a checkpoint, in exactly their composition.
+        left_out: Why learners were left out where they cannot be trained, a sentence each.
     """
 
     harness: HarnessConfig
@@ -31,6 +32,7 @@ class Plan:
     stored: dict[str, Path] = field(default_factory=dict)
     earlier_failures: frozenset[str] = frozenset()
     interrupted: tuple[Interrupted, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def pending(self) -> list[RunSpec]:
@@ -63,13 +65,17 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     """
     runs: dict[str, RunSpec] = {}
     harness: HarnessConfig | None = None
-    for job in jobs:
-        own = {key: job.pop(key) for key in HARNESS_KEYS if key in job}
+    left_out: dict[str, Unsuited] = {}
+    for settings in jobs:
+        own = {key: settings.pop(key) for key in HARNESS_KEYS if key in settings}
         if harness is None:
             harness = harness_config(own)
-        settings = fill_defaults(job)
         config = run_config(settings)
-        check_together(config)
+        try:
+            check_together(config)
+        except Unsuited as reason:
+            left_out.setdefault(str(reason), reason)
+            continue
         if config.coverage.severity == 0:
             # Taking nothing away is one run, whichever degradation is not applied.
             settings["coverage"] = NOTHING_REMOVED
@@ -78,4 +84,6 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
         runs.setdefault(spec.run_id, spec)
     if harness is None:
         raise ConfigError("The grid is empty: it needs at least one sub-grid with values.")
-    return Plan(harness, list(runs.values()))
+    if not runs:
+        raise next(iter(left_out.values()))
+    return Plan(harness, list(runs.values()), left_out=tuple(left_out))

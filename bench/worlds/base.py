@@ -117,6 +117,9 @@ class World(ABC):
     observation_names: ClassVar[tuple[str, ...]] = ()
     """Names of a vector observation's dimensions."""
 
+    slab_dimension: ClassVar[str | None] = None
+    """The dimension that ``coverage=region`` cuts a slab of where nobody names one."""
+
     @property
     def gymnasium_id(self) -> str | None:
         """The id of the environment in gymnasium that this is, None if there is none."""
