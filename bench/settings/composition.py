@@ -46,6 +46,8 @@ class Composer:
         parsed = _once_each([self._understood(word) for word in words])
         self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
         self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        if "experiment" in self.axes:
+            raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
         self.known_groups: dict[str, bool] = {}
         self.settings = self._compose(())

@@ -9,7 +9,7 @@ from typing import Any
 from bench.data.collected import Collected
 from bench.data.sources import Facts
 from bench.settings.groups import file_of, known_names, mapping
-from bench.settings.run import TrainingConfig, data_source
+from bench.settings.run import HALFWAY, TrainingConfig, data_source
 from bench.settings.typed import ConfigError
 
 # A mapping from kinds of worlds to settings, in a learner's file.
@@ -33,7 +33,7 @@ def resolved(settings: Mapping[str, Any], said: Container[str] = ()) -> dict[str
     dataset = settings["dataset"]
     if dataset.get("seed") is None and settings.get("seed") is not None:
         dataset["seed"] = settings["seed"]
-    halfway = dataset.pop("halfway", None)
+    halfway = dataset.pop(HALFWAY, None)
     differs = _differences(dataset)
     if behavior is not None:
         _let_collect(dataset, behavior, halfway)

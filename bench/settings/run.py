@@ -83,6 +83,8 @@ class RunConfig(TrainingConfig):
 GROUPS = ("algorithm", "dataset", "coverage")
 # What changes no result is read by bench/sweeps/execution.py.
 HARNESS_KEYS = ("experiment_name", "results_dir", "device", "compile", "launcher", "tracking")
+# Of a dataset's file alone: what behavior=medium is in this world.
+HALFWAY = "halfway"
 NOTHING_REMOVED = {"name": "none", "target": "bench.data.degradations.none", "severity": 0.0}
 
 
@@ -113,7 +115,8 @@ def data_source(dataset: Mapping[str, Any]) -> DataSource:
     Raises:
         ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    own = {key: value for key, value in dataset.items() if key not in DatasetConfig.model_fields}
+    common = (*DatasetConfig.model_fields, HALFWAY)
+    own = {key: value for key, value in dataset.items() if key not in common}
     return _source(json.dumps(own, default=str))
 
 

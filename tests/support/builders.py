@@ -31,6 +31,7 @@ def build_algorithm(name, **settings):
     """
     given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     del given["name"]
+    given.pop("kinds", None)
     given["discount"] = 0.9
     return typed_object(given | {k: v for k, v in settings.items() if k in given}, "algorithm", ())
 

@@ -10,7 +10,7 @@ import torch
 
 from algorithms.stackelberg import exact_play
 from bench import CONF
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
 from bench.store.records import RunStore
 from bench.worlds import exact
@@ -68,10 +68,10 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(settings, message):
 
 
 @cache
-def task(name, seed):
+def task(name, seed, *words):
     """Return the task of `conf/dataset/<name>.yaml` with a tuning seed."""
-    (job,) = commands.settings(f"dataset={name}", f"seed={seed}")
-    dataset = run_config(fill_defaults(job)).dataset
+    (job,) = commands.settings(f"dataset={name}", f"seed={seed}", *words)
+    dataset = run_config(job).dataset
     return dataset.source.load(dataset.name, dataset.seed, dataset.discount, None)
 
 
@@ -164,7 +164,7 @@ def test_a_record_holds_what_is_documented_at_every_evaluation(tmp_path, monkeyp
 
 def test_on_a_covered_table_the_follower_s_value_is_the_exact_one_less_pessimism():
     """Both in the environment's units, of one policy, which is stochastic."""
-    world = task("cliff_mixed_slip_0", 1000)
+    world = task("cliff", 1000, "behavior=mixed", "dataset.environment.slip=0.0")
     gaps = {}
     for conservatism in (1e-6, 1.0):
         algorithm = learner(
