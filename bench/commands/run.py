@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
     if "--cfg" in words:
         place = words.index("--cfg")
         if words[place + 1 : place + 2] != ["job"]:
-            raise UserError("--cfg should be followed by `job`: it prints the settings of the runs.")
+            raise UserError("--cfg should be followed by `job`, which prints settings of runs.")
         print_settings(words[:place] + words[place + 2 :])
         return 0
     dry = [word for word in words if word == "--dry-run"]

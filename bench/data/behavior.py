@@ -13,8 +13,6 @@ from bench.worlds.tabular import TabularEnvironment
 
 # Instances of a world that its halfway epsilon is found on; no figure uses these seeds.
 INSTANCES = range(1000, 1008)
-# Episodes that the value of a behavior policy is measured on where it is not known exactly.
-VALUE_EPISODES = 2000
 
 
 class Component(TypedDict):
@@ -41,6 +39,8 @@ def actor(
     def act(observation: np.ndarray) -> np.ndarray:
         explore = rng.random(num_episodes) < epsilon
         uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
+        if explore.all():
+            return np.broadcast_to(uniform, observation.shape[:2])
         return np.where(explore, uniform, environment.reference_action(observation))
 
     return act
@@ -53,13 +53,12 @@ def shares(behavior: tuple[Component, ...]) -> np.ndarray:
 
 def mean_return(environment: Environment, behavior: tuple[Component, ...]) -> float:
     """Return the mean return of fresh episodes, the same ones for every seed."""
+    episodes = environment.value_episodes
     world = seeding.numpy_generator("behavior", "world")
-    act = actor(
-        environment, behavior, seeding.numpy_generator("behavior", "action"), VALUE_EPISODES
-    )
-    simulator = environment.simulator([environment], [world], VALUE_EPISODES)
+    act = actor(environment, behavior, seeding.numpy_generator("behavior", "action"), episodes)
+    simulator = environment.simulator([environment], [world], episodes)
     steps = rollout(simulator, act, environment.spec.horizon)
-    return float(sum((step.reward * step.active).sum() for step in steps)) / VALUE_EPISODES
+    return float(sum((step.reward * step.active).sum() for step in steps)) / episodes
 
 
 def exact_values(environment: TabularEnvironment, behavior: tuple[Component, ...]) -> np.ndarray:

@@ -37,6 +37,12 @@ class Collected(DataSource):
         """Refuse an empty mixture."""
         if not self.behavior:
             raise ValueError("behavior must name at least one {epsilon, share}")
+        if not self.environment.has_reference_policy and any(
+            p["epsilon"] < 1 for p in self.behavior
+        ):
+            raise ValueError(
+                "behavior needs a reference policy, which this world has not: epsilon should be 1"
+            )
 
     def recipe(self) -> dict[str, Any]:
         """Return the version of the collecting code."""
@@ -47,7 +53,7 @@ class Collected(DataSource):
         return Facts(
             tabular=self.environment.tabular,
             action_kind="discrete",
-            has_comparator=True,
+            has_comparator=self.environment.has_reference_policy,
             observation_names=self.environment.observation_names,
             num_transitions=self.num_transitions,
             can_evaluate=True,
@@ -150,7 +156,8 @@ def collect(
         waves.append(wave)
     columns = {key: np.concatenate([wave[key] for wave in waves]) for key in waves[0]}
     columns = {key: column[:num_transitions] for key, column in columns.items()}
-    comparator = environment.reference_action(columns["observation"])
+    known = environment.has_reference_policy
+    comparator = environment.reference_action(columns["observation"]) if known else None
     return Storage(comparator_action=comparator, **columns)
 
 

@@ -54,7 +54,7 @@ class Facts(NamedTuple):
     @property
     def kind(self) -> WorldKind:
         """The kind of world, by which settings are chosen for learners."""
-        return "table" if self.tabular else "vector"
+        return "vector" if self.observation_names else "table"
 
 
 class DataSource(ABC):

@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from bench.data.collected import Collected
+from bench.data.registered import Gymnasium
 from bench.data.sources import Facts
 from bench.settings.groups import file_of, known_names, mapping
 from bench.settings.run import HALFWAY, TrainingConfig, data_source
@@ -88,7 +89,7 @@ def _let_collect(dataset: dict[str, Any], behavior: Any, halfway: float | None) 
 
 def _halfway(dataset: Mapping[str, Any]) -> float:
     source = data_source({**dataset, "behavior": [{"epsilon": 1.0, "share": 1.0}]})
-    assert isinstance(source, Collected)
+    assert isinstance(source, Collected | Gymnasium)
     return source.halfway(dataset["discount"])
 
 
