@@ -3,7 +3,7 @@
 What a record says of its settings is what stands here at the end.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bench.data.collected import Collected
@@ -17,13 +17,14 @@ from bench.settings.typed import ConfigError
 KINDS = "kinds"
 
 
-def resolved(settings: Mapping[str, Any], said: Container[str] = ()) -> dict[str, Any]:
+def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[str, Any]:
     """Return the settings of one run with everything filled in that others decide.
 
     ``dataset.seed`` follows the seed and ``algorithm.discount`` the dataset; a behavior becomes
     part of the dataset; what was chosen for the learner in worlds of the dataset's kind stands
-    where nobody has `said` otherwise (dotted names); a degradation named inside another one has the
-    settings of its file; an evaluation without an interval comes at the end.
+    where nobody has `said` otherwise (dotted names); a part of a learner that is named has its own
+    settings, a degradation inside another one those of its file; an evaluation without an interval
+    comes at the end.
 
     Raises:
         ConfigError: If a name is unknown, or data cannot be had.
@@ -42,6 +43,7 @@ def resolved(settings: Mapping[str, Any], said: Container[str] = ()) -> dict[str
     facts = _facts(dataset)
     _choose_by_kind(settings, facts, chosen, said)
     algorithm = settings["algorithm"]
+    _choose_parts(algorithm, said)
     if algorithm.get("discount") is None and dataset.get("discount") is not None:
         algorithm["discount"] = dataset["discount"]
     if settings.get("eval_every") is None and "eval_every" in settings:
@@ -101,7 +103,7 @@ def _facts(dataset: Mapping[str, Any]) -> Facts:
 
 
 def _choose_by_kind(
-    settings: dict[str, Any], facts: Facts, chosen: Any, said: Container[str]
+    settings: dict[str, Any], facts: Facts, chosen: Any, said: Collection[str]
 ) -> None:
     """Set what was chosen for the learner in such worlds: in its file, or in one of conf/chosen."""
     algorithm = settings["algorithm"]
@@ -120,6 +122,20 @@ def _choose_by_kind(
             )
         if dotted not in said:
             place[key] = value
+
+
+def _choose_parts(algorithm: dict[str, Any], said: Collection[str]) -> None:
+    """Replace the name of a part by its settings: ``follower: table`` is one of ``followers``."""
+    for several in [key for key in algorithm if key.removesuffix("s") in algorithm.keys() - {key}]:
+        key, parts = several.removesuffix("s"), algorithm.pop(several)
+        chosen = algorithm[key]
+        if not isinstance(parts, Mapping) or chosen not in parts:
+            allowed = ", ".join(sorted(parts))
+            raise ConfigError(f"algorithm.{key} is {chosen!r}, but should be one of: {allowed}.")
+        for word in said:
+            if word.startswith(f"algorithm.{several}.") and word.split(".")[2] != chosen:
+                raise ConfigError(f"{word} is of no use here, since algorithm.{key} is {chosen}.")
+        algorithm[key] = dict(parts[chosen])
 
 
 def _degradation(coverage: dict[str, Any], facts: Facts) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tests.support.builders import (
 def cohort_of(name, kind="discrete", device="cpu", compiled=False, **settings):
     """Return a fresh cohort of three runs that differ in seed, data and learning rate."""
     rates = (0.01, 0.02, 0.03)
-    algorithms = [build_algorithm(name, learning_rate=rate, **settings) for rate in rates]
+    algorithms = [build_algorithm(name, kind, learning_rate=rate, **settings) for rate in rates]
     datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 70, 12))]
     return make_cohort(algorithms, datasets, [4, 0, 9], device=device, compiled=compiled)
 
