@@ -14,13 +14,13 @@ class Order:
         runs: The runs in the order in which they are stacked.
         wanted: Ids of those to be recorded. In a cohort that goes on from a checkpoint others may
             be recorded already; they are computed along, since results are those of the whole.
-        failures: Of wanted runs that have failed before, when the failed record was written
-            (``st_mtime_ns``): a newer one means that somebody else has tried again meanwhile.
+        replaced: Of wanted runs that have a record, which failed or is stale, when the newest was
+            written (``st_mtime_ns``): a newer one is somebody else's who was faster.
     """
 
     runs: tuple[RunSpec, ...]
     wanted: frozenset[str]
-    failures: Mapping[str, int] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

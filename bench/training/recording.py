@@ -9,6 +9,7 @@ from typing import Any
 from bench.measures import coverage, regret
 from bench.measures.exact import occupancy_coverage
 from bench.settings.spec import RunSpec
+from bench.store.code import code_of
 from bench.store.records import RunRecord, Status
 from bench.training.history import History
 from bench.training.preparation import Prepared
@@ -93,6 +94,7 @@ class Recorder:
             seed=config.seed,
             config=spec.settings,
             versions=_versions(),
+            code=code_of(spec.settings),
             **{"dataset": _degradation_facts(spec), **fields},
         )
 

@@ -16,7 +16,7 @@ from bench.engines.orders import Order, Outcome
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
-from bench.store.progress import heartbeat
+from bench.store.heartbeats import beating
 from bench.store.records import DamagedRecordError, RunRecord, RunStore
 from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
@@ -142,7 +142,7 @@ class Worker:
     def _train(self, ready: list[Prepared], checkpoints: Checkpoints) -> list[RunRecord]:
         run_ids, updates = checkpoints.run_ids, ready[0].spec.config.num_updates
         name, begun = checkpoints.cohort_id, checkpoints.update
-        with heartbeat(self.files.progress, name, run_ids, begun, updates) as heart:
+        with beating(self.files.heartbeats, name, run_ids, begun, updates) as heart:
             return self.trainer.train(ready, checkpoints, heart.beat)
 
     def _prepare(
@@ -184,21 +184,21 @@ class Worker:
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
         compiled = self.trainer.compiled(runs[0])
-        conditions = Conditions.here(self.device, compiled)
+        conditions = Conditions.here(runs[0], self.device, compiled)
         seconds = self.place.checkpoint_seconds
         return Checkpoints(self.files.checkpoints, runs, conditions, seconds)
 
     def _recorded_meanwhile(self, run_id: str, order: Order) -> bool:
         """Return whether a record has appeared since the order was made; it is then filed here."""
-        paths = self.store.find(run_id)
-        if not paths:
+        before, own = order.replaced.get(run_id, 0), self.store.path(self.place.experiment, run_id)
+        new = {
+            p: self.store.load(p) for p in self.store.find(run_id) if p.stat().st_mtime_ns > before
+        }
+        if not new:
             return False
-        if run_id in order.failures:
-            newest = max(path.stat().st_mtime_ns for path in paths)
-            failed = all(self.store.load(path).status == "failed" for path in paths)
-            if failed and newest == order.failures[run_id]:
-                return False
-        self.store.adopt(paths, self.place.experiment)
+        best = min(new, key=lambda path: (new[path].status == "failed", path != own))
+        if best != own:
+            self.store.adopt(best, self.place.experiment)
         return True
 
     def _write(self, record: RunRecord, report: "_Report") -> None:
