@@ -33,6 +33,7 @@ class Outcome:
         stopped: Whether the process was asked to stop before the order's end.
         problem: Why records cannot be written, which ends the sweep.
         notes: Sentences for the user about what cost no result.
+        traceback: Of the last run that failed by an exception.
     """
 
     recorded: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Outcome:
     stopped: bool = False
     problem: str | None = None
     notes: tuple[str, ...] = ()
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)

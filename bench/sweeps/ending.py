@@ -3,7 +3,6 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -23,9 +22,9 @@ NUMBERS = {
 }
 
 
-def print_outcome(plan: Plan, trained: Mapping[str, RunRecord], left: set[str]) -> None:
+def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
-    experiment, store = plan.harness.experiment_name, plan.store
+    experiment, store, trained = plan.harness.experiment_name, plan.store, sweep.trained
     if len(plan.runs) <= TABLE_LIMIT:
         paths = (store.path(experiment, run.run_id) for run in plan.runs)
         records = [store.load(path) for path in paths if path.exists()]
@@ -36,6 +35,8 @@ def print_outcome(plan: Plan, trained: Mapping[str, RunRecord], left: set[str]) 
         f"{counts['failed']} failed, {len(plan.runs) - len(trained) - len(left)} stored before; "
         f"records in {os.path.relpath(store.root / experiment)}"
     )
+    if sweep.traceback is not None and len(plan.runs) == 1:
+        print(sweep.traceback, end="", file=sys.stderr)
     causes = Counter(record.error for record in trained.values() if record.status == "failed")
     for cause, count in causes.items():
         print(f"{count} failed: {cause}", file=sys.stderr)

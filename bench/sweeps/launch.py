@@ -35,7 +35,7 @@ def launch(overrides: list[str]) -> int:
         signal_number = stopping.signal_number()
     left = sweep.left()
     tidy(plan.files, store)
-    ending.print_outcome(plan, sweep.trained, left)
+    ending.print_outcome(plan, sweep, left)
     if (line := mirror.closing_line()) is not None:
         print(line)
     ending.print_notes(sweep.notes)

@@ -36,6 +36,7 @@ class Sweep:
         self.held: set[str] = set()
         self.notes: list[str] = []
         self.problem: str | None = None
+        self.traceback: str | None = None
         self.deaths: Counter[Order] = Counter()
 
     def run(self) -> None:
@@ -106,6 +107,7 @@ class Sweep:
         for note in end.notes:
             self._note(note)
         self.problem = self.problem or end.problem
+        self.traceback = end.traceback or self.traceback
         for run_id in end.recorded:
             self._count(run_id)
         return False

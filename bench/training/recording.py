@@ -48,7 +48,7 @@ class Recorder:
             return self._record(prepared.spec, "failed", error=error, dataset=facts, timing=timing)
         evaluations = history.evaluations[index]
         last = evaluations[-1]
-        assert prepared.report is not None
+        assert prepared.coverage is not None
         assert prepared.anchors is not None
         learned = None
         if last.probabilities is not None:
@@ -62,7 +62,7 @@ class Recorder:
             prepared.spec,
             "completed",
             dataset=facts,
-            coverage=coverage.as_dict(prepared.report, learned),
+            coverage=coverage.as_dict(prepared.coverage, learned),
             values=asdict(prepared.anchors),
             evaluations=[
                 {
@@ -97,11 +97,6 @@ class Recorder:
             code=code_of(spec.settings),
             **{"dataset": _degradation_facts(spec), **fields},
         )
-
-
-def describe(error: Exception) -> str:
-    """Return an exception as a record's error."""
-    return f"{type(error).__name__}: {error}"
 
 
 def _degradation_facts(spec: RunSpec) -> dict[str, Any]:

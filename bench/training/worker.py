@@ -20,8 +20,9 @@ from bench.store.heartbeats import beating
 from bench.store.records import DamagedRecordError, RunRecord, RunStore
 from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
+from bench.training.failure import describe, whole
 from bench.training.preparation import Prepared, Preparer
-from bench.training.recording import Recorder, describe
+from bench.training.recording import Recorder
 from bench.training.trainer import Trainer
 
 
@@ -78,47 +79,47 @@ class Worker:
 
     def train(self, order: Order) -> Outcome:
         """Train what is free of the order, record it and say how it ended."""
-        report = _Report()
+        tally = _Tally()
         if stopping.asked():
-            return report.outcome(stopped=True)
+            return tally.outcome(stopped=True)
         try:
             claims = claims_on(self.place.root)
             taken = claims.take(order.wanted)
             if not claims.works:
-                report.note(
+                tally.note(
                     "Files cannot be locked here: of two sweeps at once both would train a run."
                 )
             try:
-                self._train_taken(order, taken, report)
+                self._train_taken(order, taken, tally)
             finally:
                 claims.release(taken)
         except stopping.Stopped:
-            return report.outcome(stopped=True)
+            return tally.outcome(stopped=True)
         except (_UnwrittenError, DamagedRecordError) as error:
-            return report.outcome(problem=str(error))
+            return tally.outcome(problem=str(error))
         except OSError as error:
-            return report.outcome(problem=_sentence(error))
-        return report.outcome()
+            return tally.outcome(problem=_sentence(error))
+        return tally.outcome()
 
-    def _train_taken(self, order: Order, taken: set[str], report: "_Report") -> None:
-        report.held += sorted(order.wanted - taken)
+    def _train_taken(self, order: Order, taken: set[str], tally: "_Tally") -> None:
+        tally.held += sorted(order.wanted - taken)
         # Looked at only now that nobody else can be about to record them.
         mine = {run_id for run_id in taken if not self._recorded_meanwhile(run_id, order)}
         if not mine:
             return
         everything = list(order.runs)
         if self._checkpoints(everything).exist():
-            if report.held:
+            if tally.held:
                 return  # Exactly these runs together, or not at all.
-            ready = self._prepare(everything, mine, report)
+            ready = self._prepare(everything, mine, tally)
             if len(ready) == len(everything):
-                self._train_or_split(ready, mine, report)
+                self._train_or_split(ready, mine, tally)
                 return
-        left = [run for run in order.runs if run.run_id in mine - set(report.recorded)]
-        for part in self._parts(self._prepare(left, mine, report)):
-            self._train_or_split(part, mine, report)
+        left = [run for run in order.runs if run.run_id in mine - set(tally.recorded)]
+        for part in self._parts(self._prepare(left, mine, tally)):
+            self._train_or_split(part, mine, tally)
 
-    def _train_or_split(self, ready: list[Prepared], mine: set[str], report: "_Report") -> None:
+    def _train_or_split(self, ready: list[Prepared], mine: set[str], tally: "_Tally") -> None:
         runs = [prepared.spec for prepared in ready]
         checkpoints = self._checkpoints(runs)
         try:
@@ -129,14 +130,15 @@ class Worker:
                 # One run's exception stops the whole tensor program: find out whose it is.
                 for one in ready:
                     if one.spec.run_id in mine:
-                        self._train_or_split([one], mine, report)
+                        self._train_or_split([one], mine, tally)
                 return
+            tally.traceback = whole(error)
             records = [self.recorder.failed(ready[0], describe(error))]
         finally:
-            report.notes += checkpoints.notes
+            tally.notes += checkpoints.notes
         for record in records:
             if record.run_id in mine:
-                self._write(record, report)
+                self._write(record, tally)
         checkpoints.remove()
 
     def _train(self, ready: list[Prepared], checkpoints: Checkpoints) -> list[RunRecord]:
@@ -145,9 +147,7 @@ class Worker:
         with beating(self.files.heartbeats, name, run_ids, begun, updates) as heart:
             return self.trainer.train(ready, checkpoints, heart.beat)
 
-    def _prepare(
-        self, runs: Iterable[RunSpec], mine: set[str], report: "_Report"
-    ) -> list[Prepared]:
+    def _prepare(self, runs: Iterable[RunSpec], mine: set[str], tally: "_Tally") -> list[Prepared]:
         """Return runs with their data; those without any are recorded here."""
         ready = []
         for run in runs:
@@ -156,6 +156,7 @@ class Worker:
             try:
                 prepared = self.preparer.prepare(run)
             except Exception as error:
+                tally.traceback = whole(error)
                 record = self.recorder.failed(run, describe(error))
             else:
                 if len(prepared.dataset) > 0:
@@ -163,7 +164,7 @@ class Worker:
                     continue
                 record = self.recorder.empty(prepared)
             if run.run_id in mine:
-                self._write(record, report)
+                self._write(record, tally)
         return ready
 
     def _parts(self, ready: list[Prepared]) -> list[list[Prepared]]:
@@ -201,7 +202,7 @@ class Worker:
             self.store.adopt(best, self.place.experiment)
         return True
 
-    def _write(self, record: RunRecord, report: "_Report") -> None:
+    def _write(self, record: RunRecord, tally: "_Tally") -> None:
         try:
             try:
                 self.store.write(record)
@@ -211,7 +212,7 @@ class Worker:
                 self.store.write(self.recorder.without_results(record, reason))
         except OSError as error:
             raise _UnwrittenError(_sentence(error)) from error
-        report.recorded.append(record.run_id)
+        tally.recorded.append(record.run_id)
 
 
 class _UnwrittenError(Exception):
@@ -219,12 +220,13 @@ class _UnwrittenError(Exception):
 
 
 @dataclass
-class _Report:
+class _Tally:
     """What has become of an order so far."""
 
     recorded: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    traceback: str | None = None
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -232,7 +234,8 @@ class _Report:
 
     def outcome(self, stopped: bool = False, problem: str | None = None) -> Outcome:
         notes = tuple(dict.fromkeys(self.notes))
-        return Outcome(tuple(self.recorded), tuple(self.held), stopped, problem, notes)
+        recorded, held = tuple(self.recorded), tuple(self.held)
+        return Outcome(recorded, held, stopped, problem, notes, self.traceback)
 
 
 def _sentence(error: OSError) -> str:

@@ -134,7 +134,9 @@ def test_data_that_cannot_be_made_fails_that_run_only(
     assert command("-m", *TINY, "coverage=thin", "coverage.severity=0.25,0.5") == 1
     statuses = {r.dataset["severity"]: r.status for r in records().values()}
     assert statuses == {0.25: "completed", 0.5: "failed"}
-    assert "1 failed: RuntimeError: no such half" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "in __call__: RuntimeError: no such half" in said
+    assert "1 failed: bench/data/degradations.py:" in said
 
 
 def test_a_missing_gpu_is_said_at_once_and_leaves_no_failed_record(
