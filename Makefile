@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 sweep: $(STAMP)
 	$(VENV)/bin/python -m bench experiment=coverage_ablation; status=$$?; \
 	$(VENV)/bin/python -m plots coverage_ablation && \
-	$(VENV)/bin/python -m bench.sweeps.mirror coverage_ablation && exit $$status
+	$(VENV)/bin/python -m bench sync coverage_ablation --offline && exit $$status
 
 test: lint
 	$(VENV)/bin/python -m pytest

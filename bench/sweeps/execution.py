@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from bench.engines.base import Engine
 from bench.settings.run import Name
 from bench.settings.typed import STRICT, ConfigError, checked, typed_object
-from bench.sweeps.mirror import TrackingConfig
+from bench.sweeps.tracking import TrackingConfig
 from bench.types import Count, NonNegative, Positive
 
 

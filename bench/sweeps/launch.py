@@ -7,10 +7,10 @@ from bench.engines import stopping
 from bench.settings.composition import Composer
 from bench.store import manifest
 from bench.sweeps import ending, opening
-from bench.sweeps.mirror import Mirror
 from bench.sweeps.plan import make_plan
 from bench.sweeps.sweep import Sweep
 from bench.sweeps.tidying import tidy
+from bench.sweeps.tracking import Mirror
 
 
 def launch(overrides: list[str]) -> int:
@@ -28,7 +28,7 @@ def launch(overrides: list[str]) -> int:
     for found in plan.kept.values():
         if found.path.parent != folder:
             store.adopt(found.path, harness.experiment_name)
-    mirror = Mirror(harness.tracking, harness.experiment_name, harness.results_dir)
+    mirror = Mirror(harness.tracking, harness.results_dir)
     with stopping.listening(insist=True):
         sweep = Sweep(plan, mirror)
         sweep.run()

@@ -11,8 +11,8 @@ from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.records import RunRecord, RunStore
 from bench.sweeps.bar import Bar
-from bench.sweeps.mirror import Mirror
 from bench.sweeps.plan import Plan
+from bench.sweeps.tracking import Mirror
 from bench.training.recording import Recorder
 from bench.training.worker import Workplace, work
 
