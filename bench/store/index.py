@@ -49,7 +49,25 @@ class Index:
         """Stamp and entry of records by their files' names."""
         return _load(self.file, self.version)
 
-    def entry(self, path: Path) -> Entry:
+    def refresh(self, paths: Iterable[Path]) -> dict[str, Entry]:
+        """Return the entries of records by their files' names, those of damaged ones left out.
+
+        What is new or changed is read, what is gone is forgotten, and the rest is kept for the
+        next process.
+        """
+        before, found = dict(self.known), {}
+        for path in paths:
+            with contextlib.suppress(ValueError, OSError):
+                found[path.name] = self._entry(path)
+        for name in self.known.keys() - set(os.listdir(self.folder)):
+            del self.known[name]
+        if self.known != before:
+            # A store that may only be read is read without a cache.
+            with contextlib.suppress(OSError):
+                self._save()
+        return found
+
+    def _entry(self, path: Path) -> Entry:
         """Return what is known of a record, which is read if it is new or has changed."""
         # The stamp is taken first: of a record replaced meanwhile it is one that fits no longer.
         stat = path.stat()
@@ -61,20 +79,6 @@ class Index:
         if time.time_ns() - stat.st_mtime_ns > TICK_NS:
             self.known[path.name] = stamp, entry
         return entry
-
-    def refresh(self, paths: Iterable[Path]) -> None:
-        """Read what is new or changed, forget what is gone, and keep that for the next process."""
-        before = dict(self.known)
-        for path in paths:
-            # Whoever asks for this very record gets to know.
-            with contextlib.suppress(ValueError, OSError):
-                self.entry(path)
-        for name in self.known.keys() - set(os.listdir(self.folder)):
-            del self.known[name]
-        if self.known != before:
-            # A store that may only be read is read without a cache.
-            with contextlib.suppress(OSError):
-                self._save()
 
     def _save(self) -> None:
         lines = "\n".join("\t".join((n, stamp, *entry)) for n, (stamp, entry) in self.known.items())

@@ -165,14 +165,12 @@ class RunStore:
 
     def _entries(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Entry]]:
         """Yield what is to be known of records in order; of many in one folder by its index."""
-        for folder, group in groupby(sorted(paths), lambda path: path.parent):
-            wanted = list(group)
-            read = self._summarise
+        for folder, group in groupby(sorted(paths, key=str), lambda path: path.parent):
+            wanted, known = list(group), dict[str, Entry]()
             if len(wanted) > FEW:
-                index = Index(folder, SUMMARY_VERSION, self._summarise)
-                index.refresh(wanted)
-                read = index.entry
-            yield from ((path, read(path)) for path in wanted)
+                known = Index(folder, SUMMARY_VERSION, self._summarise).refresh(wanted)
+            # What the index could not read is read again, so that it is named.
+            yield from ((p, known.get(p.name) or self._summarise(p)) for p in wanted)
 
     def _summarise(self, path: Path) -> Entry:
         """Return what the index keeps of a record."""
