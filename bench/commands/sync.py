@@ -30,14 +30,8 @@ SYNCED = ".sweep/synced.json"
 # Seconds that W&B may take for one run, and that its server may take to answer at all.
 TIME_LIMIT = 60.0
 ANSWER_LIMIT = 10.0
-# What was written is noted down this often; at worst so many are written twice.
-REMEMBER_EVERY = 20
 # So many failures one after the other are no accident of a single run.
 MOST_FAILURES_IN_A_ROW = 5
-
-
-class NotConnected(Exception):
-    """W&B cannot be written to; the message is one clause for the user."""
 
 
 class Item(NamedTuple):
@@ -48,6 +42,15 @@ class Item(NamedTuple):
     make: Callable[[], Tracked]
 
 
+class Pushed(NamedTuple):
+    """How much has arrived, failed and is left, and why it stopped early if it did."""
+
+    arrived: int
+    failed: int
+    left: int
+    why: str | None
+
+
 class Synced:
     """Which content was written where, in one small file beside the records."""
 
@@ -55,8 +58,7 @@ class Synced:
         """Read what was written to `target`; a damaged file counts as none."""
         self.path = experiment / SYNCED
         try:
-            found = json.loads(self.path.read_text())
-            self.all = {key: dict(names) for key, names in found.items()}
+            self.all = {k: dict(names) for k, names in json.loads(self.path.read_text()).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             self.all = {}
         self.here: dict[str, str] = self.all.setdefault(target, {})
@@ -126,64 +128,51 @@ def items(store: RunStore, experiment: str, figures: Path) -> list[Item]:
     return found
 
 
-class Pushed(NamedTuple):
-    """What has arrived of what was to be written, what failed, and why it stopped if it did."""
-
-    arrived: int
-    failed: int
-    left: int
-    stopped: str | None
-
-
 def push(pending: Sequence[Item], config: TrackingConfig, folder: Path, synced: Synced) -> Pushed:
     """Write one item after the other; stop where W&B is out of reach, not for a single failure."""
-    arrived, failed, in_a_row, stopped = 0, 0, 0, None
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        try:
+    arrived, failed, in_a_row, why = 0, 0, 0, None
+    progress = Progress(console=Console(stderr=True), transient=True)
+    try:
+        with progress:
             for item in progress.track(pending, description="writing"):
-                if config.mode == "online" and (in_a_row or not arrived + failed):
-                    connect()
+                # Asked before the first one, and whenever the one before has failed.
+                if config.mode == "online" and (in_a_row or not arrived):
+                    why = out_of_reach()
+                if in_a_row == MOST_FAILURES_IN_A_ROW:
+                    why = f"{in_a_row} runs in a row failed"
+                if why is not None:
+                    break
                 try:
                     tracking.write(item.make(), config, folder)
                 except Exception as error:
                     failed, in_a_row = failed + 1, in_a_row + 1
                     print(f"{item.name} was not written: {tracking.cause(error)}", file=sys.stderr)
                     tracking.forget()
-                    if in_a_row == MOST_FAILURES_IN_A_ROW:
-                        raise NotConnected(f"{in_a_row} runs in a row failed") from error
                 else:
                     arrived, in_a_row = arrived + 1, 0
                     synced.here[item.name] = item.content
-                    if arrived % REMEMBER_EVERY == 0:
-                        synced.save()
-        except NotConnected as error:
-            stopped = str(error)
-        finally:
-            if arrived:
-                synced.save()
-    return Pushed(arrived, failed, len(pending) - arrived, stopped)
+    finally:
+        if arrived:
+            synced.save()
+    return Pushed(arrived, failed, len(pending) - arrived, why)
 
 
-def connect() -> None:
-    """Return if W&B can be written to.
-
-    Raises:
-        NotConnected: If there is no network, no key, or one that the server refuses.
-    """
+def out_of_reach() -> str | None:
+    """Return why W&B cannot be written to, as one clause; None where it can."""
     wandb = tracking.quiet_wandb()
     mode = os.environ.get("WANDB_MODE", "online")
     if mode not in ("online", "shared"):
-        raise NotConnected(f"the environment variable WANDB_MODE is {mode!r}")
+        return f"the environment variable WANDB_MODE is {mode!r}"
     address = _server()
     try:
         # Whatever it answers, it is there; W&B itself would wait much longer for one that is not.
         requests.head(address, timeout=ANSWER_LIMIT)
-        if not wandb.login(prompt=False, verify=True):
-            raise NotConnected("there is no API key, `wandb login` stores one")
+        key = wandb.login(prompt=False, verify=True)
     except requests.RequestException as error:
-        raise NotConnected(f"{address} cannot be reached ({type(error).__name__})") from error
+        return f"{address} cannot be reached ({type(error).__name__})"
     except wandb.errors.Error as error:
-        raise NotConnected(tracking.cause(error)) from error
+        return tracking.cause(error)
+    return None if key else "there is no API key, `wandb login` stores one"
 
 
 def _server() -> str:
@@ -212,9 +201,9 @@ def _hash(paths: Iterable[Path]) -> str:
 
 def _tell(pushed: Pushed, earlier: int, where: str) -> int:
     """Say how it ended and return the exit status."""
-    if pushed.stopped is not None:
+    if pushed.why is not None:
         print(
-            f"W&B does not work here: {pushed.stopped}; {pushed.arrived} written, {pushed.left} "
+            f"W&B does not work here: {pushed.why}; {pushed.arrived} written, {pushed.left} "
             "left, the same command goes on with them.",
             file=sys.stderr,
         )

@@ -119,7 +119,7 @@ def test_what_has_been_pushed_is_left_out_until_it_changes(store, server, capsys
 
 def test_no_network_is_needed_where_nothing_is_left(store, server, monkeypatch):
     assert sync.main(["study"]) == 0
-    monkeypatch.setattr(sync, "connect", lambda: pytest.fail("asked the server"))
+    monkeypatch.setattr(sync, "out_of_reach", lambda: pytest.fail("asked the server"))
     assert sync.main(["study"]) == 0
 
 
