@@ -23,9 +23,9 @@ class Order:
     replaced: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """How an order ended.
+    """How an order ended; whoever does it fills it in.
 
     Attributes:
         recorded: Ids of the runs whose records were written for this order.
@@ -36,11 +36,11 @@ class Outcome:
         traceback: Of the last run that failed by an exception.
     """
 
-    recorded: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    recorded: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     stopped: bool = False
     problem: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
     traceback: str | None = None
 
 

@@ -5,7 +5,7 @@ whatever happens to the launching process loses nothing that has been recorded.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -79,47 +79,47 @@ class Worker:
 
     def train(self, order: Order) -> Outcome:
         """Train what is free of the order, record it and say how it ended."""
-        tally = _Tally()
-        if stopping.asked():
-            return tally.outcome(stopped=True)
+        outcome = Outcome()
         try:
+            if stopping.asked():
+                raise stopping.Stopped
             claims = claims_on(self.place.root)
             taken = claims.take(order.wanted)
             if not claims.works:
-                tally.note(
+                outcome.notes.append(
                     "Files cannot be locked here: of two sweeps at once both would train a run."
                 )
             try:
-                self._train_taken(order, taken, tally)
+                self._train_taken(order, taken, outcome)
             finally:
                 claims.release(taken)
         except stopping.Stopped:
-            return tally.outcome(stopped=True)
+            outcome.stopped = True
         except (_UnwrittenError, DamagedRecordError) as error:
-            return tally.outcome(problem=str(error))
+            outcome.problem = str(error)
         except OSError as error:
-            return tally.outcome(problem=_sentence(error))
-        return tally.outcome()
+            outcome.problem = _sentence(error)
+        return outcome
 
-    def _train_taken(self, order: Order, taken: set[str], tally: "_Tally") -> None:
-        tally.held += sorted(order.wanted - taken)
+    def _train_taken(self, order: Order, taken: set[str], outcome: Outcome) -> None:
+        outcome.held += sorted(order.wanted - taken)
         # Looked at only now that nobody else can be about to record them.
         mine = {run_id for run_id in taken if not self._recorded_meanwhile(run_id, order)}
         if not mine:
             return
         everything = list(order.runs)
         if self._checkpoints(everything).exist():
-            if tally.held:
+            if outcome.held:
                 return  # Exactly these runs together, or not at all.
-            ready = self._prepare(everything, mine, tally)
+            ready = self._prepare(everything, mine, outcome)
             if len(ready) == len(everything):
-                self._train_or_split(ready, mine, tally)
+                self._train_or_split(ready, mine, outcome)
                 return
-        left = [run for run in order.runs if run.run_id in mine - set(tally.recorded)]
-        for part in self._parts(self._prepare(left, mine, tally)):
-            self._train_or_split(part, mine, tally)
+        left = [run for run in order.runs if run.run_id in mine - set(outcome.recorded)]
+        for part in self._parts(self._prepare(left, mine, outcome)):
+            self._train_or_split(part, mine, outcome)
 
-    def _train_or_split(self, ready: list[Prepared], mine: set[str], tally: "_Tally") -> None:
+    def _train_or_split(self, ready: list[Prepared], mine: set[str], outcome: Outcome) -> None:
         runs = [prepared.spec for prepared in ready]
         checkpoints = self._checkpoints(runs)
         try:
@@ -130,15 +130,15 @@ class Worker:
                 # One run's exception stops the whole tensor program: find out whose it is.
                 for one in ready:
                     if one.spec.run_id in mine:
-                        self._train_or_split([one], mine, tally)
+                        self._train_or_split([one], mine, outcome)
                 return
-            tally.traceback = whole(error)
+            outcome.traceback = whole(error)
             records = [self.recorder.failed(ready[0], describe(error))]
         finally:
-            tally.notes += checkpoints.notes
+            outcome.notes += checkpoints.notes
         for record in records:
             if record.run_id in mine:
-                self._write(record, tally)
+                self._write(record, outcome)
         checkpoints.remove()
 
     def _train(self, ready: list[Prepared], checkpoints: Checkpoints) -> list[RunRecord]:
@@ -147,7 +147,7 @@ class Worker:
         with beating(self.files.heartbeats, name, run_ids, begun, updates) as heart:
             return self.trainer.train(ready, checkpoints, heart.beat)
 
-    def _prepare(self, runs: Iterable[RunSpec], mine: set[str], tally: "_Tally") -> list[Prepared]:
+    def _prepare(self, runs: Iterable[RunSpec], mine: set[str], outcome: Outcome) -> list[Prepared]:
         """Return runs with their data; those without any are recorded here."""
         ready = []
         for run in runs:
@@ -156,7 +156,7 @@ class Worker:
             try:
                 prepared = self.preparer.prepare(run)
             except Exception as error:
-                tally.traceback = whole(error)
+                outcome.traceback = whole(error)
                 record = self.recorder.failed(run, describe(error))
             else:
                 if len(prepared.dataset) > 0:
@@ -164,7 +164,7 @@ class Worker:
                     continue
                 record = self.recorder.empty(prepared)
             if run.run_id in mine:
-                self._write(record, tally)
+                self._write(record, outcome)
         return ready
 
     def _parts(self, ready: list[Prepared]) -> list[list[Prepared]]:
@@ -202,7 +202,7 @@ class Worker:
             self.store.adopt(best, self.place.experiment)
         return True
 
-    def _write(self, record: RunRecord, tally: "_Tally") -> None:
+    def _write(self, record: RunRecord, outcome: Outcome) -> None:
         try:
             try:
                 self.store.write(record)
@@ -212,30 +212,11 @@ class Worker:
                 self.store.write(self.recorder.without_results(record, reason))
         except OSError as error:
             raise _UnwrittenError(_sentence(error)) from error
-        tally.recorded.append(record.run_id)
+        outcome.recorded.append(record.run_id)
 
 
 class _UnwrittenError(Exception):
     """A record cannot be written; the message is one sentence."""
-
-
-@dataclass
-class _Tally:
-    """What has become of an order so far."""
-
-    recorded: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    traceback: str | None = None
-
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def outcome(self, stopped: bool = False, problem: str | None = None) -> Outcome:
-        notes = tuple(dict.fromkeys(self.notes))
-        recorded, held = tuple(self.recorded), tuple(self.held)
-        return Outcome(recorded, held, stopped, problem, notes, self.traceback)
 
 
 def _sentence(error: OSError) -> str:

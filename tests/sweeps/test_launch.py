@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from hydra.initialize import initialize_config_dir
 from bench import CONF
 from bench.__main__ import main
 from bench.data import degradations
-from bench.settings.run import HARNESS_KEYS
+from bench.settings.run import HARNESS_KEYS, run_config
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps import opening
+from bench.sweeps import opening, plan
 from bench.sweeps.execution import HarnessConfig
 from tests.support import commands
 from tests.support.sweeps import TINY
@@ -233,6 +234,26 @@ def test_severity_zero_is_one_run_for_all_degradations() -> None:
     assert [run.config.coverage.name for run in runs].count("none") == 1
     assert len(runs) == 4
     assert only_id(*TINY, "coverage=thin", "coverage.severity=0") == only_id(*TINY)
+
+
+def test_a_run_is_typed_once_and_as_it_arrives_at_whoever_trains_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = []
+
+    def count(settings: Any) -> Any:
+        typed.append(settings)
+        return run_config(settings)
+
+    monkeypatch.setattr(plan, "run_config", count)
+    words = ("coverage=thin,region", "coverage.severity=0,0.5")
+    runs = commands.plan(*TINY, *words).runs
+    assert len(typed) == 4
+    for run in runs:
+        arrived = pickle.loads(pickle.dumps(run)).config.coverage
+        here = run.config.coverage
+        assert (arrived.name, arrived.severity) == (here.name, here.severity)
+        assert (arrived.degrade.func, arrived.settings) == (here.degrade.func, here.settings)
 
 
 @pytest.mark.parametrize(
