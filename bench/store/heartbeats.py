@@ -1,7 +1,7 @@
 """What is being trained right now: one small file per cohort in training, in any process.
 
 A cohort's file is rewritten every few seconds and removed at the end, so that the progress bar of
-every engine, and ``python -m bench.status``, read one and the same thing. It is a hint and never
+every engine, and ``python -m bench status``, read one and the same thing. It is a hint and never
 the truth: a process that was killed leaves its file behind, which then grows old.
 """
 
@@ -18,13 +18,13 @@ from typing import Self
 from bench.atomic import atomic_write
 
 # A file not rewritten for this many seconds belongs to a process that is gone or stuck.
-STALE_AFTER = 60.0
+SILENT_AFTER = 60.0
 WRITE_EVERY = 2.0
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far one cohort is.
+class Heartbeat:
+    """How far one cohort is, as it said last.
 
     Attributes:
         cohort: Name of the cohort, unique among those in training.
@@ -48,7 +48,7 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the progress that was written as `asdict`.
+        """Return the heartbeat that was written as `asdict`.
 
         Raises:
             ValueError, TypeError, KeyError: If the text is none.
@@ -62,9 +62,9 @@ class Progress:
         return cls(**said)
 
     @property
-    def stale(self) -> bool:
+    def silent(self) -> bool:
         """Whether nothing has been heard of the cohort for too long."""
-        return time.time() - self.heard > STALE_AFTER
+        return time.time() - self.heard > SILENT_AFTER
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
@@ -73,13 +73,13 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 
 
-class Heartbeat:
+class Heart:
     """Keeps one cohort's file up to date; `beat` may be called after every update."""
 
     def __init__(self, folder: Path, cohort: str, run_ids: list[str], update: int, total: int):
         self.path = folder / f"{cohort}.json"
         now = time.time()
-        self.last = Progress(
+        self.last = Heartbeat(
             cohort, run_ids, update, total, now, update, 0.0, socket.gethostname(), os.getpid()
         )
 
@@ -87,17 +87,17 @@ class Heartbeat:
         """Note the update; written at most every `WRITE_EVERY` seconds, if the disk allows it."""
         now = time.time()
         if now - self.last.heard >= WRITE_EVERY:
-            self.last = Progress(**{**asdict(self.last), "update": update, "heard": now})
+            self.last = Heartbeat(**{**asdict(self.last), "update": update, "heard": now})
             with suppress(OSError), atomic_write(self.path) as file:
                 file.write(json.dumps(asdict(self.last)).encode())
 
 
 @contextmanager
-def heartbeat(
+def beating(
     folder: Path, cohort: str, run_ids: list[str], update: int, total: int
-) -> Iterator[Heartbeat]:
+) -> Iterator[Heart]:
     """Keep a file under `folder` while the cohort is in training."""
-    kept = Heartbeat(folder, cohort, run_ids, update, total)
+    kept = Heart(folder, cohort, run_ids, update, total)
     try:
         kept.beat(update)
         yield kept
@@ -106,12 +106,12 @@ def heartbeat(
             kept.path.unlink(missing_ok=True)
 
 
-def read(folder: Path) -> list[Progress]:
+def read(folder: Path) -> list[Heartbeat]:
     """Return what every cohort last said, those of dead processes included."""
     found = []
     for path in sorted(folder.glob("[!.]*.json")):
         try:
-            found.append(Progress.from_json(path.read_text()))
+            found.append(Heartbeat.from_json(path.read_text()))
         except (OSError, ValueError, TypeError, KeyError):
             # It has just ended, or another version of the bench wrote it.
             continue

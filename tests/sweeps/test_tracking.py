@@ -9,14 +9,17 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import wandb
 
 from bench.__main__ import main
+from bench.commands import sync
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps.mirror import Mirror, TrackingConfig, curves
+from bench.sweeps import tracking
+from bench.sweeps.tracking import Mirror, TrackingConfig, curves
 from tests.support import offline_wandb
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +61,7 @@ def home(tmp_path, monkeypatch):
 
 def mirror(folder, mode="offline", time_limit=2.0):
     config = TrackingConfig(mode=mode, project="p", entity=None, time_limit=time_limit)
-    return Mirror(config, "study", folder)
+    return Mirror(config, folder)
 
 
 def read_all(folder):
@@ -77,7 +80,7 @@ def test_an_offline_file_holds_what_the_record_holds(tmp_path):
     assert tracked.exit_code == 0
     config = {key: value for key, value in tracked.config.items() if not key.startswith("_")}
     assert config == {**RECORD.config, "run_id": RECORD.run_id}
-    for name in mirror.SUMMARY:
+    for name in tracking.SUMMARY:
         assert tracked.summary[name] == getattr(RECORD, name)
     rows = [{k: v for k, v in row.items() if k[0] != "_"} for row in tracked.history]
     assert rows == list(curves(RECORD))
@@ -120,7 +123,7 @@ def test_what_it_cost_is_said(tmp_path):
 def test_no_mirror_imports_and_writes_nothing(tmp_path):
     program = (
         "import sys; from pathlib import Path\n"
-        "from tests.sweeps.test_mirror import mirror, RECORD\n"
+        "from tests.sweeps.test_tracking import mirror, RECORD\n"
         "for name in [n for n in sys.modules if n.startswith('wandb')]: del sys.modules[name]\n"
         "one = mirror(Path(sys.argv[1]), 'none'); one.write(RECORD)\n"
         "assert 'wandb' not in sys.modules and one.closing_line() is None"
@@ -281,22 +284,34 @@ def test_training_goes_on_whatever_the_server_does(tmp_path, command, monkeypatc
     assert record.status == "completed"
 
 
-def test_figures_are_mirrored_as_a_run_of_their_own(tmp_path, capsys):
+def test_figures_and_what_no_sweep_has_mirrored_are_written_into_the_same_files(tmp_path, capsys):
     from matplotlib.figure import Figure
 
+    store = RunStore(tmp_path / "runs")
+    for run_id in ("a", "b"):
+        store.write(replace(RECORD, run_id=run_id))
+    mirror(tmp_path).write(replace(RECORD, run_id="a"))
     folder = tmp_path / "figures" / "study"
     folder.mkdir(parents=True)
     Figure().savefig(folder / "regret.png")
     (folder / "table.md").write_text("| a |")
-    options = ["--figures", str(tmp_path / "figures"), "--results", str(tmp_path)]
-    assert mirror.main(["study", *options]) == 0
-    assert "W&B mirror: 1 offline" in capsys.readouterr().out
-    (tracked,) = read_all(tmp_path / "wandb").values()
-    assert tracked.run.run_id == "study-figures"
-    (row,) = tracked.history
-    image = row["regret"] if "regret" in row else json.loads(json.dumps(row))
-    assert "media/images/regret" in json.dumps(image)
+    options = ["--offline", "--figures", str(tmp_path / "figures"), "--results", str(tmp_path)]
+    assert sync.main(["study", *options]) == 0
+    assert capsys.readouterr().out.startswith("2 written to ")
+    wandb.teardown()
+    written = sorted(path.name.split("-", 3)[-1] for path in (tmp_path / "wandb").glob("off*"))
+    assert written == ["study-a", "study-b", "study-figures"]
+    tracked = read_all(tmp_path / "wandb")
+    assert tracked["study-b"].summary["final"] == RECORD.final
+    (row,) = tracked["study-figures"].history
+    assert "media/images/regret" in json.dumps(row)
     assert list((tmp_path / "wandb").glob("offline-run-*/files/media/images/regret*.png"))
     assert list((tmp_path / "wandb").glob("offline-run-*/files/table.md"))
-    assert mirror.main(["nothing", *options]) == 2
-    assert "There is no figure in" in capsys.readouterr().err
+    # Once more there is nothing to do, until a figure is redrawn.
+    assert sync.main(["study", *options]) == 0
+    assert "0 written to " in capsys.readouterr().out
+    (folder / "table.md").write_text("| b |")
+    assert sync.main(["study", *options]) == 0
+    assert "1 written to " in capsys.readouterr().out
+    assert sync.main(["nothing", *options]) == 2
+    assert "There is no record of 'nothing'" in capsys.readouterr().err
