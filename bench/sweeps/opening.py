@@ -30,13 +30,15 @@ def print_opening(plan: Plan) -> None:
     """Print in one line what is planned, and in another what other code has made."""
     axes = _axes(plan)
     named = {name: len(axes.pop(key)) for name, key in AXES.items()}
-    named |= {key: len(values) for key, values in axes.items() if len(values) > 1}
+    named |= {key: len(values) for key, values in axes.items()}
     sizes = f" ({' x '.join(named)}: {' x '.join(map(str, named.values()))})"
     cohorts = f" in {_count(len(plan.cohorts), 'cohort')}" if plan.cohorts else ""
     print(
         f"{_count(len(plan.runs), 'run')} planned{sizes if math.prod(named.values()) > 1 else ''}, "
         f"{len(plan.kept):,} stored, {len(plan.pending):,} to train{cohorts}."
     )
+    for line in plan.left_out:
+        print(f"Left out: {line}")
     if stale := [run for run in plan.runs if plan.is_stale(run.run_id)]:
         learners = ", ".join(sorted({run.config.algorithm_name for run in stale}))
         kept = sum(run.run_id in plan.kept for run in stale)
@@ -85,19 +87,30 @@ def _count(number: int, noun: str) -> str:
 
 
 def _axes(plan: Plan) -> dict[str, list[str]]:
-    """Return every setting of the runs and its values, in order of appearance."""
-    values: dict[str, dict[str, None]] = {}
+    """Return the axes that are always named, and other settings that vary, with their values.
+
+    What varies only because learners or worlds differ was chosen for them and is no axis.
+    """
+    values: dict[str, dict[str, None]] = {key: {} for key in AXES.values()}
+    within: dict[tuple[str, ...], dict[str, set[str]]] = {}
     for run in plan.runs:
-        one = run.settings
-        for group in GROUPS:
-            values.setdefault(group, {})[str(one[group]["name"])] = None
-        values.setdefault("coverage.severity", {})[str(one["coverage"]["severity"])] = None
-        for key, value in one["algorithm"].items():
-            if key not in ("name", "target"):
-                values.setdefault(f"algorithm.{key}", {})[str(value)] = None
-        for key in TrainingConfig.model_fields:
-            values.setdefault(key, {})[str(one[key])] = None
-    return {key: list(found) for key, found in values.items()}
+        flat = _flat(run.settings)
+        kind = tuple(flat[group] for group in GROUPS)
+        for key, value in flat.items():
+            values.setdefault(key, {})[value] = None
+            within.setdefault(kind, {}).setdefault(key, set()).add(value)
+    varying = {key for found in within.values() for key, seen in found.items() if len(seen) > 1}
+    named = [*AXES.values(), *sorted(varying - set(AXES.values()) - {"dataset.seed"})]
+    return {key: list(values[key]) for key in named}
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, str]:
+    """Return what may tell runs apart, by the name that it has in a command."""
+    flat = {group: str(settings[group]["name"]) for group in GROUPS}
+    for group in GROUPS:
+        own = settings[group].items()
+        flat |= {f"{group}.{k}": str(v) for k, v in own if k not in ("name", "target")}
+    return flat | {key: str(settings[key]) for key in TrainingConfig.model_fields}
 
 
 def _cohorts(plan: Plan) -> Table:
