@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -30,8 +30,9 @@ class Heartbeat:
         cohort: Name of the cohort, unique among those in training.
         run_ids: The runs trained together.
         update: Updates made so far, of `num_updates`.
-        started: Unix time at which this process began with the cohort.
-        started_at_update: Update it began with: above 0 where it went on from a checkpoint.
+        started: Unix time from which on speed is measured: when this process began with the cohort
+            or, once that is made, of its first update, which is traced and takes much longer.
+        started_at_update: Update at that time: above 0 too where it went on from a checkpoint.
         heard: Unix time of writing.
         host: Machine, and `pid` the process on it.
     """
@@ -77,7 +78,7 @@ class Heart:
     """Keeps one cohort's file up to date; `beat` may be called after every update."""
 
     def __init__(self, folder: Path, cohort: str, run_ids: list[str], update: int, total: int):
-        self.path = folder / f"{cohort}.json"
+        self.path, self.begun, self.timed = folder / f"{cohort}.json", update, False
         now = time.time()
         self.last = Heartbeat(
             cohort, run_ids, update, total, now, update, 0.0, socket.gethostname(), os.getpid()
@@ -86,8 +87,11 @@ class Heart:
     def beat(self, update: int) -> None:
         """Note the update; written at most every `WRITE_EVERY` seconds, if the disk allows it."""
         now = time.time()
+        if update > self.begun and not self.timed:
+            self.last = replace(self.last, started=now, started_at_update=update)
+            self.timed = True
         if now - self.last.heard >= WRITE_EVERY:
-            self.last = Heartbeat(**{**asdict(self.last), "update": update, "heard": now})
+            self.last = replace(self.last, update=update, heard=now)
             with suppress(OSError), atomic_write(self.path) as file:
                 file.write(json.dumps(asdict(self.last)).encode())
 

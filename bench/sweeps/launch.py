@@ -21,9 +21,9 @@ def launch(overrides: list[str]) -> int:
         opening.print_plan(plan)
         return 0
     harness.launcher.engine.check()
-    opening.print_opening(plan)
     folder = store.root / harness.experiment_name
     _check_writable(folder)
+    opening.print_opening(plan)
     manifest.leave(folder, overrides, plan.runs)
     for found in plan.kept.values():
         if found.path.parent != folder:

@@ -14,6 +14,7 @@ DETAILS = {
 }  # fmt: skip
 DONE = ("completed", "empty")
 ALL = "all"
+TITLE = "done/planned by severity"
 # What a column takes beside its text.
 SPACE = 3
 
@@ -36,7 +37,8 @@ def tables(found: Standing, width: int) -> Iterator[Table]:
     room = width - max(len(name) for name in (*rows, "algorithm", "  running")) - SPACE - 2
     for part in _fitting(severities, widths, room):
         table = Table(box=box.SIMPLE, padding=(0, 1), header_style="bold")
-        table.title, table.title_justify, table.title_style = "done/planned by severity", "left", ""
+        table.title, table.title_justify, table.title_style = TITLE, "left", ""
+        table.min_width = len(TITLE)
         table.add_column("algorithm", overflow="fold")
         for severity in part:
             table.add_column(_name(severity), justify="right", no_wrap=True)

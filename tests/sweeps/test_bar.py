@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.engines.orders import Order
+from bench.store import heartbeats
 from bench.store.heartbeats import Heartbeat
 from bench.store.records import RunRecord
 from bench.sweeps import bar
@@ -76,6 +77,21 @@ def test_a_line_says_runs_rate_and_time_left_as_soon_as_a_kind_is_timed(
     # What another sweep has in hand is nothing to wait for.
     shown.end(Order(tuple(runs.values()), frozenset(ids[3:])))
     assert said(shown, capsys).startswith("6 of 6 runs done, 5 updates/s, about 0 s left")
+
+
+def test_the_first_update_which_is_traced_says_nothing_of_speed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(heartbeats.time, "time", lambda: clock[0])
+    with heartbeats.beating(tmp_path, "cohort", ["a"], 7, 100) as heart:
+        for update, at in ((8, 1060.0), (9, 1062.0), (18, 1080.0)):
+            clock[0] = at
+            heart.beat(update)
+        (last,) = heartbeats.read(tmp_path)
+    assert (last.update, last.heard) == (18, 1080.0)
+    assert (last.started_at_update, last.started) == (8, 1060.0)
+    assert heartbeats.read(tmp_path) == []
 
 
 def test_without_a_terminal_lines_come_by_themselves_and_no_bar(
