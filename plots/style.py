@@ -1,6 +1,8 @@
 """How figures look: a colour and marker per algorithm, paper-sized fonts, same bytes each time."""
 
+import textwrap
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,12 @@ COLORS = (
     *("#882255", "#999933", "#332288"),
 )
 MARKERS = "os^DvPX"
+# An algorithm's colour and marker follow from its name alone, so that a newcomer leaves those of
+# others as they are. The multipliers of its hash were found by search: bc, bcq, cql, fqi, fqi_exact
+# and stackelberg have the first six, iql, atac, td3_bc, crr, vi_lcb, spibb, pspi and cppo use what
+# is left, and of all fourteen no three share a colour or a marker and no two both.
+COLOR_MULTIPLIER = 10693479330918022791
+MARKER_MULTIPLIER = 9455699486363741493
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GREY = "0.55"
 
@@ -50,7 +58,6 @@ _SETTINGS: Any = {
     "svg.hashsalt": "stackelberg-bench",
     "savefig.dpi": 200,
 }
-_CONF = Path(__file__).resolve().parent.parent / "conf" / "algorithm"
 
 
 class Look(NamedTuple):
@@ -73,38 +80,34 @@ class Look(NamedTuple):
 
 
 def looks(learners: Sequence[Learner]) -> dict[str, Look]:
-    """Return how the learners of one figure look, by label.
+    """Return how the learners of one figure look, by label: no two alike among the first eight.
 
+    Colour and marker say the algorithm, dashes and hollow markers which of those that share both.
     Where all are variants of one algorithm, colours and markers are free to tell them apart.
     """
-    if len({learner.algorithm for learner in learners}) > 1:
-        return {learner.label: look(learner) for learner in learners}
-    shown = {}
+    alone = len({learner.algorithm for learner in learners}) == 1
+    shown: dict[str, Look] = {}
+    sharing: Counter[tuple[int, int]] = Counter()
     for learner in learners:
-        place = _place(learner.algorithm) + learner.variant
-        color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
-        shown[learner.label] = look(learner)._replace(color=color, marker=marker)
+        color = _place(learner.algorithm, COLOR_MULTIPLIER, len(COLORS))
+        marker = _place(learner.algorithm, MARKER_MULTIPLIER, len(MARKERS))
+        place = sharing[color, marker]
+        sharing[color, marker] += 1
+        shift = place if alone else 0
+        shown[learner.label] = Look(
+            COLORS[(color + shift) % len(COLORS)],
+            MARKERS[(marker + shift) % len(MARKERS)],
+            DASHES[place % len(DASHES)],
+            # Filled and hollow alternate, then swap: eight differ.
+            (place + place // len(DASHES)) % 2 == 1,
+        )
     return shown
 
 
-def look(learner: Learner) -> Look:
-    """Return a learner's look: colour and marker say the algorithm, dashes the variant."""
-    place = _place(learner.algorithm)
-    return Look(
-        COLORS[place % len(COLORS)],
-        MARKERS[place % len(MARKERS)],
-        DASHES[learner.variant % len(DASHES)],
-        # Filled and hollow alternate, then swap: eight variants differ.
-        (learner.variant + learner.variant // len(DASHES)) % 2 == 1,
-    )
-
-
-def _place(algorithm: str) -> int:
-    """Return the algorithm's place among all that are configured, the same in every experiment."""
-    known = sorted(path.stem for path in _CONF.glob("*.yaml"))
-    if algorithm in known:
-        return known.index(algorithm)
-    return zlib.crc32(algorithm.encode()) % (len(COLORS) * len(MARKERS))
+def _place(name: str, multiplier: int, size: int) -> int:
+    """Return a number below `size`: the upper bits of the name's checksum times the multiplier."""
+    product = zlib.crc32(name.encode()) * multiplier % 2**64
+    return (product >> 32) * size >> 32
 
 
 @contextmanager
@@ -116,11 +119,29 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, stem: str) -> None:
-    """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes."""
+def save(figure: Figure, folder: Path, stem: str, note: str) -> None:
+    """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes.
+
+    A note is written below everything, in lines as wide as the figure.
+    """
+    if note:
+        _write_below(figure, note)
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     # The layout is found once: all formats show the same, and none pays for it again.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for suffix in SUFFIXES:
         figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix])
+
+
+def _write_below(figure: Figure, note: str) -> None:
+    width, height = figure.get_size_inches()
+    # A letter of this size takes about 0.052 inches, a line 0.12.
+    lines = textwrap.wrap(note, int(width / 0.052))
+    room = 0.12 * len(lines) + 0.06
+    figure.set_size_inches(width, height + room)
+    share = room / (height + room)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
+    figure.text(0.5, share / 2, "\n".join(lines), fontsize=6.5, ha="center", va="center")
