@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from plots.frame import Learner
 
@@ -31,6 +32,8 @@ GREY = "0.55"
 
 TEXT_WIDTH = 5.5
 SUFFIXES = ("png", "svg", "pdf")
+# Inches that a letter of a note takes across and a line of it down.
+LETTER, LINE = 0.052, 0.12
 
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
@@ -119,29 +122,28 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, stem: str, note: str) -> None:
+def save(figure: Figure, folder: Path, stem: str, note: str = "") -> None:
     """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes.
 
-    A note is written below everything, in lines as wide as the figure.
+    A note is written below it, in lines as wide as the figure.
     """
-    if note:
-        _write_below(figure, note)
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     # The layout is found once: all formats show the same, and none pays for it again.
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
+    page = _page_with(figure, note) if note else None
     for suffix in SUFFIXES:
-        figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix])
+        figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix], bbox_inches=page)
 
 
-def _write_below(figure: Figure, note: str) -> None:
+def _page_with(figure: Figure, note: str) -> Bbox:
+    """Write the note below the figure and return the page, in inches, that holds both."""
     width, height = figure.get_size_inches()
-    # A letter of this size takes about 0.052 inches, a line 0.12.
-    lines = textwrap.wrap(note, int(width / 0.052))
-    room = 0.12 * len(lines) + 0.06
-    figure.set_size_inches(width, height + room)
-    share = room / (height + room)
-    engine = figure.get_layout_engine()
-    assert engine is not None
-    engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
-    figure.text(0.5, share / 2, "\n".join(lines), fontsize=6.5, ha="center", va="center")
+    lines = textwrap.wrap(note, int(width / LETTER))
+    room = 1.5 * LINE + LINE * len(lines)
+    for legend in figure.legends:
+        # Else at the edges of the page and not of the figure.
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    place = {"x": 0.5, "y": -0.5 * LINE / height, "ha": "center", "va": "top"}
+    figure.text(s="\n".join(lines), fontsize=6.5, **place)
+    return Bbox.from_extents(0, -room, width, height)

@@ -38,6 +38,6 @@ def frame(full):
 
 @pytest.fixture
 def one_figure(monkeypatch):
-    """Draw one figure in one format, for tests of what is written beside it."""
+    """Draw one figure in two formats, for tests of what is written beside it."""
     monkeypatch.setattr(regret, "PLOTS", regret.PLOTS[:1])
-    monkeypatch.setattr(style, "SUFFIXES", ("svg",))
+    monkeypatch.setattr(style, "SUFFIXES", ("svg", "png"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from plots.frame import build_frame
-from plots.sections.tables import compact_rows
+from plots.sections.tables import COLUMNS, compact_rows
 from tests.support.plotting import (
     BC,
     CQL,
@@ -15,6 +15,7 @@ from tests.support.plotting import (
     plot,
     store,
     sweep,
+    table,
     uninformative_records,
     with_final,
 )
@@ -99,3 +100,7 @@ def test_every_latex_row_has_as_many_columns(full):
     rows = [line for line in lines if line.endswith(r"\\") and " & " in line]
     assert len(rows) == 1 + 4 * 13
     assert {line.count(" & ") for line in rows} == {9}
+
+
+def test_the_columns_of_cells_are_those_that_are_documented(full):
+    assert list(table(full[0] / "cells.csv")[0]) == list(COLUMNS)
