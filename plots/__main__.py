@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
         print(HELP.format(stored=_listed(stored), kept=_listed(kept)))
         return 0
     if options.experiment is None:
-        parser.error("which experiment?")
+        parser.error("no experiment is named")
     if options.reference and options.keep:
         parser.error("--reference and --keep are one too many: what is kept comes from the store")
     _draw(options.experiment, options)

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.atomic import atomic_write
 from bench.store import manifest
 from bench.store.records import RunRecord, RunStore
 from plots.frame import Frame
@@ -74,7 +75,8 @@ def keep(store: RunStore, frame: Frame, found: list[Section], drawn: Path, root:
         (draft / README).write_text(between_marks(text, made))
     index = root / README
     text = index.read_text() if index.exists() else f"# Reference results\n\n{BEGIN}\n{END}\n"
-    index.write_text(between_marks(text, listed(root)))
+    with atomic_write(index) as handle:
+        handle.write(between_marks(text, listed(root)).encode())
     return folder
 
 

@@ -156,13 +156,12 @@ def test_of_the_readme_only_the_part_between_the_marks_is_written(tmp_path, reco
     (plans / "one.json").write_text(json.dumps(plan))
     own = tmp_path / "reference" / "coverage_ablation" / README
     own.parent.mkdir(parents=True)
-    own.write_text(
-        f"# Mine\n\n## Question\n\nDoes it\nwork?\n\n{BEGIN}\noutdated\n{END}\n\n## Caveats\n\nMany.\n"
-    )
+    question, caveats = "# Mine\n\n## Question\n\nDoes it\nwork?\n\n", "\n\n## Caveats\n\nMany.\n"
+    own.write_text(f"{question}{BEGIN}\noutdated\n{END}{caveats}")
     assert plot(tmp_path, "coverage_ablation", "--keep") == 0
     text = own.read_text()
-    assert text.startswith(f"# Mine\n\n## Question\n\nDoes it\nwork?\n\n{BEGIN}\n")
-    assert text.endswith(f"{END}\n\n## Caveats\n\nMany.\n")
+    assert text.startswith(f"{question}{BEGIN}\n")
+    assert text.endswith(f"{END}{caveats}")
     assert "outdated" not in text
     assert "python -m bench experiment=coverage_ablation seed=0,1\n" in text
     assert "20 runs (18 completed, 1 empty, 1 failed)" in text
