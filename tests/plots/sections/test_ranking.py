@@ -2,20 +2,20 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
-from plots.records import condition
-from plots.sections.base import ranking_table
-from plots.sections.ranking import ranking, ranking_csv
-from tests.plots.test_heatmap import record
+from plots.frame import build_frame
+from plots.sections.ranking import ranking, ranking_table, section
+from tests.plots.sections.test_sensitivity import record
 
 
 def ranked(runs, exact=True):
-    """Return the ranking of runs whose label is their conservatism."""
-    labels = {r.run_id: f"C={r.config['algorithm']['conservatism']}" for r in runs}
-    conditions = {r.run_id: condition(r) for r in runs}
-    return ranking(runs, labels, conditions, {r.environment: exact for r in runs})
+    """Return the ranking of runs that differ in their conservatism."""
+    value = 0.5 if exact else None
+    last = [{"update": 10, "returns": [0.5], "exact_value": value}]
+    return ranking(build_frame("x", [replace(run, evaluations=last) for run in runs]))
 
 
 def test_the_lowest_mean_comes_first_and_conditions_count_alike():
@@ -24,7 +24,11 @@ def test_the_lowest_mean_comes_first_and_conditions_count_alike():
     runs += [record(1.0, 0, seed, regret) for seed, regret in enumerate([0.5, 0.5])]
     runs += [record(1.0, 0, 0, 0.5, severity=0.9)]
     first, second = ranked(runs)
-    assert (first.label, first.place, first.regret) == ("C=1.0", 1, pytest.approx(0.5))
+    assert (first.label, first.place, first.regret) == (
+        "stackelberg (conservatism=1)",
+        1,
+        pytest.approx(0.5),
+    )
     assert (second.regret, second.num_conditions, second.num_runs) == (pytest.approx(0.6), 2, 3)
     # Of the first condition: variance 0.02 of two runs; the second has one run and tells nothing.
     assert second.error == pytest.approx(0.01**0.5 / 2)
@@ -45,8 +49,9 @@ def test_tables_and_others_are_ranked_apart():
 
 
 def test_the_table_shows_the_best_and_the_worst_and_the_file_all():
-    ranks = ranked([record(float(c), 0, 0, c / 10) for c in range(1, 7)])
-    assert ranking_table(ranks).count(" of 6 ") == 4
-    rows = list(csv.DictReader(io.StringIO(ranking_csv(ranks))))
+    runs = [record(float(c), 0, 0, c / 10) for c in range(1, 7)]
+    assert ranking_table(ranked(runs)).count(" of 6 ") == 4
+    (file,) = section(build_frame("x", runs)).files
+    rows = list(csv.DictReader(io.StringIO(file.text)))
     assert [row["place"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert rows[2]["regret"] == "0.3"

@@ -12,10 +12,9 @@ from bench import CONF
 from bench.measures.statistics import Estimate
 from bench.store.records import RunRecord
 from plots.frame import build_frame
-from plots.sections.base import sections
-from plots.sections.contrasts import contrasts_csv, verdict
-from plots.sections.verdicts import verdict_table
-from tests.plots.test_plots import CQL, LEARNERS, plot, store, sweep
+from plots.sections import regret, sections
+from plots.sections.contrasts import contrasts, contrasts_csv, verdict, verdict_table
+from tests.support.plotting import CQL, LEARNERS, figures, plot, store, sweep
 
 BASELINES = {"bc": 0.4, "cql": 0.2, "fqi": 0.6}
 # Optimum minus uniform is 10, of which best covered minus uniform is 8.
@@ -65,14 +64,15 @@ def condition(own=0.1, seeds=range(6), own_seeds=None, **changes):
 
 
 def found(runs):
-    return build_frame("claim", runs).contrasts
+    return contrasts(build_frame("claim", runs))
 
 
 def section(runs):
     """Return the section's text and its file's lines."""
     title = "Against the best of the others"
     (own,) = [s for s in sections(build_frame("claim", runs)) if s.title == title]
-    return own.text, list(csv.DictReader(io.StringIO(own.files["contrasts.csv"])))
+    (file,) = own.files
+    return own.text, list(csv.DictReader(io.StringIO(file.text)))
 
 
 def test_a_condition_is_held_against_the_best_and_the_median_of_the_others():
@@ -233,11 +233,11 @@ def test_the_order_of_the_records_does_not_matter():
 
 
 def test_a_file_of_an_earlier_time_goes_with_the_algorithm(tmp_path, monkeypatch):
-    monkeypatch.setattr("plots.__main__.PLOTS", ())
+    monkeypatch.setattr(regret, "PLOTS", ())
     small = {"environments": ("lock",), "degradations": ("thin",), "severities": (0.5,)}
     store(sweep(learners=(CQL, LEARNERS[-1]), **small), tmp_path)
     assert plot(tmp_path) == 0
-    path = tmp_path / "figures" / "coverage_ablation" / "contrasts.csv"
+    path = figures(tmp_path) / "contrasts.csv"
     assert path.exists()
     assert "## Against the best of the others" in (path.parent / "report.md").read_text()
     for file in (tmp_path / "runs").rglob("*stackelberg*"):

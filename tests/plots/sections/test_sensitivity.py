@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bench.store.records import RunRecord
-from plots.sections.heatmap import draw_heat_map, heat_map_caption
-from plots.sections.sensitivity import heat_maps
+from plots.sections.sensitivity import caption, draw, heat_maps
 
 
 def record(conservatism, ridge, seed, regret, severity=0.5, environment="lock", kernel="feature"):
@@ -78,11 +77,11 @@ def test_two_grids_of_one_experiment_make_two_heat_maps():
 
 def test_the_figure_shows_every_environment_and_number():
     (found,) = heat_maps([*grid(), *grid(environment="cliff")])
-    figure = draw_heat_map(found)
+    figure = draw(found)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert len(texts) == 12
     assert texts.count("1.50") == 2
-    assert "0.50" in heat_map_caption(found)
+    assert "0.50" in caption(found)
 
 
 def test_one_setting_alone_makes_none():
@@ -105,7 +104,7 @@ def test_a_row_that_an_environment_lacks_is_empty_there():
     assert np.isnan(found.means["cliff"][3]).all()
     assert np.isfinite(found.means["cliff"][:3]).all()
     assert np.isfinite(found.means["lock"]).all()
-    assert "0.50" in heat_map_caption(found)
+    assert "0.50" in caption(found)
 
 
 def test_an_environment_without_all_combinations_has_no_panel():

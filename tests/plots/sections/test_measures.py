@@ -7,15 +7,23 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from bench.errors import UserError
 from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
 from plots import style
 from plots.frame import build_frame
-from plots.sections.comparisons import COUNTERPARTS, agreements
-from plots.sections.measures import draw_measures, measures_caption, measures_table, written
-from plots.sections.regret import PLOTS
-from tests.plots.test_plots import BC, CQL, make_record, plot, store
+from plots.sections import regret
+from plots.sections.measures import (
+    COUNTERPARTS,
+    agreements,
+    caption,
+    comparisons,
+    draw,
+    measures_table,
+    written,
+)  # fmt: skip
 from tests.support import commands
+from tests.support.plotting import BC, CQL, figures, make_record, plot, store
 
 SEVERITIES = (0.0, 0.5, 0.9)
 
@@ -49,8 +57,12 @@ def records(environments=("garnet", "lock"), learners=(BC,)):
     ]
 
 
+def compared_in(made):
+    return comparisons(build_frame("measures", made))
+
+
 def test_every_estimate_stands_beside_its_counterpart():
-    compared = build_frame("measures", records()).comparisons
+    compared = compared_in(records())
     assert len(compared) == 5 * 2 * 3 * 3
     for c in compared:
         made = record(c.condition.environment, c.condition.severity, c.data_seed)
@@ -64,13 +76,13 @@ def test_every_estimate_stands_beside_its_counterpart():
 
 
 def test_a_degraded_dataset_counts_once_whoever_learnt_from_it():
-    once = build_frame("measures", records()).comparisons
-    twice = build_frame("measures", records(learners=(BC, CQL))).comparisons
+    once = compared_in(records())
+    twice = compared_in(records(learners=(BC, CQL)))
     assert [c[1:] for c in once] == [c[1:] for c in twice]
 
 
 def test_agreement_is_the_rank_correlation_with_and_without_what_is_exactly_zero():
-    found = agreements(build_frame("measures", records()).comparisons)
+    found = agreements(compared_in(records()))
     assert list(found) == list(COUNTERPARTS)
     neighbors, size, condition, saco, tq = found.values()
     assert (neighbors.num_datasets, neighbors.rank) == (18, pytest.approx(1))
@@ -87,7 +99,7 @@ def test_agreement_is_the_rank_correlation_with_and_without_what_is_exactly_zero
 @pytest.mark.parametrize("lacking", ["nearest_neighbor_support", "support_fraction"])
 def test_what_lacks_one_side_is_not_compared(lacking):
     made = [record("lock", severity, 0, **{lacking: None}) for severity in SEVERITIES]
-    compared = build_frame("measures", made).comparisons
+    compared = compared_in(made)
     assert "nearest_neighbor_support" not in agreements(compared)
     assert "effective_sample_size" in agreements(compared)
 
@@ -95,12 +107,12 @@ def test_what_lacks_one_side_is_not_compared(lacking):
 def test_runs_without_estimates_from_samples_compare_nothing():
     lacking = dict.fromkeys(list(COUNTERPARTS)[:3])
     made = [record("lock", severity, 0, **lacking) for severity in SEVERITIES]
-    assert build_frame("measures", made).comparisons == ()
+    assert compared_in(made) == ()
 
 
 def test_the_figure_shows_identity_numbers_and_every_point(tmp_path):
-    compared = build_frame("measures", records()).comparisons
-    figure = draw_measures(compared)
+    compared = compared_in(records())
+    figure = draw(compared)
     panels = figure.axes[:5]
     for axes, (measure, counterpart) in zip(panels, COUNTERPARTS.items(), strict=True):
         identity, *points = axes.get_lines()
@@ -121,19 +133,19 @@ def test_the_figure_shows_identity_numbers_and_every_point(tmp_path):
 @pytest.fixture
 def few_figures(monkeypatch):
     """Draw few of the figures that are not about measures."""
-    monkeypatch.setattr("plots.__main__.PLOTS", PLOTS[:1])
+    monkeypatch.setattr(regret, "PLOTS", regret.PLOTS[:1])
 
 
 def test_the_command_leaves_figure_tables_and_a_chapter_of_the_report(tmp_path, few_figures):
     store([replace(r, experiment="measured") for r in records()], tmp_path)
     assert plot(tmp_path, "measured") == 0
-    folder = tmp_path / "figures" / "measured"
+    folder = figures(tmp_path, "measured")
     for suffix in ("png", "svg", "pdf"):
         assert (folder / f"measures.{suffix}").stat().st_size > 1000
-    compared = build_frame("measured", records()).comparisons
+    compared = compared_in(records())
     report = (folder / "report.md").read_text()
     assert "(measures.png)" in report
-    assert measures_caption(compared).split(":")[0] in report
+    assert caption(compared).split(":")[0] in report
     assert measures_table(compared) == (folder / "measures.md").read_text()
     assert (folder / "measures.md").read_text().rstrip() in report
     with (folder / "measures.csv").open() as file:
@@ -153,15 +165,15 @@ def test_a_figure_that_no_longer_applies_goes(tmp_path, few_figures, monkeypatch
         bare = replace(made, experiment="measured", coverage={"support_fraction": 0.5})
         store([bare], tmp_path)
     assert plot(tmp_path, "measured") == 0
-    assert list((tmp_path / "figures" / "measured").glob("measures.*")) == []
+    assert list((figures(tmp_path, "measured")).glob("measures.*")) == []
 
 
-def test_an_estimate_that_is_no_number_is_a_fault(tmp_path, capsys):
+def test_an_estimate_that_is_no_number_is_a_fault(tmp_path):
     store([replace(record("lock", 0.0, 0), experiment="bad")], tmp_path)
     (path,) = (tmp_path / "runs" / "bad").glob("*.json")
     path.write_text(path.read_text().replace('"saco": 0.5', '"saco": "many"'))
-    assert plot(tmp_path, "bad") == 2
-    assert "finite numbers" in capsys.readouterr().err
+    with pytest.raises(UserError, match="finite numbers"):
+        plot(tmp_path, "bad")
 
 
 def test_the_experiment_estimates_on_every_table_and_behavior():
