@@ -19,7 +19,8 @@ from rich.table import Table
 from algorithms.base import Algorithm
 from bench import CONF
 from bench.data.sources import Task
-from bench.settings.run import DatasetConfig
+from bench.settings.groups import file_of
+from bench.settings.run import data_source
 from bench.settings.typed import typed_object
 from bench.training.cohort import Cohort, Member
 
@@ -109,11 +110,10 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
 def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted((CONF / "algorithm").glob("*.yaml")):
         settings = yaml.safe_load(path.read_text())
+        settings.pop("kinds", None)
         yield settings.pop("name"), settings
 
 
 def _task(name: str) -> Task:
-    settings = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
-    common = {key: settings.pop(key) for key in DatasetConfig.model_fields if key in settings}
-    source = typed_object(settings, name)
-    return source.load(name, SEED, common["discount"], None)
+    settings = file_of("dataset", name)
+    return data_source(settings).load(name, SEED, settings["discount"], None)

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from bench.__main__ import main
 from bench.files.minari import dataset_path
 from bench.measures import regret
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from tests.support import files
 from tests.support.commands import settings
 
@@ -39,7 +39,7 @@ def exported(monkeypatch, capsys):
 def loaded(*words):
     """Return the task and the degraded data of the same words."""
     (job,) = settings(*words)
-    config = run_config(fill_defaults(job))
+    config = run_config(job)
     chosen = config.dataset
     task = chosen.source.load(chosen.name, chosen.seed, chosen.discount, None)
     return task, config.coverage(task.data)
@@ -77,11 +77,11 @@ def assert_same(task, dataset, again):
     "words",
     [
         ("dataset=garnet", *SMALL),
-        ("dataset=cliff_mixed", *SMALL, *REGION),
-        ("dataset=lock_random", *SMALL, "coverage=thin", "coverage.severity=0.5"),
+        ("dataset=cliff", "behavior=mixed", *SMALL, *REGION),
+        ("dataset=lock", "behavior=random", *SMALL, "coverage=thin", "coverage.severity=0.5"),
         ("dataset=frozen_lake", *SMALL, "coverage=rewards", "coverage.severity=0.5",
          "coverage.kind=random"),
-        ("dataset=cartpole_mixed", *SMALL, *REGION, "dataset.discount=0.95"),
+        ("dataset=cartpole", "behavior=mixed", *SMALL, *REGION, "dataset.discount=0.95"),
         ("dataset=cartpole", *SMALL, *COMPOSITE),
         ("dataset=cliff", *SMALL, "coverage=quality", "coverage.severity=0.5"),
     ],

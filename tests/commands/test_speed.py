@@ -1,7 +1,7 @@
 """The speed table has a row for every algorithm, width and size of a cohort."""
 
 from bench.commands import speed
-from bench.settings.run import known_names
+from bench.settings.groups import known_names
 
 
 def test_every_algorithm_is_timed(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.text import Text
 
 from bench.errors import UserError
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
 from plots import style
 from plots.frame import build_frame
@@ -194,4 +194,4 @@ def test_estimates_are_a_setting_of_their_own():
     assert plain.run_id != wanted.run_id
     (job,) = commands.settings("dataset=lock", "coverage_estimates=nowhere")
     with pytest.raises(ConfigError, match="'outside_tables' or 'everywhere'"):
-        run_config(fill_defaults(job))
+        run_config(job)
