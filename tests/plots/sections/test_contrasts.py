@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import yaml
 
-from bench import CONF
 from bench.measures.statistics import Estimate
 from bench.store.records import RunRecord
 from plots.frame import build_frame
 from plots.sections import regret, sections
 from plots.sections.contrasts import contrasts, contrasts_csv, verdict, verdict_table
+from tests.support import commands
 from tests.support.plotting import CQL, LEARNERS, figures, plot, store, sweep
 
 BASELINES = {"bc": 0.4, "cql": 0.2, "fqi": 0.6}
@@ -247,19 +246,18 @@ def test_a_file_of_an_earlier_time_goes_with_the_algorithm(tmp_path, monkeypatch
 
 
 def test_the_preset_gives_every_condition_to_every_learner():
-    grid = yaml.safe_load((CONF / "experiment" / "claim.yaml").read_text())["grid"]
     cells = {}
-    for sub in grid:
-        (algorithm,) = sub["algorithm"]
-        assert (sub["seed"], sub["coverage.severity"]) == ("range(20)", [0.25, 0.5, 0.75])
-        assert sub["eval_every"] == sub["num_updates"]
-        for dataset in sub["dataset"]:
-            for coverage in sub["coverage"]:
-                assert (dataset[:8], coverage) != ("cartpole", "region") or (
-                    sub["coverage.dimension"] == ["angle"]
-                )
-                cells.setdefault((dataset, coverage), set()).add(algorithm)
+    for run in commands.plan("experiment=claim", "seed=0,19").runs:
+        config = run.config
+        assert config.eval_every == config.num_updates
+        place = (config.dataset.environment_name, config.coverage.name, config.coverage.severity)
+        seeds = cells.setdefault(place, {}).setdefault(config.algorithm_name, [])
+        seeds.append(config.seed)
     learners = {"bc", "bcq", "cql", "fqi", "stackelberg"}
-    assert len(cells) == 12
-    for (dataset, _), own in cells.items():
-        assert own == learners | ({"fqi_exact"} if "cartpole" not in dataset else set())
+    assert {severity for _, _, severity in cells} == {0.25, 0.5, 0.75}
+    assert len(cells) == 12 * 3
+    for (dataset, _, _), own in cells.items():
+        assert own.keys() == learners | ({"fqi_exact"} if "cartpole" not in dataset else set())
+        # Of stackelberg with total and with individual gradients.
+        assert sorted(own.pop("stackelberg")) == [0, 0, 19, 19]
+        assert all(sorted(seeds) == [0, 19] for seeds in own.values())
