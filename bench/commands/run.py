@@ -1,12 +1,10 @@
 """`python -m bench [run] KEY=VALUE ...`: one run or, where a value is several, a sweep."""
 
-import textwrap
-
 import yaml
 
 from bench.errors import UserError
 from bench.settings.composition import Composer
-from bench.settings.groups import known_names
+from bench.settings.groups import choices
 
 USAGE = """\
 python -m bench [run] KEY=VALUE ... [--dry-run] [--cfg job]
@@ -20,7 +18,7 @@ MULTIRUN = ("-m", "--multirun")
 def main(words: list[str]) -> int:
     """Train what the words ask for and return the exit status."""
     if "--help" in words or "-h" in words:
-        print(usage())
+        print(f"{USAGE}\n{choices(*GROUPS)}")
         return 0
     words = [word for word in words if word not in MULTIRUN]
     if "--cfg" in words:
@@ -38,15 +36,6 @@ def main(words: list[str]) -> int:
     from bench.sweeps.launch import launch
 
     return launch([*words, *(["launcher.dry_run=true"] if dry else [])])
-
-
-def usage() -> str:
-    """Return how to use the command, with the choices that there are."""
-    lines = [USAGE]
-    for group in GROUPS:
-        names = f"  {group}=" + ", ".join(known_names(group))
-        lines.append(textwrap.fill(names, 100, subsequent_indent="    ", break_long_words=False))
-    return "\n".join(lines)
 
 
 def print_settings(words: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The groups of conf/: which choices there are, and what their files say."""
 
+import textwrap
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -14,6 +15,14 @@ from bench.settings.typed import ConfigError
 def known_names(group: str) -> tuple[str, ...]:
     """Return the names that a group's files give, in order."""
     return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+
+
+def choices(*groups: str) -> str:
+    """Return the choices of groups as the help of a command lists them, a paragraph each."""
+    lines = (f"  {group}=" + ", ".join(known_names(group)) for group in groups)
+    return "\n".join(
+        textwrap.fill(line, 100, subsequent_indent="    ", break_long_words=False) for line in lines
+    )
 
 
 @cache
