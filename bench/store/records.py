@@ -81,11 +81,18 @@ FEW = 64
 
 
 class Stored(NamedTuple):
-    """What there is of a run: its best record, and whether other code than today's made it."""
+    """What there is of a run.
+
+    Attributes:
+        path: Its best record, and `status` what that says.
+        stale: Whether other code than today's made it.
+        written: When the newest of its records was written (``st_mtime_ns``).
+    """
 
     path: Path
     status: str
     stale: bool
+    written: int
 
 
 class RunStore:
@@ -112,14 +119,20 @@ class RunStore:
         Raises:
             DamagedRecordError: If a record of such a run is none; the message names it.
         """
-        best: dict[str, tuple[tuple[Any, ...], Stored]] = {}
-        for path, entry in self._entries(self._paths_of(codes.keys())):
-            code = codes[path.stem]
-            found = Stored(path, entry.status, code is None or entry.code != code)
-            other = path.parent.name != experiment
-            rank = (found.stale, found.stale and other, entry.status == "failed", other, path)
-            best[path.stem] = min(best.get(path.stem, (rank, found)), (rank, found))
-        return {run_id: found for run_id, (_, found) in best.items()}
+        ranked: dict[str, list[tuple[Any, ...]]] = {}
+        # Looked at before the records are: what is replaced meanwhile is newer than that.
+        times = {path: path.stat().st_mtime_ns for path in self._paths_of(codes.keys())}
+        for path, entry in self._entries(times):
+            code, other = codes[path.stem], path.parent.name != experiment
+            stale, failed = code is None or entry.code != code, entry.status == "failed"
+            rank = (stale, stale and other, failed, other, path, entry.status)
+            ranked.setdefault(path.stem, []).append(rank)
+        found = {}
+        for run_id, ranks in ranked.items():
+            stale, *_, path, status = min(ranks)
+            written = max(times[rank[-2]] for rank in ranks)
+            found[run_id] = Stored(path, status, stale, written)
+        return found
 
     def written(self, run_id: str) -> int:
         """Return when the newest record of a run was written (``st_mtime_ns``), 0 without any."""

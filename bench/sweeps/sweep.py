@@ -31,7 +31,8 @@ class Sweep:
         self.files = SweepFiles(self.store.root / self.experiment)
         self.pending = {run.run_id: run for run in plan.pending}
         # When the newest record of those that are replaced was written.
-        self.replaced = {i: self.store.written(i) for i in self.pending if i in plan.stored}
+        again = self.pending.keys() & plan.stored.keys()
+        self.replaced = {run_id: plan.stored[run_id].written for run_id in again}
         self.trained: dict[str, RunRecord] = {}
         self.held: set[str] = set()
         self.notes: list[str] = []

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bench.store import code
 from bench.store.heartbeats import Heart
 from bench.store.records import RunStore
+from bench.sweeps.sweep import Sweep
 from tests.support import sweeps
 from tests.support.sweeps import TINY, run_here
 
@@ -149,6 +151,28 @@ def test_the_old_record_stays_until_the_new_one_is_written_and_a_checkpoint_goes
     new = written()["bc"]
     assert all(new[run_id] > old["bc"][run_id] for run_id in old["bc"])
     assert sweeps.litter(folder) == []
+
+
+def test_what_another_sweep_has_made_anew_meanwhile_is_not_made_once_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (*TINY, "algorithm=bc")
+    run_here(monkeypatch, *words)
+    add("bc.py", "ADDED = 1")
+    store = RunStore(Path("results/runs"))
+    (old,) = store.read("default")
+    new = replace(old, code=code.fingerprint("algorithms.bc.BehaviorCloning"), experiment="other")
+    intact = Sweep.run
+
+    def run_late(self: Sweep) -> None:
+        store.write(new)
+        intact(self)
+
+    monkeypatch.setattr(Sweep, "run", run_late)
+    assert run_here(monkeypatch, *words) == 0
+    assert "0 runs completed" in capfd.readouterr().out.splitlines()[-1]
+    # It is filed here too, in place of the old one.
+    assert list(store.read("default")) == [replace(new, experiment="default")]
 
 
 def test_a_record_of_todays_code_that_failed_is_kept_as_a_failure(
