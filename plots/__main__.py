@@ -4,9 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from bench.errors import UserError, one_sentence
+from bench.errors import Words, one_sentence
 from bench.store.records import RunStore
 from plots.records import read_records
 from plots.reference import kept_experiments, read_reference
@@ -24,20 +23,13 @@ Draw the figures, tables and report of an experiment into DIR/figures/EXPERIMENT
   --help          this text"""
 
 
-class _Words(argparse.ArgumentParser):
-    """Says what is wrong with the words in a sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[0].upper()}{message[1:]}; `python -m plots --help` says more.")
-
-
 def main(words: Sequence[str]) -> int:
     """Draw one experiment and return the exit status.
 
     Raises:
         UserError: If the words or the records are unusable, before anything is written.
     """
-    parser = _Words(prog="python -m plots", add_help=False, allow_abbrev=False)
+    parser = Words(prog="python -m plots", add_help=False, allow_abbrev=False)
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--reference", action="store_true")

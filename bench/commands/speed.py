@@ -5,7 +5,6 @@ cohort of 8, on CartPole data (tabular ones on a Garnet table). The matrix-produ
 a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +18,7 @@ from rich.table import Table
 from algorithms.base import Algorithm
 from bench import CONF
 from bench.data.sources import Task
+from bench.errors import Words
 from bench.settings.groups import file_of
 from bench.settings.run import data_source
 from bench.settings.typed import typed_object
@@ -32,7 +32,9 @@ SEED = 0
 
 def main(words: list[str]) -> int:
     """Measure, print the table and return the exit status."""
-    parser = argparse.ArgumentParser(description="Updates per second of every algorithm.")
+    parser = Words(
+        prog="python -m bench speed", description="Updates per second of every algorithm."
+    )
     parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure")
     parser.add_argument("--compile", action="store_true", help="also compile the updates")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))

@@ -4,7 +4,6 @@ Reads the store alone, so it may be asked anywhere, at any time, of a sweep that
 interrupted or done.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,24 +13,27 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench.errors import Words
 from bench.store.heartbeats import Heartbeat
 from bench.sweeps import printer, standing
 from bench.sweeps.standing import Standing
 
+DESCRIPTION = "How far a sweep is, what runs where, the time left, errors, and what to type."
 # Longer lists are cut.
 LONGEST_LIST = 12
 
 
 def main(words: Sequence[str]) -> int:
     """Print how far an experiment is and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m bench status", description=__doc__)
-    parser.add_argument("experiment", help="folder of records under RESULTS/runs")
-    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser = Words(prog="python -m bench status", description=DESCRIPTION)
+    known = ", ".join(standing.known(Path("results/runs"))) or "none"
+    parser.add_argument("experiment", help=f"in results/runs there are: {known}")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     options = parser.parse_args(words)
     root = options.results / "runs"
-    known = standing.known(root)
-    if options.experiment not in known:
-        names = f"known there: {', '.join(known)}" if known else "there is none yet"
+    there = standing.known(root)
+    if options.experiment not in there:
+        names = f"known there: {', '.join(there)}" if there else "there is none yet"
         sentence = f"There is no experiment {options.experiment!r} under {root}; {names}."
         print(sentence, file=sys.stderr)
         return 2

@@ -5,7 +5,6 @@ sweeps leave them. Every record becomes, or goes on as, the W&B run ``<experimen
 doing it twice changes nothing. What has been written is remembered beside the records.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,10 +21,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.atomic import atomic_write
+from bench.errors import Words
 from bench.store.records import RunStore
 from bench.sweeps import tracking
 from bench.sweeps.tracking import Tracked, TrackingConfig
 
+DESCRIPTION = "Bring Weights & Biases up to date with a store, figures included."
 SYNCED = ".sweep/synced.json"
 # Seconds that W&B may take for one run, and that its server may take to answer at all.
 TIME_LIMIT = 60.0
@@ -85,7 +86,7 @@ def main(words: Sequence[str]) -> int:
         entity=options.entity,
         time_limit=TIME_LIMIT,
     )
-    everything = items(store, options.experiment, options.figures / options.experiment)
+    everything = items(store, options.experiment, options.results / "figures" / options.experiment)
     if options.offline:
         where = target = os.path.relpath(options.results / "wandb")
         left = _left_by_sweeps(options.results / "wandb")
@@ -103,14 +104,14 @@ def main(words: Sequence[str]) -> int:
         return _tell(push(pending, config, into, synced), len(everything) - len(pending), where)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench sync", description=__doc__)
-    parser.add_argument("experiment", help="folder of records under RESULTS/runs")
-    parser.add_argument("--offline", action="store_true", help="into files under RESULTS/wandb")
-    parser.add_argument("--results", type=Path, default=Path("results"))
+def _parser() -> Words:
+    parser = Words(prog="python -m bench sync", description=DESCRIPTION)
+    known = ", ".join(RunStore(Path("results/runs")).experiments()) or "none"
+    parser.add_argument("experiment", help=f"in results/runs there are: {known}")
+    parser.add_argument("--offline", action="store_true", help="into files under DIR/wandb")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--project", default="stackelberg-bench")
     parser.add_argument("--entity", default=None, help="W&B user or team; else the key's own")
-    parser.add_argument("--figures", type=Path, default=Path("results/figures"))
     parser.add_argument("--again", action="store_true", help="also what has been written before")
     return parser
 
