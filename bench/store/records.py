@@ -123,10 +123,10 @@ class RunStore:
         # Looked at before the records are: what is replaced meanwhile is newer than that.
         times = {path: path.stat().st_mtime_ns for path in self._paths_of(codes.keys())}
         for path, entry in self._entries(times):
-            code, other = codes[path.stem], path.parent.name != experiment
-            stale, failed = code is None or entry.code != code, entry.status == "failed"
-            rank = (stale, stale and other, failed, other, path, entry.status)
-            ranked.setdefault(path.stem, []).append(rank)
+            run_id, other = path.stem, path.parent.name != experiment
+            stale = codes[run_id] is None or entry.code != codes[run_id]
+            rank = (stale, stale and other, entry.status == "failed", other, path, entry.status)
+            ranked.setdefault(run_id, []).append(rank)
         found = {}
         for run_id, ranks in ranked.items():
             stale, *_, path, status = min(ranks)
@@ -203,7 +203,8 @@ class RunStore:
     def _paths_of(self, run_ids: Collection[str]) -> Iterator[Path]:
         if len(run_ids) <= FEW:
             return chain.from_iterable(self.find(run_id) for run_id in run_ids)
-        return (path for path in self._paths("*") if path.stem in run_ids)
+        names = {f"{run_id}.json" for run_id in run_ids}
+        return (path for path in self._paths("*") if path.name in names)
 
     def _paths(self, experiment: str) -> Iterator[Path]:
         # Temporary files begin with a dot, which a glob's `*` at the start does match.

@@ -1,6 +1,8 @@
 """The plan of a sweep: which runs it asks for, what is stored, and what is trained together."""
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -90,6 +92,19 @@ class Plan:
         return going_on + new
 
 
+@contextmanager
+def _all_of_it_stays() -> Iterator[None]:
+    """Look for no garbage: of ten thousand runs it would take a sixth of the time and find none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_all_of_it_stays()
 def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     """Return the plan of composed settings, every one checked; equal runs are planned once.
 
