@@ -8,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from bench.__main__ import main
+from bench.errors import UserError
 from bench.files.minari import dataset_path
 from bench.measures import regret
 from bench.settings.run import run_config
@@ -185,7 +186,7 @@ def test_an_export_of_another_world_than_its_data_is_refused(exported):
     exported("mine/other-v0", "dataset=garnet", *SMALL)
     said = minari.load_dataset("mine/other-v0").storage.metadata["stackelberg_bench"]
     minari.load_dataset(ID).storage.update_metadata({"stackelberg_bench": said})
-    with pytest.raises(ValueError, match="of another world than the data"):
+    with pytest.raises(UserError, match="of another world than the data"):
         loaded("dataset=minari", f"dataset.id={ID}")
 
 
@@ -193,7 +194,7 @@ def test_segments_out_of_order_are_refused(exported):
     exported(ID, "dataset=cliff", *SMALL)
     storage = minari.load_dataset(ID).storage
     storage.update_episode_metadata([{"episode": 0, "first_step": 0}], [1])
-    with pytest.raises(ValueError, match="not in order"):
+    with pytest.raises(UserError, match="not in order"):
         loaded("dataset=minari", f"dataset.id={ID}")
 
 
@@ -207,7 +208,7 @@ def test_segments_out_of_order_are_refused(exported):
         (("dataset=cliff",), "should be the id of the new dataset"),
         (("../x-v0", "dataset=cliff"), "not '../x-v0'"),
         (("no-version", "dataset=cliff"), "not 'no-version'"),
-        ((ID, "dataset=cliff", "seed=0,1"), "bench.commands.export is for one dataset"),
+        ((ID, "dataset=cliff", "seed=0,1"), "export is for one dataset"),
         ((ID, "dataset=nonsense"), "nonsense"),
         ((ID, "dataset=cliff", *SMALL, "coverage=nothing"), "nothing"),
         ((ID, "dataset=cartpole", "dataset.history=2"), "writes whole observations"),
