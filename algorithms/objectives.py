@@ -1,6 +1,5 @@
 """Loss terms that several algorithms share; each is one formula over a weighted batch."""
 
-import torch
 from torch import Tensor
 
 from bench.types import Batch

@@ -37,14 +37,15 @@ def adam(
     operations as the largest.
     """
     count = state.num_updates + 1
-    # lr / (1 - d1^t) m / (sqrt(v / (1 - d2^t)) + e), with the correction of v taken out of the root.
-    correction = (-torch.expm1(count * math.log(decay_second))).sqrt()
-    step = learning_rate * correction / -torch.expm1(count * math.log(decay_first))
+    # What divides m in  lr / (1 - d1^t) m / (sqrt(v / (1 - d2^t)) + e)  is  scale sqrt(v) + least.
+    least = -torch.expm1(count * math.log(decay_first)) / learning_rate
+    scale = least / (-torch.expm1(count * math.log(decay_second))).sqrt()
     leaves, structure = tree_flatten(parameters)
     grad = _flat(tree_leaves(gradient))
     first = torch.lerp(grad, state.first, decay_first)
     second = torch.addcmul(decay_second * state.second, grad, grad, value=1 - decay_second)
-    moved = _flat(leaves) - step * (first / (second.sqrt() + epsilon * correction))
+    divisor = torch.addcmul(epsilon * least, second.sqrt(), scale)
+    moved = torch.addcdiv(_flat(leaves), first, divisor, value=-1)
     parts = moved.split([leaf.numel() for leaf in leaves])
     new = [part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
     return tree_unflatten(new, structure), AdamState(count, first, second)

@@ -16,7 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import (
-    tree_flatten, tree_leaves, tree_map, tree_map_only, tree_unflatten,
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_map_only,
+    tree_unflatten,
 )  # fmt: skip
 
 from algorithms.base import ActionDistribution, Algorithm

@@ -157,9 +157,7 @@ def _scatter(build: Builder, node: fx.Node) -> fx.Node | None:
     return build(aten.reshape.default, flat, [runs, count, width])
 
 
-def _multiple(
-    build: Builder, term: fx.Node, numbers: fx.Node
-) -> tuple[fx.Node, fx.Node] | None:
+def _multiple(build: Builder, term: fx.Node, numbers: fx.Node) -> tuple[fx.Node, fx.Node] | None:
     """Return the table and the weights ``[run, n, 1]`` of weighed rows of the table itself."""
     if term.target is not aten.mul.Tensor or len(tensors_of(term)) < 2:
         return None
@@ -189,9 +187,7 @@ def _weighed(build: Builder, table: fx.Node, weight: fx.Node, numbers: fx.Node) 
         aten.full.default, shape(table)[:2], 0,
         dtype=example(weight).dtype, device=_device(numbers),
     )  # fmt: skip
-    total = build(
-        aten.scatter_add.default, zeros, 1, numbers, build(aten.squeeze.dim, weight, -1)
-    )
+    total = build(aten.scatter_add.default, zeros, 1, numbers, build(aten.squeeze.dim, weight, -1))
     return build(aten.mul.Tensor, table, build(aten.unsqueeze.default, total, -1))
 
 

@@ -46,4 +46,7 @@ def _does_the_same(native: Callable[..., Any], node: fx.Node) -> bool:
         found = native(*args, **kwargs)
     except (TypeError, RuntimeError):
         return False
-    return isinstance(found, Tensor) and (found.shape, found.dtype) == (expected.shape, expected.dtype)
+    return isinstance(found, Tensor) and (found.shape, found.dtype) == (
+        expected.shape,
+        expected.dtype,
+    )

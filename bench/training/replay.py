@@ -113,7 +113,9 @@ class Replay:
         count = self.num_minibatches * self.batch_size
         found: Fields = {}
         if "row" in drawn:
-            found = self._of_rows(names, feed, feed.first + scaled(drawn["row"], feed.seed, feed.size))
+            found = self._of_rows(
+                names, feed, feed.first + scaled(drawn["row"], feed.seed, feed.size)
+            )
         if "weight" in names:
             found["weight"] = torch.ones(len(feed.size), count, device=feed.size.device)
         if feed.initial is not None:
@@ -168,7 +170,10 @@ class Replay:
                 groups.setdefault(name if self._mapped(name) else column.dtype, []).append(name)
             wide = {n: c if c.dim() > 1 else c.unsqueeze(1) for n, c in columns.items()}
             self._packs[names] = [
-                (group, wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1))
+                (
+                    group,
+                    wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1),
+                )
                 for group in groups.values()
             ]
         return self._packs[names]

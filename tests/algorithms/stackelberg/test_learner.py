@@ -112,8 +112,8 @@ def first_updates(algorithm, data, num_updates=2):
     """Return state and metrics after updates that are not traced, which would take longer."""
     cohort = make_cohort([algorithm], [data])
     state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
-    for _ in range(num_updates):
-        batch = cohort.replay.batch(cohort.step)
+    for step in range(num_updates):
+        batch = cohort.replay.batch(step)
         batch = None if batch is None else of_run(batch, 0)
         state, metrics = algorithm.update(state, summary, batch, {}, 0)
     return state, metrics | algorithm.diagnose(state, summary, batch, 0)
