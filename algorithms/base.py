@@ -4,6 +4,7 @@ Nothing here or in a concrete algorithm knows of other runs: the cohort maps `up
 with ``torch.func.vmap``. What follows from that for whoever writes an algorithm:
 
 * no Python branch on a tensor and no ``.item()``; branching on `phase` is fine, it is a plain int;
+* a numbered state is its index: `networks.apply` takes observations of either kind;
 * randomness is an input: name the shapes in `noise_shapes`, receive standard uniform numbers;
 * float hyperparameters may arrive as 0-d tensors, since they may differ between runs;
 * clip gradients inside `update`, per run; every mean over a batch is weighted by ``batch.weight``.
@@ -138,4 +139,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def policy(self, state: Any, observation: Tensor) -> ActionDistribution:
-        """Return the action distribution at encoded observations ``[..., observation_size]``."""
+        """Return the action distribution at observations as they come in a batch.
+
+        Those are states' numbers ``[...]``, int64, or vectors ``[..., observation_size]``.
+        """

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm, Greedy, Metrics
-from algorithms.networks import InitialValue, initial_value
+from algorithms.networks import InitialValue, initial_value, rows
 from bench.types import Batch, DataSummary, EnvSpec
 
 
@@ -57,5 +57,5 @@ class ExactFittedQIteration(Algorithm):
         return State(table), {"change": (table - state.table).abs().amax()}
 
     def policy(self, state: State, observation: Tensor) -> Greedy:
-        """Return the greedy policy at one-hot observations ``[..., states]``."""
-        return Greedy(observation @ state.table)
+        """Return the greedy policy at states ``[...]``."""
+        return Greedy(rows(state.table, observation))

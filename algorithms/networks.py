@@ -26,7 +26,7 @@ def action_network(
 ) -> Network:
     """Return a network from observations to one number per action that starts around `value`.
 
-    Without hidden layers on one-hot observations it is a table: exactly `value` everywhere and
+    Without hidden layers on numbered states it is a table: exactly `value` everywhere and
     no bias, so that an update in one state moves no other. Else `value` is added to the last bias.
     """
     if not hidden_sizes and spec.observation_kind == "discrete":
@@ -45,10 +45,15 @@ def linear(size_in: int, size_out: int, generator: torch.Generator) -> Layer:
     return {"weight": weight, "bias": bias}
 
 
-def apply(network: Network, x: Tensor) -> Tensor:
-    """Return the output ``[..., out]`` at inputs ``[..., in]``, ReLU between layers."""
+def apply(network: Network, observation: Tensor) -> Tensor:
+    """Return the output ``[..., out]``, ReLU between layers.
+
+    Takes observations as they come in a batch: vectors ``[..., in]``, or numbered states ``[...]``,
+    for which the first layer's product is the row of its weights that the number names.
+    """
+    x = observation
     for index, layer in enumerate(network):
-        x = x @ layer["weight"]
+        x = x @ layer["weight"] if x.is_floating_point() else rows(layer["weight"], x)
         if "bias" in layer:
             x = x + layer["bias"]
         if index < len(network) - 1:
@@ -56,6 +61,16 @@ def apply(network: Network, x: Tensor) -> Tensor:
     return x
 
 
+def rows(table: Tensor, index: Tensor) -> Tensor:
+    """Return ``table[index]``, ``[..., width]`` of ``[rows, width]``.
+
+    By a gather: indexing, which does the same, takes several times as long under vmap.
+    """
+    width = table.shape[-1]
+    every = index.reshape(-1, 1).expand(-1, width)
+    return table.gather(0, every).reshape(*index.shape, width)
+
+
 def polyak_average(target: Network, online: Network, polyak: float | Tensor) -> Network:
     """Return ``target + polyak (online - target)``, parameter by parameter."""
-    return tree_map(lambda slow, fast: slow + polyak * (fast - slow), target, online)
+    return tree_map(lambda slow, fast: torch.lerp(slow, fast, polyak), target, online)

@@ -1,6 +1,5 @@
 """Loss terms that several algorithms share; each is one formula over a weighted batch."""
 
-import torch
 from torch import Tensor
 
 from bench.types import Batch
@@ -17,9 +16,13 @@ def at_action(values: Tensor, action: Tensor) -> Tensor:
 
 
 def huber(error: Tensor) -> Tensor:
-    """Return ``error^2 / 2`` up to 1 and ``|error| - 1/2`` beyond."""
-    size = error.abs()
-    return torch.where(size <= 1, 0.5 * error * error, size - 0.5)
+    """Return ``error^2 / 2`` up to 1 and ``|error| - 1/2`` beyond.
+
+    Its derivative is the clipped error, here as a constant factor: right to first order alone, and
+    cheaper than choosing between two formulas.
+    """
+    slope = error.detach().clamp(-1, 1)
+    return slope * (error - 0.5 * slope)
 
 
 def negative_log_likelihood(logits: Tensor, action: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ class EnvSpec:
 
     Attributes:
         name: The environment's name in records and figures.
-        observation_kind: ``discrete`` states reach algorithms one-hot, ``vector`` standardised.
+        observation_kind: ``discrete`` states reach algorithms by their number, an int64 index;
+            ``vector`` observations standardised, in float32.
         observation_size: Number of states, or length of the observation vector.
         num_actions: Number of discrete actions; 0 where actions are continuous.
         discount: Discount factor that defines value for evaluation.
@@ -67,15 +68,18 @@ class EnvSpec:
 class Batch(NamedTuple):
     """One minibatch of one run; with several minibatches every field gains a leading axis.
 
+    Observations are ``[batch]`` int64 where states are numbered, else float32 vectors
+    ``[batch, observation_size]``; `algorithms.networks.apply` takes either.
+
     Attributes:
-        observation: ``[batch, observation_size]``, one-hot or standardised.
+        observation: Where the action was taken.
         action: ``[batch]``, integers.
         reward: ``[batch]``.
-        next_observation: ``[batch, observation_size]``.
+        next_observation: Where it led, encoded likewise.
         terminated: ``[batch]``, 1.0 where the bootstrap stops; a time limit or a cut is 0.0.
         weight: ``[batch]``, 0.0 for padding; every mean over the batch is a weighted mean.
         episode_return: ``[batch]``, undiscounted return of the whole episode, cut parts included.
-        initial_observation: ``[batch, observation_size]``, drawn from the initial observations.
+        initial_observation: Drawn from the initial observations, encoded likewise.
     """
 
     observation: Tensor
@@ -109,10 +113,13 @@ class DataSummary(NamedTuple):
 
     Attributes:
         num_transitions: ``[]``.
-        initial_observations: ``[256, observation_size]``, sampled with replacement.
-        observation_mean: ``[observation_size]``, before standardising (one-hot for states).
+        initial_observations: ``[256]`` states or ``[256, observation_size]`` vectors, encoded as
+            in a batch, sampled with replacement.
+        observation_mean: ``[observation_size]``, before standardising; of numbered states the
+            share of each.
         observation_std: ``[observation_size]``, likewise.
-        bandwidth: ``[]``, median distance between distinct encoded observations.
+        bandwidth: ``[]``, median distance between distinct encoded observations; numbered states
+            count as sqrt(2) apart, like unit vectors.
         return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
         tabular: Counts for tabular tasks, None elsewhere.
     """

@@ -1,4 +1,4 @@
-"""`python -m bench.speed`: what an update costs, beside what the machine can do at most.
+"""`python -m bench speed`: what an update costs, beside what the machine can do at most.
 
 Every algorithm of conf/algorithm is timed at widths 64 and 256 (two hidden layers), alone and in a
 cohort of 8, on CartPole data (tabular ones on a Garnet table). The matrix-product rate is that of
@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -19,9 +18,9 @@ from algorithms.base import Algorithm
 from bench import CONF
 from bench.data.sources import Task
 from bench.errors import Words
-from bench.settings.groups import file_of
-from bench.settings.run import data_source
-from bench.settings.typed import typed_object
+from bench.settings.composition import Composer
+from bench.settings.groups import known_names
+from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
 from bench.training.cohort import Cohort, Member
 
 WIDTHS = (64, 256)
@@ -58,16 +57,22 @@ def main(words: list[str]) -> int:
 
 def rows(seconds: float, compiled: bool, device: str) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the table, row by row."""
-    tasks = {tabular: _task("garnet" if tabular else "cartpole") for tabular in (False, True)}
-    for name, settings in _algorithms():
-        algorithm: Algorithm = typed_object({**settings, "discount": 0.99}, name)
+    tasks: dict[str, Task] = {}
+    for name in known_names("algorithm"):
+        config = _config(name, "cartpole")
+        if config.algorithm.tabular_only:
+            config = _config(name, "garnet")
+        algorithm, data = config.algorithm, config.dataset
+        if data.name not in tasks:
+            tasks[data.name] = data.source.load(data.name, SEED, data.discount, None)
         resizable = hasattr(algorithm, "hidden_sizes")
         for width in WIDTHS if resizable else (None,):
-            resized: Any = {} if width is None else {"hidden_sizes": (width, width)}
+            resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                task = tasks[algorithm.tabular_only]
-                rate = updates_per_second(algorithm, task, size, seconds, compiled, device)
+                rate = updates_per_second(
+                    algorithm, tasks[data.name], size, seconds, compiled, device
+                )
                 shown = "table" if width is None else str(width)
                 yield name, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
 
@@ -109,13 +114,8 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted((CONF / "algorithm").glob("*.yaml")):
-        settings = yaml.safe_load(path.read_text())
-        settings.pop("kinds", None)
-        yield settings.pop("name"), settings
-
-
-def _task(name: str) -> Task:
-    settings = file_of("dataset", name)
-    return data_source(settings).load(name, SEED, settings["discount"], None)
+def _config(algorithm: str, world: str) -> RunConfig:
+    """Return the tuned learner in a world."""
+    words = [f"algorithm={algorithm}", f"dataset={world}", f"seed={SEED}"]
+    (settings,) = Composer(words).jobs()
+    return run_config({k: v for k, v in settings.items() if k not in HARNESS_KEYS})

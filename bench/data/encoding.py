@@ -1,4 +1,4 @@
-"""Observations as algorithms see them: one-hot states or standardised vectors.
+"""Observations as algorithms see them: states by their number, vectors standardised.
 
 The same encoder serves training and evaluation, so a normalisation fitted on what is left of the
 data wraps the evaluation by construction.
@@ -25,20 +25,21 @@ class Encoder:
         self.spec = spec
         self.mean = torch.as_tensor(np.stack(means), dtype=torch.float32)
         self.scale = torch.as_tensor(np.stack(stds), dtype=torch.float32) + STD_EPSILON
-        self.one_hot = torch.eye(
-            spec.observation_size if spec.observation_kind == "discrete" else 0
-        )
+
+    @property
+    def standardises(self) -> bool:
+        """Whether observations are vectors; a state's number stays what it is."""
+        return self.spec.observation_kind == "vector"
 
     def to(self, device: torch.device) -> "Encoder":
         """Move the statistics to a device and return the encoder."""
         self.mean, self.scale = self.mean.to(device), self.scale.to(device)
-        self.one_hot = self.one_hot.to(device)
         return self
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Return ``[run, ..., observation_size]`` float32 of raw ``[run, ..., (dim)]``."""
-        if self.spec.observation_kind == "discrete":
-            return self.one_hot[observation]
+        """Return ``[run, ..., dim]`` float32 of raw vectors, ``[run, ...]`` int64 of states."""
+        if not self.standardises:
+            return observation.long()
         shape = (len(self.mean), *[1] * (observation.ndim - 2), self.spec.observation_size)
         return (observation.float() - self.mean.view(shape)) / self.scale.view(shape)
 

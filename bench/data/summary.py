@@ -33,7 +33,7 @@ def summarize(
     everywhere = np.arange(len(dataset))
     initial = np.flatnonzero(dataset.initial) if dataset.initial.any() else everywhere
     raw_mean, raw_std = moments(dataset)
-    distances = pdist(sample(everywhere).numpy())
+    distances = pdist(_points(sample(everywhere)))
     return DataSummary(
         num_transitions=torch.tensor(float(len(dataset))),
         initial_observations=sample(initial),
@@ -45,6 +45,14 @@ def summarize(
         ),
         tabular=tabular_statistics(dataset) if with_counts else None,
     )
+
+
+def _points(encoded: Tensor) -> np.ndarray:
+    """Return observations as points ``[n, dim]``; numbered states are all equally far apart."""
+    if encoded.dim() > 1:
+        return encoded.numpy()
+    found: np.ndarray = np.eye(int(encoded.max()) + 1)[encoded.numpy()]
+    return found
 
 
 def median_distance(distances: np.ndarray) -> float:

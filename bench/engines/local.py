@@ -4,14 +4,24 @@ from dataclasses import dataclass, field
 
 from bench.engines.base import Engine, Finished
 from bench.engines.orders import Order, Task
+from bench.types import Count
 
 
 @dataclass(eq=False)
 class Local(Engine):
-    """The engine without anything to move."""
+    """The engine without anything to move.
 
+    Attributes:
+        threads: Threads of an operation.
+    """
+
+    threads: Count
     _task: Task = field(init=False, repr=False)
     _orders: list[Order] = field(init=False, default_factory=list, repr=False)
+
+    def worker_threads(self) -> int:
+        """Return the threads of an operation."""
+        return self.threads
 
     def open(self, task: Task, device: str, folder: str) -> None:
         """Take the task."""

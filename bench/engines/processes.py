@@ -24,7 +24,7 @@ from bench.types import Count
 
 @dataclass(eq=False)
 class Processes(Engine):
-    """One worker per process.
+    """One worker per process; where there would be one alone, this process is the worker.
 
     Every worker is a pool of its own: when the process of one dies, loky gives up its whole pool,
     and the orders of the others must neither end nor be suspected.
@@ -40,6 +40,7 @@ class Processes(Engine):
     _task: Task = field(init=False, repr=False)
     _orders: list[Order] = field(init=False, default_factory=list, repr=False)
     _slots: list["_Slot"] = field(init=False, default_factory=list, repr=False)
+    _alone: bool | None = field(init=False, default=None, repr=False)
 
     def worker_threads(self) -> int:
         """Return the threads of a worker."""
@@ -57,14 +58,20 @@ class Processes(Engine):
         # A worker that keeps datasets grows, and loky replaces it after an order.
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         gpus = _gpus(device)
-        for number in range(self._count(gpus)):
+        count = self._count(gpus)
+        cores = _cores()
+        # Fewer workers than cores stay free to move: another sweep would choose the same ones.
+        pinned = count * self.threads >= len(cores) > 1
+        for number in range(count):
             environment = {
                 name: str(self.threads)
                 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
             }
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-            self._slots.append(_Slot(environment))
+            first = number * self.threads
+            own = [cores[(first + i) % len(cores)] for i in range(self.threads)] if pinned else []
+            self._slots.append(_Slot(environment, own))
 
     def submit(self, order: Order) -> None:
         """Put the order into the queue; a free worker takes it."""
@@ -77,6 +84,12 @@ class Processes(Engine):
 
     def collect(self) -> list[Finished]:
         """Give orders to free workers and return what has ended."""
+        if self._alone is None:
+            # Decided once: an order that comes again has ended the process it was given to.
+            self._alone = len(self._slots) == 1 or len(self._orders) == 1
+        if self._alone and self._orders:
+            order = self._orders.pop(0)
+            return [(order, self._task(order))]
         for slot in self._slots:
             if slot.order is None and self._orders:
                 slot.begin(self._task, self._orders.pop(0))
@@ -107,8 +120,8 @@ class Processes(Engine):
 class _Slot:
     """One worker and the order that it has, if any."""
 
-    def __init__(self, environment: dict[str, str]):
-        self.environment = environment
+    def __init__(self, environment: dict[str, str], cores: list[int]):
+        self.environment, self.cores = environment, cores
         self.pool: Any = None
         self.order: Order | None = None
         self.future: Future[Outcome] | None = None
@@ -116,7 +129,7 @@ class _Slot:
     def begin(self, task: Task, order: Order) -> None:
         if self.pool is None:
             self.pool = ProcessPoolExecutor(
-                1, initializer=_begin, initargs=(os.getpid(),), env=self.environment
+                1, initializer=_begin, initargs=(os.getpid(), self.cores), env=self.environment
             )
         with stopping.deaf_to_interrupts():
             self.order, self.future = order, self.pool.submit(_do, task, order)
@@ -144,8 +157,13 @@ class _Busy:
     now = False
 
 
-def _begin(parent: int) -> None:
-    """Make a fresh process one that stops when asked and when the launching one has gone."""
+def _begin(parent: int, cores: list[int]) -> None:
+    """Make a fresh process one that stops when asked and when the launching one has gone.
+
+    It keeps to some cores, if any are given.
+    """
+    if cores:
+        os.sched_setaffinity(0, cores)
     stopping.leave_with(parent)
     threading.Thread(target=_leave_when_orphaned, daemon=True).start()
 
@@ -169,6 +187,11 @@ def _cause(error: BaseException) -> str:
     """Return why an order got no answer; of a process that died, its exit code."""
     code = re.search(r"\{(.+?)\}", str(error))
     return code[1] if code else " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _cores() -> list[int]:
+    """Return the cores that this process may use; none where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def _gpus(device: str) -> list[str]:

@@ -16,6 +16,7 @@ from bench.settings.typed import ConfigError
 from bench.store.code import code_of
 from bench.store.folders import SweepFiles
 from bench.store.records import RunStore, Stored
+from bench.sweeps import grouping
 from bench.sweeps.execution import HarnessConfig, harness_config
 from bench.training.checkpoints import Interrupted, interrupted
 
@@ -83,13 +84,8 @@ class Plan:
         """
         going_on = [list(cohort.runs or ()) for cohort in self.interrupted]
         taken = {run.run_id for cohort in going_on for run in cohort}
-        groups: dict[str, list[RunSpec]] = {}
-        for run in self.pending:
-            if run.run_id not in taken:
-                groups.setdefault(run.cohort_key, []).append(run)
-        size = self.harness.launcher.cohort_size
-        new = [g[i : i + size] for g in groups.values() for i in range(0, len(g), size)]
-        return going_on + new
+        new = [run for run in self.pending if run.run_id not in taken]
+        return going_on + grouping.cohorts(new, self.harness.launcher.cohort_size)
 
 
 @contextmanager

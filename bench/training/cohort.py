@@ -1,20 +1,27 @@
 """Cohort: runs trained together, one vmapped update for all of them.
 
 The only file, beside replay and evaluation, that knows of a run axis. `vmap` and `grad` are traced
-away once per phase of the update (``make_fx``), which leaves a flat list of tensor operations: a
-cohort then costs little more than its arithmetic. Compiling that list is an option on top.
+away once per phase of the update, which leaves a flat list of tensor operations, the making of the
+minibatch among them: a cohort then costs little more than its arithmetic. Compiling that list is an
+option on top. Runs are updated some at a time, as many as the processor's cache holds; metrics are
+computed when somebody asks for them, which is at evaluations.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.utils._pytree import tree_flatten, tree_map, tree_map_only, tree_unflatten
+from torch.utils._pytree import (
+    tree_flatten,
+    tree_leaves,
+    tree_map,
+    tree_map_only,
+    tree_unflatten,
+)  # fmt: skip
 
 from algorithms.base import ActionDistribution, Algorithm
 from bench import seeding
@@ -22,8 +29,13 @@ from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
 from bench.training import compilation
+from bench.training.graphs import Program, Traced
+from bench.training.memory import part_lengths
 from bench.training.replay import Replay
-from bench.types import EnvSpec
+from bench.types import Batch, EnvSpec
+
+# An update's outputs.
+STATE, METRICS = 0, 1
 
 Compile = Literal["auto", "on", "off"]
 
@@ -36,6 +48,41 @@ class Member:
     seed: int
     dataset: OfflineDataset
     full: OfflineDataset
+
+
+@dataclass(eq=False)
+class _Part:
+    """Some of a cohort's runs, whose updates are made one after the other's.
+
+    Attributes:
+        runs: Which of the cohort's.
+        constant: Their hyperparameters and summaries.
+        state: The learners' states ``[run, ...]``.
+        before: Those that the last update started from; None before the first.
+        prepared: By phase and output, what programs need of what never changes.
+    """
+
+    runs: slice
+    constant: Any
+    state: Any
+    before: Any = None
+    prepared: dict[Any, list[Tensor]] = field(default_factory=dict)
+
+
+class _Update:
+    """One phase of an update for a number of runs: its programs, made when first called."""
+
+    def __init__(self, traced: Traced, names: tuple[str, ...], compiled: bool):
+        """Take the traced function and the fields of a batch that it needs."""
+        self.traced, self.names = traced, names
+        self.compiler = compilation.compile_graph if compiled else None
+        self._programs: dict[int, Program] = {}
+
+    def program(self, output: int) -> Program:
+        """Return what computes one of the outputs."""
+        if output not in self._programs:
+            self._programs[output] = self.traced.program(output, self.compiler)
+        return self._programs[output]
 
 
 class Cohort:
@@ -72,7 +119,6 @@ class Cohort:
             for m, summary in zip(members, summaries, strict=True)
         ]
         self.summary = self._stack(summaries)
-        self.state = self._stack(states)
         self.replay = Replay(
             [member.dataset for member in members],
             seeds,
@@ -87,20 +133,40 @@ class Cohort:
         self.noise_shapes = [self.algorithm.noise_shapes(self.spec, size) for size in sizes]
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
-        self.metrics: dict[str, Tensor] = {}
-        self._last: tuple[Any, int] | None = None  # batch and phase of the last update
-        self._updates: dict[int, Callable[..., Any]] = {}
+        self._noise: dict[str, Tensor] = {}
+        self._parts = self._divided(self._stack(states))
+        # Every phase is traced on these, so that going on from a snapshot traces the same graphs.
+        self._examples = {_length(part.runs): part for part in self._parts}
+        self._initial = {length: part.state for length, part in self._examples.items()}
+        self._programs: dict[tuple[int, int], _Update] = {}
+        self._whole: tuple[int, Any] | None = None
+        self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
+
+    @property
+    def state(self) -> Any:
+        """The learners' states as they are now, ``[run, ...]``."""
+        if self._whole is None or self._whole[0] != self.step:
+            self._whole = self.step, _joined([part.state for part in self._parts])
+        return self._whole[1]
+
+    @property
+    def metrics(self) -> dict[str, Tensor]:
+        """What the last update says of itself, ``[run]`` by name; computed when asked for."""
+        if self._metrics[0] != self.step:
+            phase = self.algorithm.phase(self.step - 1)
+            told = [self._call(part, phase, METRICS, part.before) for part in self._parts]
+            self._metrics = self.step, _joined(told)
+        return self._metrics[1]
 
     def train(self, num_updates: int) -> Iterator[int]:
         """Make updates, yielding the number made so far after each."""
         for _ in range(num_updates):
-            inputs = self._inputs()
+            self._noise = self._next_noise()
             phase = self.algorithm.phase(self.step)
-            if phase not in self._updates:
-                self._updates[phase] = self._trace(phase, inputs)
-            self.state, self.metrics = self._updates[phase](*inputs)
-            self._last = inputs[3], phase
             self.step += 1
+            for part in self._parts:
+                part.before = part.state
+                part.state = self._call(part, phase, STATE, part.before)
             yield self.step
 
     def snapshot(self) -> dict[str, Any]:
@@ -110,7 +176,6 @@ class Cohort:
             "state": tree_flatten(self.state)[0],
             "metrics": self.metrics,
             "noise": [generator.get_state() for generator in self.noise_generators],
-            "replay": self.replay.snapshot(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -122,28 +187,26 @@ class Cohort:
         leaves, structure = tree_flatten(self.state)
         if [_shape(x) for x in leaves] != [_shape(x) for x in saved["state"]]:
             raise ValueError("The snapshot is of other members.")
-        if saved["step"] > 0:
-            # The uninterrupted cohort traced its first update from the initial state, whose
-            # strides may differ from those of later ones; another graph could round differently.
-            first = self.algorithm.phase(0)
-            self._updates[first] = self._trace(first, self._inputs())
         to_device = partial(torch.Tensor.to, device=self.device)
         self.step = saved["step"]
-        self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
-        self.metrics = tree_map_only(Tensor, to_device, saved["metrics"])
-        for generator, state in zip(self.noise_generators, saved["noise"], strict=True):
-            generator.set_state(state)
-        self.replay.restore(saved["replay"])
+        state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
+        for part in self._parts:
+            part.state, part.before = _of(state, part.runs), None
+        self._whole = self.step, state
+        self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
+        for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
+            generator.set_state(noise)
 
     def diagnose(self) -> dict[str, Tensor]:
         """Return what the algorithm says of its state when asked, ``[run]`` by name.
 
         Draws nothing and changes nothing, so how often it is asked cannot change a result. Before
-        the first update there is nothing to say.
+        the first update of this process there is nothing to say.
         """
-        if self._last is None:
+        says = type(self.algorithm).diagnose is not Algorithm.diagnose
+        if not says or self._parts[0].before is None:
             return {}
-        batch, phase = self._last
+        phase, batch = self.algorithm.phase(self.step - 1), self.replay.batch(self.step - 1)
         given = self.hyperparameters, self.state, self.summary, batch
 
         def one_run(hyperparameters: Any, state: Any, summary: Any, batch: Any) -> Any:
@@ -171,43 +234,72 @@ class Cohort:
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
 
-    def _inputs(self) -> tuple[Any, ...]:
-        """Return what the next update is given; draws its minibatch and noise."""
-        return (
-            self.hyperparameters, self.state, self.summary, self.replay.next(), self._noise(),
-        )  # fmt: skip
+    def _divided(self, state: Any) -> list[_Part]:
+        """Return the cohort in parts whose state stays in the processor's cache."""
+        on_cpu = self.device.type == "cpu"
+        lengths = part_lengths(state, self.num_runs) if on_cpu else [self.num_runs]
+        parts, start = [], 0
+        for length in lengths:
+            runs = slice(start, start + length)
+            constant = self.hyperparameters, self.summary
+            parts.append(_Part(runs, _of(constant, runs), _of(state, runs)))
+            start += length
+        return parts
 
-    def _trace(self, phase: int, example: tuple[Any, ...]) -> Callable[..., Any]:
-        """Return the update of one phase as a flat graph of tensor operations."""
+    def _call(self, part: _Part, phase: int, output: int, state: Any) -> Any:
+        """Return one output of the update that led to the present step."""
+        key = _length(part.runs), phase
+        if key not in self._programs:
+            self._programs[key] = self._trace(phase, key[0])
+        update = self._programs[key]
+        program = update.program(output)
+        if (phase, output) not in part.prepared:
+            feed = self.replay.feed(update.names, part.runs) if update.names else None
+            part.prepared[phase, output] = program.prepare((part.constant, feed))
+        drawn = self.replay.drawn(update.names, self.step - 1) if update.names else {}
+        noise = {name: x[part.runs] for name, x in self._noise.items()}
+        return program(part.prepared[phase, output], (state, noise, drawn))
 
-        def one_run(hyperparameters: Any, state: Any, summary: Any, batch: Any, noise: Any) -> Any:
+    def _trace(self, phase: int, length: int) -> "_Update":
+        """Return the update of one phase for so many runs as programs."""
+        part, state = self._examples[length], self._initial[length]
+        noise = {name: x[part.runs] for name, x in self._noise.items()}
+        every = Batch._fields if self.replay.num_minibatches else ()
+        batch = None
+        if every:
+            feed = self.replay.feed(every, part.runs)
+            batch = Batch(**self.replay.fields(every, feed, self.replay.drawn(every, 0)))
+
+        def one_run(constant: Any, state: Any, batch: Any, noise: Any) -> Any:
+            hyperparameters, summary = constant
             algorithm = replace(self.algorithm, **hyperparameters)
             return algorithm.update(state, summary, batch, noise, phase)
 
-        leaves, structure = tree_flatten(example)
-        present = [isinstance(leaf, Tensor) for leaf in leaves]
-        out_structure: Any = None
+        def update(constant: Any, varying: Any) -> Any:
+            axes = _axes((constant, *varying))
+            return torch.func.vmap(one_run, in_dims=axes)(constant, *varying)
 
-        def flat(*tensors: Tensor) -> list[Tensor]:
-            nonlocal out_structure
-            supply = iter(tensors)
-            filled = [next(supply) if p else leaf for p, leaf in zip(present, leaves, strict=True)]
-            mapped = torch.func.vmap(one_run, in_dims=_axes(example))
-            result, out_structure = tree_flatten(mapped(*tree_unflatten(filled, structure)))
-            return result
+        traced = Traced(update, part.constant, (state, batch, noise))
+        names = _needed(traced, every, (part.constant, state))
+        if not names:
+            return _Update(traced, (), self.compiled)
 
-        graph = make_fx(flat)(*[x for x in leaves if isinstance(x, Tensor)])
-        run = compilation.compile_graph(graph) if self.compiled else graph
+        # The minibatch is made inside, of fields that are needed alone.
+        source = Traced(
+            lambda feed, drawn: ([self.replay.fields(names, feed, drawn)[name] for name in names],),
+            self.replay.feed(names, part.runs),
+            self.replay.drawn(names, 0),
+        )
+        first = _count((part.constant, state))
+        places = {
+            first + i: names.index(name) if name in names else None for i, name in enumerate(every)
+        }
+        return _Update(traced.fed(source, places), names, self.compiled)
 
-        def update(*inputs: Any) -> Any:
-            tensors = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
-            with torch.no_grad():
-                return tree_unflatten(run(*tensors), out_structure)
-
-        return update
-
-    def _noise(self) -> dict[str, Tensor]:
+    def _next_noise(self) -> dict[str, Tensor]:
         """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
+        if not self.noise_shapes[0]:
+            return {}
         drawn = [
             {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
             for shapes, generator in zip(self.noise_shapes, self.noise_generators, strict=True)
@@ -254,6 +346,34 @@ def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str,
         for name in floats
     }
     return first, stacked
+
+
+def _needed(traced: Traced, fields: tuple[str, ...], before: Any) -> tuple[str, ...]:
+    """Return which fields of a batch, whose leaves follow others, an update makes use of."""
+    start = _count(before)
+    needs = traced.needs([STATE, METRICS])[start : start + len(fields)]
+    return tuple(name for name, needed in zip(fields, needs, strict=True) if needed)
+
+
+def _count(tree: Any) -> int:
+    """Return the number of tensors in a tree."""
+    return sum(isinstance(leaf, Tensor) for leaf in tree_leaves(tree))
+
+
+def _of(tree: Any, runs: slice) -> Any:
+    """Return the part of a cohort's tree that belongs to some runs."""
+    return tree_map(lambda leaf: leaf[runs] if isinstance(leaf, Tensor) else leaf, tree)
+
+
+def _joined(trees: list[Any]) -> Any:
+    """Return the tree of all runs of those of some."""
+    if len(trees) == 1:
+        return trees[0]
+    return tree_map(lambda *x: torch.cat(x) if isinstance(x[0], Tensor) else x[0], *trees)
+
+
+def _length(runs: slice) -> int:
+    return int(runs.stop - runs.start)
 
 
 def _pad_and_stack(tensors: list[Tensor]) -> Tensor:

@@ -1,14 +1,16 @@
-"""How many runs fit into memory together."""
+"""How many runs fit into memory, and into a processor's cache, together."""
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
-from bench.training.cohort import Cohort
-from bench.training.replay import DRAWS_AHEAD
+from bench.training import draws
+
+if TYPE_CHECKING:
+    from bench.training.cohort import Cohort
 
 # Of the whole memory, not of what happens to be free: the same command should make the same
 # cohorts. The other half is for datasets, the interpreter and everybody else.
@@ -17,7 +19,13 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 # Parameters before and after an update, their gradients, and a temporary of the optimiser.
 COPIES_OF_STATE = 4
 # Forward and backward activations of the few networks that an update evaluates on a batch.
-COPIES_OF_ACTIVATIONS = 4
+COPIES_OF_ACTIVATIONS = 8
+# Beside its observations: action, reward and the like, their places, and what was drawn for them.
+NUMBERS_OF_ROW = 12
+
+# Of a processor core's own cache, and fewest runs whose operations are worth their overhead.
+CACHE_BYTES = 2**20
+LEAST_TOGETHER = 8
 
 
 def budget(device: str, sharers: int) -> int:
@@ -30,7 +38,7 @@ def budget(device: str, sharers: int) -> int:
     return int(total * SHARE / sharers)
 
 
-def bytes_per_run(cohort: Cohort) -> int:
+def bytes_per_run(cohort: "Cohort") -> int:
     """Return an estimate of what one more run like those of the cohort takes in training.
 
     Rather too much: 1.7 to 2.6 times what was measured for networks of width 64 and 256.
@@ -40,20 +48,36 @@ def bytes_per_run(cohort: Cohort) -> int:
     summary = sum(map(_bytes, _tensors(cohort.summary)))
     replay = cohort.replay
     rows = replay.batch_size * replay.num_minibatches
-    own_columns = sum(map(_bytes, (replay.rows, *replay.run_columns.values())))
-    sizes = (column[:1].numel() * 4 for column in replay.columns.values())
-    # An observation of a discrete world arrives as one number and is one-hot in the batch.
-    batch = rows * (sum(sizes) + 3 * cohort.spec.observation_size * 4)
-    draws = 0 if replay.fixed is not None else DRAWS_AHEAD * 2 * rows * 8
-    activations = rows * 4 * sum(leaf.shape[-1] for leaf in _tensors(cohort.state) if leaf.dim())
+    width = cohort.spec.observation_size if cohort.encoder.standardises else 2
+    batch = rows * 4 * (3 * width + NUMBERS_OF_ROW)
+    own_rows = _bytes(replay.rows)
+    drawn = 0 if replay.full else 2 * max(rows, draws.BLOCK) * 4
+    layers = (leaf for leaf in _tensors(cohort.state) if leaf.dim() > 2)
+    activations = rows * 4 * sum(leaf.shape[-1] for leaf in layers)
     noise = sum(4 * _count(shape) for shape in cohort.noise_shapes[0].values())
     return (
-        (COPIES_OF_STATE * state + 2 * summary + own_columns) // runs
+        (COPIES_OF_STATE * state + 4 * summary + own_rows) // runs
         + 2 * batch
-        + draws
+        + drawn
         + COPIES_OF_ACTIVATIONS * activations
         + noise
     )
+
+
+def part_lengths(state: Any, runs: int) -> list[int]:
+    """Return the sizes of the parts of so many runs whose state ``[run, ...]`` fits the cache.
+
+    Equal ones if possible, since every size is traced by itself.
+    """
+    size = sum(map(_bytes, _tensors(state))) // runs
+    most = max(LEAST_TOGETHER, CACHE_BYTES // max(1, size))
+    if runs <= most:
+        return [runs]
+    even = [n for n in range(max(LEAST_TOGETHER, most // 2), 2 * most) if runs % n == 0]
+    if even:
+        length = min(even, key=lambda n: max(n / most, most / n))
+        return [length] * (runs // length)
+    return equal_parts(runs, most)
 
 
 def equal_parts(count: int, at_most: int) -> list[int]:

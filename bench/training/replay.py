@@ -1,25 +1,53 @@
 """Replay: the data of a cohort in one place, and the minibatches its runs draw from it.
 
 Storage is the concatenation of the distinct sources, so runs that share a source share memory; a
-run holds positions only. Each run draws from its own generator, below its own size, so it draws
-the same minibatches alone and in any cohort. A draw is a uniform number times the size: runs of
-one seed whose data differ in size draw alike (common random numbers).
+run holds positions only. What is drawn for an update is a function of the run's seed, the stream
+and the update alone (bench/training/draws.py): a run draws the same minibatches alone and in any
+cohort, and what one field needs is not shifted by whether another is asked for.
 """
 
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder
 from bench.data.summary import NUM_INITIAL
+from bench.training.draws import Draws, scaled
 from bench.types import Batch
 
-# Draws are made this many updates at a time, whatever the evaluation interval.
-DRAWS_AHEAD = 64
+VECTORS = ("observation", "next_observation")
+# Fields that a minibatch has without looking at any transition.
+ROWLESS = ("weight", "initial_observation")
+
+Fields = dict[str, Tensor]
+
+
+class Feed(NamedTuple):
+    """What minibatches are made of, the same at every update.
+
+    Attributes:
+        size: ``[run, 1]``, transitions of each run.
+        first: ``[run, 1]``, where its part of `rows` begins.
+        seed: ``[run]``, which of the distinct seeds it has.
+        rows: ``[all runs' transitions]``, rows of the columns.
+        packs: ``[rows, width]`` each, columns side by side.
+        mean: ``[run, 1, dim]``, subtracted from vectors; None where there are none.
+        scale: Likewise, what they are divided by.
+        initial: ``[run, 256, (dim)]``, encoded initial observations; None where not asked for.
+    """
+
+    size: Tensor
+    first: Tensor
+    seed: Tensor
+    rows: Tensor
+    packs: tuple[Tensor, ...]
+    mean: Tensor | None
+    scale: Tensor | None
+    initial: Tensor | None
 
 
 class Replay:
@@ -35,111 +63,167 @@ class Replay:
         num_minibatches: int,
         device: torch.device,
     ):
-        """Take the data of each run; `initial_observations` are ``[run, 256, size]``, encoded."""
+        """Take the data of each run; `initial_observations` are ``[run, 256, (dim)]``, encoded."""
         self.encoder, self.initial_observations, self.device = encoder, initial_observations, device
         self.num_minibatches = num_minibatches
-        sources = list({id(d.storage): d.storage for d in datasets}.values())
-        first_row = dict(
-            zip(map(id, sources), np.cumsum([0, *map(len, sources)]).tolist(), strict=False)
-        )
-        self.columns = {
-            name: _joined([getattr(source, name) for source in sources]).to(device, dtype)
-            for name, dtype in _dtypes(datasets[0]).items()
-        }
-        # A degradation may alter rewards, so each run has its own.
-        self.run_columns = {
-            name: torch.as_tensor(np.concatenate([getattr(d, name) for d in datasets])).to(
-                device, torch.float32
-            )
-            for name in ("reward", "episode_return")
-        }
+        self.sources = list({_source(d): d for d in datasets}.values())
+        lengths = [len(source.storage) for source in self.sources]
+        starts = np.cumsum([0, *lengths]).tolist()
+        first_row = dict(zip(map(_source, self.sources), starts, strict=False))
         self.sizes = [len(dataset) for dataset in datasets]
-        rows = [first_row[id(dataset.storage)] + dataset.indices for dataset in datasets]
-        self.rows = torch.as_tensor(np.concatenate(rows)).to(device)
-        self.first = torch.as_tensor(np.cumsum([0, *self.sizes[:-1]])).to(device)[:, None]
-        self.generators = [seeding.torch_generator("minibatch", seed) for seed in seeds]
+        self.full = batch_size == "full"
         self.batch_size = max(self.sizes) if batch_size == "full" else batch_size
-        self.fixed = self._full_batch() if batch_size == "full" else None
-        # Not made anew at every update: on a GPU that would wait for the copy each time.
-        self.size = torch.tensor(self.sizes, device=device, dtype=torch.float64)[:, None]
-        self.drawn: Tensor | None = None
-        self.drawn_from = [generator.get_state() for generator in self.generators]
-        self.position = 0
+        rows = np.concatenate([first_row[_source(d)] + d.indices for d in datasets])
+        small = torch.int32 if sum(lengths) < 2**31 else torch.int64
+        self.rows = torch.as_tensor(rows).to(device, small)
+        self.first = torch.as_tensor(np.cumsum([0, *self.sizes[:-1]])).to(device)[:, None]
+        self.size = torch.tensor(self.sizes, device=device)[:, None]
+        self.draws = Draws(seeds, num_minibatches * self.batch_size, device)
+        self._columns: dict[str, Tensor] = {}
+        self._packs: dict[tuple[str, ...], list[tuple[list[str], Tensor]]] = {}
 
-    def next(self) -> Batch | None:
-        """Return the next minibatch of every run; None if the algorithm asks for none."""
+    def batch(self, step: int) -> Batch | None:
+        """Return the minibatch of every run at an update, counted from 0; None if none is asked."""
         if self.num_minibatches == 0:
             return None
-        if self.fixed is not None:
-            return self.fixed
-        if self.drawn is None or self.position == DRAWS_AHEAD:
-            self.drawn_from = [generator.get_state() for generator in self.generators]
-            self.drawn, self.position = self._draw(), 0
-        uniform = self.drawn[:, self.position]
-        self.position += 1
-        half = uniform.shape[1] // 2
-        at = (uniform[:, :half] * self.size).long()
-        positions = self.first + torch.minimum(at, self.size.long() - 1)
-        weight = torch.ones(positions.shape, device=self.device)
-        return self._gather(positions, weight, uniform[:, half:])
+        every = Batch._fields
+        return Batch(**self.fields(every, self.feed(every), self.drawn(every, step)))
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return where the draws are: what the last ones were made from and how many are used."""
-        return {"drawn_from": self.drawn_from, "position": self.position}
+    def feed(self, names: tuple[str, ...], runs: slice = slice(None)) -> Feed | Fields:
+        """Return what the named fields of some runs are made of; full batches are made already."""
+        if self.full:
+            return {name: field[runs] for name, field in self._full_batch(names).items()}
+        return self._feed(names, runs)
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Go back to a snapshot."""
-        self.drawn_from, self.position = saved["drawn_from"], saved["position"]
-        for generator, state in zip(self.generators, self.drawn_from, strict=True):
-            generator.set_state(state)
-        self.drawn = self._draw() if self.position else None
+    def drawn(self, names: tuple[str, ...], step: int) -> Fields:
+        """Return the numbers ``[seed, minibatches * batch]`` that an update's fields need."""
+        if self.full:
+            return {}
+        streams = ["initial"] if "initial_observation" in names else []
+        streams += ["row"] if set(names) - set(ROWLESS) else []
+        return {stream: self.draws.at(stream, step) for stream in streams}
 
-    def _draw(self) -> Tensor:
-        """Return the next uniform numbers ``[run, updates, 2 * minibatches * batch]``."""
-        shape = (DRAWS_AHEAD, 2 * self.num_minibatches * self.batch_size)
-        draws = [torch.rand(shape, generator=g, dtype=torch.float64) for g in self.generators]
-        return torch.stack(draws).to(self.device)
+    def fields(self, names: tuple[str, ...], feed: Feed | Fields, drawn: Fields) -> Fields:
+        """Return the named fields of a minibatch ``[run, (minibatches), batch, ...]``.
 
-    def _gather(self, positions: Tensor, weight: Tensor, initial: Tensor) -> Batch:
-        """Return the batch at positions of `rows` ``[run, n]`` and uniform draws ``[run, n]``."""
-        rows = self.rows[positions]
-        columns = {name: column[rows] for name, column in self.columns.items()}
-        columns |= {name: column[positions] for name, column in self.run_columns.items()}
-        pick = (initial * self.initial_observations.shape[1]).long()
-        run = torch.arange(len(pick), device=self.device)[:, None]
-        columns["observation"] = self.encoder(columns["observation"])
-        columns["next_observation"] = self.encoder(columns["next_observation"])
-        batch = Batch(
-            **columns, weight=weight, initial_observation=self.initial_observations[run, pick]
+        Nothing but operations on tensors that are given, so that it can be traced.
+        """
+        if isinstance(feed, dict):
+            return feed
+        count = self.num_minibatches * self.batch_size
+        found: Fields = {}
+        if "row" in drawn:
+            found = self._of_rows(
+                names, feed, feed.first + scaled(drawn["row"], feed.seed, feed.size)
+            )
+        if "weight" in names:
+            found["weight"] = torch.ones(len(feed.size), count, device=feed.size.device)
+        if feed.initial is not None:
+            at = scaled(drawn["initial"], feed.seed, NUM_INITIAL)
+            found["initial_observation"] = _taken(feed.initial, at)
+        if self.num_minibatches > 1:
+            # [run, minibatches * batch, ...] -> [run, minibatches, batch, ...]
+            shape = (self.num_minibatches, self.batch_size)
+            found = {name: field.unflatten(1, shape) for name, field in found.items()}
+        return found
+
+    def _feed(self, names: tuple[str, ...], runs: slice) -> Feed:
+        standardised = self.encoder.standardises and bool(set(VECTORS) & set(names))
+        return Feed(
+            self.size[runs],
+            self.first[runs],
+            self.draws.of_run[runs],
+            self.rows,
+            tuple(pack for _, pack in self._packed(names)),
+            self.encoder.mean[runs].unsqueeze(1) if standardised else None,
+            self.encoder.scale[runs].unsqueeze(1) if standardised else None,
+            self.initial_observations[runs] if "initial_observation" in names else None,
         )
-        if self.num_minibatches == 1:
-            return batch
-        # [run, minibatches * batch, ...] -> [run, minibatches, batch, ...]
-        return Batch(*(x.unflatten(1, (self.num_minibatches, self.batch_size)) for x in batch))
 
-    def _full_batch(self) -> Batch:
+    def _of_rows(self, names: tuple[str, ...], feed: Feed, positions: Tensor) -> Fields:
+        """Return the columns at positions of `rows` ``[run, n]``."""
+        found: Fields = {}
+        row = feed.rows.index_select(0, positions.flatten())
+        for (group, _), pack in zip(self._packed(names), feed.packs, strict=True):
+            picked = pack.index_select(0, row).unflatten(0, positions.shape)
+            start = 0
+            for name in group:
+                width = self._width(name)
+                found[name] = picked[..., start : start + width] if width else picked[..., start]
+                start += width or 1
+        if feed.mean is not None:
+            for name in sorted(set(VECTORS) & found.keys()):
+                found[name] = (found[name] - feed.mean) / feed.scale
+        return found
+
+    def _width(self, name: str) -> int:
+        """Return the length of a column's rows, 0 for single numbers."""
+        column = getattr(self.sources[0], name)
+        return column.shape[1] if column.ndim > 1 else 0
+
+    def _packed(self, names: tuple[str, ...]) -> list[tuple[list[str], Tensor]]:
+        """Return the columns that the named fields need, side by side by type, ``[rows, width]``."""
+        if names not in self._packs:
+            columns = {name: self.column(name) for name in names if name not in ROWLESS}
+            groups: dict[Any, list[str]] = {}
+            for name, column in columns.items():
+                groups.setdefault(name if self._mapped(name) else column.dtype, []).append(name)
+            wide = {n: c if c.dim() > 1 else c.unsqueeze(1) for n, c in columns.items()}
+            self._packs[names] = [
+                (
+                    group,
+                    wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1),
+                )
+                for group in groups.values()
+            ]
+        return self._packs[names]
+
+    def column(self, name: str) -> Tensor:
+        """Return a column of all sources; a single one is not copied, it may exceed memory."""
+        parts = [_whole(source, name) for source in self.sources]
+        joined = torch.as_tensor(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        whole = joined.dtype in (torch.int64, torch.int32)
+        return joined.to(self.device, torch.int64 if whole else torch.float32)
+
+    def _mapped(self, name: str) -> bool:
+        """Return whether a column is a mapped file, of which packing would make a copy."""
+        (whole, *others) = (_whole(source, name) for source in self.sources)
+        return not others and isinstance(whole.base, np.memmap)
+
+    def _full_batch(self, names: tuple[str, ...]) -> Fields:
         """Return all transitions of every run, padded to the longest with weight 0."""
         position = torch.arange(self.batch_size, device=self.device)
-        size = torch.tensor(self.sizes, device=self.device)[:, None]
-        weight = (position < size).float()
-        positions = self.first + torch.minimum(position.expand(len(size), -1), size - 1)
-        # In turn, so that what a run gets does not depend on the padding beside it.
-        initial = ((position % NUM_INITIAL + 0.5) / NUM_INITIAL).expand(len(size), -1)
-        repeat = (1, self.num_minibatches)
-        return self._gather(positions.repeat(repeat), weight.repeat(repeat), initial.repeat(repeat))
+        at = torch.minimum(position.expand(len(self.size), -1), self.size - 1)
+        found = self._of_rows(names, self._feed(names, slice(None)), self.first + at)
+        found["weight"] = (position < self.size).float()
+        if "initial_observation" in names:
+            # In turn, so that what a run gets does not depend on the padding beside it.
+            turn = (position % NUM_INITIAL).expand(len(self.size), -1)
+            found["initial_observation"] = _taken(self.initial_observations, turn)
+        if self.num_minibatches > 1:
+            found = {
+                name: torch.stack([field] * self.num_minibatches, 1)
+                for name, field in found.items()
+            }
+        return found
 
 
-def _joined(columns: list[np.ndarray]) -> Tensor:
-    """Return the concatenation; a single column is not copied, it may be larger than memory."""
-    return torch.as_tensor(columns[0] if len(columns) == 1 else np.concatenate(columns))
+def _source(dataset: OfflineDataset) -> tuple[int, int]:
+    """Return what tells sources apart: a degradation may have altered rewards."""
+    return id(dataset.storage), id(dataset.altered_reward)
 
 
-def _dtypes(dataset: OfflineDataset) -> dict[str, torch.dtype]:
-    """Return the columns that runs of one source share, and what they are stored as."""
-    discrete = dataset.spec.observation_kind == "discrete"
-    return {
-        "observation": torch.int64 if discrete else torch.float32,
-        "action": torch.int64 if dataset.spec.action_kind == "discrete" else torch.float32,
-        "next_observation": torch.int64 if discrete else torch.float32,
-        "terminated": torch.float32,
-    }
+def _whole(dataset: OfflineDataset, name: str) -> np.ndarray:
+    """Return a column of the whole source."""
+    everything = replace(dataset, indices=np.arange(len(dataset.storage)))
+    if name == "episode_return":
+        return everything.episode_return.astype(np.float32)
+    return everything.rows(name, slice(None))
+
+
+def _taken(values: Tensor, at: Tensor) -> Tensor:
+    """Return ``values[run, at[run]]`` of ``[run, n, ...]``, ``[run, count, ...]``."""
+    runs, count = values.shape[:2]
+    first = torch.arange(runs, device=values.device)[:, None] * count
+    flat = values.flatten(0, 1).index_select(0, (first + at).flatten())
+    return flat.unflatten(0, at.shape)

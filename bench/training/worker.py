@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from bench.engines import stopping
 from bench.engines.orders import Order, Outcome
@@ -70,6 +71,8 @@ class Worker:
         self.place = place
         if place.threads is not None:
             torch.set_num_threads(place.threads)
+            # Estimates of coverage round alike, too.
+            threadpool_limits(place.threads)
         on_gpu = place.device == "cuda" or (place.device == "auto" and torch.cuda.is_available())
         self.device = "cuda" if on_gpu else "cpu"
         self.store = RunStore(place.root)

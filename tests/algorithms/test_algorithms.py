@@ -103,7 +103,7 @@ def trained_together(name, kind):
 def inputs_of(name, kind, run=1):
     """Return what an update of one run is given: state, summary, batch and noise."""
     cohort = cohort_of(name, kind)
-    batch = cohort.replay.next()
+    batch = cohort.replay.batch(cohort.step)
     return (
         of_run(trained_together(name, kind)[0].state, run),
         of_run(cohort.summary, run),
@@ -185,7 +185,7 @@ def test_an_update_touches_no_global_generator(name, kind):
 def test_a_traced_update_is_the_update_of_one_run(name, kind):
     traced = trained_together(name, kind)[1]
     cohort = cohort_of(name, kind)
-    batch = cohort.replay.next()
+    batch = cohort.replay.batch(cohort.step)
     for run, algorithm in enumerate(variants(name, kind)):
         expected = algorithm.update(
             of_run(cohort.state, run),
@@ -204,7 +204,7 @@ def test_a_traced_update_is_the_mapped_one(name, kind):
     noise = {key: torch.stack([noise[key] for noise in noises]) for key in noises[0]}
     floats = [float_settings(algorithm) for algorithm in variants(name, kind)]
     settings = {key: torch.tensor([values[key] for values in floats]) for key in floats[0]}
-    given = (settings, cohort.state, cohort.summary, cohort.replay.next(), noise)
+    given = (settings, cohort.state, cohort.summary, cohort.replay.batch(cohort.step), noise)
 
     def one_run(settings, *inputs):
         return replace(cohort.algorithm, **settings).update(*inputs, cohort.algorithm.phase(0))
@@ -282,7 +282,7 @@ def resized(name, kind, index, weight):
     algorithm = variants(name, kind)[1]
     cohort = cohort_of(name, kind, batch_size=10)
     state = of_run(trained_together(name, kind)[0].state, 1)
-    summary, batch = of_run(cohort.summary, 1), of_run(cohort.replay.next(), 1)
+    summary, batch = of_run(cohort.summary, 1), of_run(cohort.replay.batch(cohort.step), 1)
     axis = 0 if minibatches(name, kind) == 1 else 1
     rows = Batch(*(field.index_select(axis, index) for field in batch))
     noise = noise_of(cohort, SEEDS[1])

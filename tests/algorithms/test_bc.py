@@ -50,7 +50,7 @@ def cloned(dataset, top_fraction):
     """Return which transitions the loss looks at: alone in a batch, no other costs anything."""
     algorithm = build_algorithm("bc", top_fraction=top_fraction, hidden_sizes=[])
     cohort = make_cohort([algorithm], [dataset], batch_size="full")
-    summary, batch = of_run(cohort.summary, 0), of_run(cohort.replay.next(), 0)
+    summary, batch = of_run(cohort.summary, 0), of_run(cohort.replay.batch(cohort.step), 0)
     sizes = (dataset.spec.observation_size, dataset.spec.num_actions)
     actor = random_network(sizes, dtype=torch.float32)
     alone = [batch._replace(weight=weight) for weight in torch.eye(len(dataset))]

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from algorithms import networks
-from tests.support.builders import as_module, make_spec, random_network, same
+from tests.support.builders import as_module, assert_close, make_spec, random_network, same
 
 VECTORS = make_spec("vector", size=6, num_actions=3, v_min=-7.0, v_max=5.0)
 STATES = make_spec("discrete", size=6, num_actions=3, v_min=-7.0, v_max=5.0)
@@ -35,6 +35,24 @@ def test_inputs_may_have_any_leading_axes():
     output = networks.apply(network, x)
     assert output.shape == (2, 5, 3)
     torch.testing.assert_close(output[1, 2], networks.apply(network, x[1, 2]))
+
+
+@pytest.mark.parametrize("sizes", [(4, 3), (4, 8, 3)])
+@pytest.mark.parametrize("shape", [(), (10,), (2, 5)])
+def test_a_numbered_state_is_as_good_as_its_unit_vector(sizes, shape):
+    network = random_network(sizes)
+    states = torch.randint(4, shape, generator=generator())
+    vectors = torch.eye(4, dtype=torch.float64)[states]
+
+    def outputs(network, x):
+        return networks.apply(network, x)
+
+    torch.testing.assert_close(outputs(network, states), outputs(network, vectors))
+    slopes = [
+        torch.func.grad(lambda n, x: (outputs(n, x) ** 2).sum())(network, x)
+        for x in (states, vectors)
+    ]
+    assert_close(*slopes)
 
 
 @pytest.mark.parametrize("size_in", [1, 4, 100])
@@ -73,7 +91,7 @@ def test_vectors_without_hidden_layers_give_a_linear_function():
 @pytest.mark.parametrize("value", [0.0, -7.0, 5.0])
 def test_a_table_starts_exactly_at_the_initial_value(value):
     table = networks.action_network(STATES, (), generator(), value)
-    assert torch.equal(networks.apply(table, torch.eye(6)), torch.full((6, 3), value))
+    assert torch.equal(networks.apply(table, torch.arange(6)), torch.full((6, 3), value))
 
 
 def test_a_table_has_no_bias():
@@ -85,7 +103,7 @@ def test_an_update_in_one_state_of_a_table_moves_no_other():
     table = networks.action_network(STATES, (), generator(), 5.0)
 
     def error(table):
-        return ((networks.apply(table, torch.eye(6)[2])[1] - 1) ** 2).sum()
+        return ((networks.apply(table, torch.tensor(2))[1] - 1) ** 2).sum()
 
     (gradient,) = torch.func.grad(error)(table)
     moved = gradient["weight"] != 0

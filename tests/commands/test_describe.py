@@ -114,7 +114,7 @@ def test_data_of_which_nothing_is_left_is_said_to_be_empty(card, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("dataset=nonsense", "cartpole, cartpole_expert"),
+        ("dataset=nonsense", "cartpole, cliff"),
         ("dataset=lock seed=0,1", "name 2 runs"),
         ("dataset=lock coverage.severity=0.5", "coverage=none takes nothing away"),
         ("dataset=cartpole coverage=region coverage.dimension=mood", "position, velocity"),

@@ -151,9 +151,9 @@ def test_altered_rewards_reach_minibatches_counts_and_returns():
         altered.return_quantiles.max(), -data.episode_returns.min(), rtol=1e-6
     )
     encoder = Encoder(data.spec, [mean, mean], [std, std])
-    initial = torch.zeros(2, 256, 12)
+    initial = torch.zeros(2, 256, dtype=torch.int64)
     device = torch.device("cpu")
-    batch = Replay([data, view], [0, 0], encoder, initial, 64, 1, device).next()
+    batch = Replay([data, view], [0, 0], encoder, initial, 64, 1, device).batch(0)
     torch.testing.assert_close(batch.reward[1], -batch.reward[0])
     torch.testing.assert_close(batch.episode_return[1], -batch.episode_return[0])
     assert batch.reward.abs().sum() > 0

@@ -333,7 +333,7 @@ def test_columns_are_mapped_and_training_copies_none_of_them():
     train(cohort, 3)
     assert cohort.finite().all()
     for name in ("observation", "next_observation"):
-        shared = cohort.replay.columns[name].data_ptr()
+        shared = cohort.replay.column(name).data_ptr()
         assert shared == getattr(data.storage, name).ctypes.data
     in_memory = Storage(**{k: np.array(v) for k, v in data.storage.columns.items()},
                         comparator_action=None)  # fmt: skip

@@ -134,8 +134,7 @@ def random_batch(spec, n, seed=0, dtype=torch.float64):
     def observations():
         if spec.observation_kind == "vector":
             return torch.randn(n, spec.observation_size, generator=draw, dtype=dtype)
-        states = torch.randint(spec.observation_size, (n,), generator=draw)
-        return torch.eye(spec.observation_size, dtype=dtype)[states]
+        return torch.randint(spec.observation_size, (n,), generator=draw)
 
     return Batch(
         observation=observations(),
@@ -175,6 +174,18 @@ def as_module(network):
                 linear.bias.copy_(layer["bias"])
         modules += [linear, torch.nn.ReLU()]
     return torch.nn.Sequential(*modules[:-1])
+
+
+def flat_gradient(module):
+    """Return the gradient of a module made by `as_module`, all numbers in a network's order."""
+    linears = [layer for layer in module if isinstance(layer, torch.nn.Linear)]
+    parts = [part for linear in linears for part in _gradients(linear)]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def _gradients(linear):
+    weight = linear.weight.grad.T
+    return [weight] if linear.bias is None else [weight, linear.bias.grad]
 
 
 def same_weights(network, module, **tolerance):

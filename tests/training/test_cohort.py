@@ -172,7 +172,7 @@ def test_noise_for_full_batches_is_the_same_alone_and_in_company():
 
 def test_minibatches_are_those_of_the_replay():
     cohort, other = witnesses(), witnesses()
-    expected = torch.stack([other.replay.next().reward for _ in range(70)])
+    expected = torch.stack([other.replay.batch(step).reward for step in range(70)])
     assert torch.equal(reports(cohort, 70)["rewards"], expected)
 
 
@@ -268,7 +268,7 @@ def test_the_normalization_reaches_the_minibatches(normalization):
     observation = dataset.observation
     if normalization != "none":
         observation = (observation - observation.mean(0)) / (observation.std(0) + 1e-3)
-    batch = cohort.replay.next()
+    batch = cohort.replay.batch(0)
     assert isinstance(batch, Batch)
     np.testing.assert_allclose(batch.observation[0], observation, rtol=1e-4, atol=1e-5)
 

@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 from bench.data.encoding import Encoder
-from bench.training import replay as module
+from bench.training import draws
+from bench.training.draws import scaled
 from bench.training.replay import Replay
 from bench.types import Batch
 from tests.support.builders import make_spec, random_dataset, same
@@ -35,7 +36,20 @@ def make_replay(datasets, seeds=None, batch_size=8, num_minibatches=1):
     initial[..., 1] = torch.arange(256)
     seeds = range(num_runs) if seeds is None else seeds
     device = torch.device("cpu")
-    return Replay(datasets, list(seeds), encoder, initial, batch_size, num_minibatches, device)
+    return Batches(
+        Replay(datasets, list(seeds), encoder, initial, batch_size, num_minibatches, device)
+    )
+
+
+class Batches:
+    """The minibatches of a replay, one update's after the other's."""
+
+    def __init__(self, replay):
+        self.replay, self.step = replay, 0
+
+    def next(self):
+        self.step += 1
+        return self.replay.batch(self.step - 1)
 
 
 def rows_drawn(replay, num_batches, run=0):
@@ -59,9 +73,17 @@ def test_runs_draw_from_their_own_data_and_from_all_of_it(kind):
 
 def test_no_draw_lies_beyond_the_data_even_for_the_largest_uniform_number():
     replay = make_replay([numbered("vector", 3), numbered("vector", 70, 1)])
-    replay.next()
-    replay.drawn = torch.full_like(replay.drawn, np.nextafter(1.0, 0.0))
+    replay.replay.draws.at = lambda stream, step: torch.full((2, 8), 2**31 - 1, dtype=torch.int32)
     assert replay.next().reward[:, 0].tolist() == [2, 1069]
+
+
+def test_draws_reach_every_row_of_more_than_single_precision_tells_apart():
+    """The largest draws lead to the last rows; as floats they would all lead to one of them."""
+    size = torch.tensor([[2**26], [2**31]])
+    last = torch.arange(2**31 - 64, 2**31).int()[None]
+    at = scaled(last, torch.tensor([0, 0]), size)
+    assert at[0].unique().tolist() == [2**26 - 2, 2**26 - 1]
+    assert at[1].tolist() == last[0].tolist()
 
 
 @pytest.mark.parametrize("kind", ["discrete", "vector"])
@@ -73,8 +95,7 @@ def test_the_fields_of_a_row_belong_together(kind):
         for k, row in enumerate(batch.reward[0].int().tolist()):
             for name in ("observation", "next_observation"):
                 raw = getattr(dataset, name)[row]
-                expected = np.eye(SIZE)[raw] if kind == "discrete" else raw
-                np.testing.assert_allclose(getattr(batch, name)[0, k], expected, rtol=1e-6)
+                np.testing.assert_allclose(getattr(batch, name)[0, k], raw, rtol=1e-6)
             assert batch.action[0, k] == dataset.action[row]
             assert batch.terminated[0, k] == dataset.terminated[row]
             first, last = row // 7 * 7, min(row // 7 * 7 + 7, 30)
@@ -146,17 +167,41 @@ def test_a_run_draws_the_same_alone_and_in_company(kind, num_minibatches):
         assert torch.equal(picked[0][:, run], picked[1][:, 0])
 
 
-@pytest.mark.parametrize("ahead", [1, 7, 1000])
-def test_how_many_draws_are_made_ahead_changes_nothing(monkeypatch, ahead):
+def test_what_an_update_draws_does_not_depend_on_what_was_drawn_before():
     datasets = [numbered("vector", 5), numbered("vector", 40, 1)]
-    usual = stacked(make_replay(datasets), 150)
-    monkeypatch.setattr(module, "DRAWS_AHEAD", ahead)
-    assert same(stacked(make_replay(datasets), 150), usual)
+    batch_size = draws.BLOCK // 4  # so that four updates are drawn at a time
+    forward = make_replay(datasets, batch_size=batch_size)
+    expected = [forward.next() for _ in range(10)]
+    for step in (9, 3, 4, 0, 9):
+        assert same(make_replay(datasets, batch_size=batch_size).replay.batch(step), expected[step])
+        assert same(forward.replay.batch(step), expected[step])
+
+
+@pytest.mark.parametrize("kind", ["discrete", "vector"])
+def test_a_field_is_the_same_whether_others_are_asked_for_or_not(kind):
+    replay = make_replay([numbered(kind, 30), numbered(kind, 50, 1)]).replay
+    whole = replay.batch(7)
+    for names in [(name,) for name in Batch._fields] + [("reward", "initial_observation")]:
+        drawn = replay.drawn(names, 7)
+        found = replay.fields(names, replay.feed(names), drawn)
+        assert set(found) == set(names)
+        for name in names:
+            assert torch.equal(found[name], getattr(whole, name))
+        asked = {"initial_observation": "initial", "weight": None}
+        assert set(drawn) == {asked.get(name, "row") for name in names} - {None}
+
+
+def test_runs_may_be_asked_for_apart():
+    datasets = [numbered("vector", n, i) for i, n in enumerate((30, 50, 9))]
+    replay = make_replay(datasets, seeds=[1, 2, 1]).replay
+    names, whole = Batch._fields, replay.batch(3)
+    part = replay.fields(names, replay.feed(names, slice(1, 3)), replay.drawn(names, 3))
+    assert same(Batch(**part), Batch(*(field[1:] for field in whole)))
 
 
 def test_no_draw_comes_twice():
     drawn = rows_drawn(
-        make_replay([numbered("vector", 900)], batch_size=16), 3 * module.DRAWS_AHEAD
+        make_replay([numbered("vector", 900)], batch_size=64), 3 * (draws.BLOCK // 64)
     )
     assert len(np.unique(drawn, axis=0)) == len(drawn)
 
@@ -189,7 +234,7 @@ def test_runs_that_share_a_source_share_its_memory():
     first, second = numbered("vector", 50), numbered("vector", 30, 1)
     views = [first, first.keep(np.arange(50) < 9, "cut"), second, first]
     replay = make_replay(views)
-    assert {len(column) for column in replay.columns.values()} == {80}
+    assert len(replay.replay.column("observation")) == 80
     drawn = stacked(replay, 100).reward
     for run, view in enumerate(views):
         assert set(drawn[:, run].flatten().tolist()) == set(view.reward)
@@ -264,8 +309,10 @@ def test_each_of_several_full_minibatches_holds_everything():
 
 def test_numbers_arrive_in_single_precision_and_actions_as_integers():
     batch = make_replay([numbered("discrete", 9)]).next()
-    assert batch.action.dtype == torch.int64
-    assert {x.dtype for x in batch._replace(action=batch.reward)} == {torch.float32}
+    whole = {"observation", "action", "next_observation"}
+    for name, field in batch._asdict().items():
+        # The initial observations were given as they are.
+        assert field.dtype == (torch.int64 if name in whole else torch.float32)
 
 
 def test_a_minibatch_may_be_larger_than_the_data():

@@ -122,5 +122,5 @@ def round_of(turn: Turn) -> TableRound:
 
 
 def _policy_on_states(actor: Network, table: TableGame) -> Points:
-    states = torch.eye(len(table.share), device=table.share.device)
+    states = torch.arange(len(table.share), device=table.share.device)
     return table_response.on_states(networks.apply(actor, states).double().softmax(-1))

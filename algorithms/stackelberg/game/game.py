@@ -155,7 +155,8 @@ def table_game(
     discount: float | Tensor,
     width: Tensor,
 ) -> TableGame:
-    """Return the game on the counts of a dataset, in float64."""
+    """Return the game on the counts of a dataset and its initial states, in float64."""
+    states = torch.arange(len(counts.termination_counts), device=initial_observations.device)
     successors = counts.successor_counts.double()
     visits = successors.sum(-1) + counts.termination_counts.double()
     seen = visits.clamp_min(1)
@@ -163,7 +164,7 @@ def table_game(
         transition=discount * successors / seen.unsqueeze(-1),
         reward=counts.reward_sums.double() / seen / width,
         share=visits / visits.sum().clamp_min(1),
-        initial_share=initial_observations.double().mean(0),
+        initial_share=(initial_observations.unsqueeze(-1) == states).double().mean(0),
     )
 
 

@@ -20,6 +20,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from algorithms.networks import rows
+
 Kernel = Literal[
     "gaussian",
     "laplacian",
@@ -63,7 +65,7 @@ def gram(
 
 
 def state_gram(kernel: Kernel, num_states: int, bandwidth: float | Tensor, like: Tensor) -> Tensor:
-    """Return ``k`` between one-hot states ``[states, states]``, all sqrt(2) apart."""
+    """Return ``k`` between numbered states ``[states, states]``, all sqrt(2) apart."""
     same = torch.eye(num_states, dtype=like.dtype, device=like.device)
     apart = 2 * (1 - same) / (torch.as_tensor(bandwidth, dtype=like.dtype) ** 2)
     return similarity(kernel, apart)
@@ -90,6 +92,12 @@ def random_frequencies(
 def random_features(
     observation: Tensor, frequency: Tensor, phase: Tensor, bandwidth: float | Tensor
 ) -> Tensor:
-    """Return ``[..., features]`` whose inner products approximate ``k``."""
-    scaled = observation.to(frequency.dtype) / bandwidth
-    return math.sqrt(2 / phase.shape[-1]) * (scaled @ frequency + phase).cos()
+    """Return ``[..., features]`` whose inner products approximate ``k``.
+
+    A numbered state is a unit vector, of which the product with the frequencies is a row of them.
+    """
+    if observation.is_floating_point():
+        projected = (observation.to(frequency.dtype) / bandwidth) @ frequency
+    else:
+        projected = rows(frequency, observation) / bandwidth
+    return math.sqrt(2 / phase.shape[-1]) * (projected + phase).cos()

@@ -242,7 +242,7 @@ def hessian_of(
 ) -> Tensor:
     """Return the dense Hessian of ``J_F`` in the critic's parameters, float64."""
     start = flat(critic)
-    doubled = tree_map(lambda x: x.double(), (anchor, places))
+    doubled = tree_map(lambda x: x.double() if x.is_floating_point() else x, (anchor, places))
 
     def of_vector(vector: Tensor) -> Tensor:
         moved = like(vector, critic)

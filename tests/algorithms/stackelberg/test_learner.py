@@ -113,8 +113,8 @@ def first_updates(algorithm, data, num_updates=2):
     """Return state and metrics after updates that are not traced, which would take longer."""
     cohort = make_cohort([algorithm], [data])
     state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
-    for _ in range(num_updates):
-        batch = cohort.replay.next()
+    for step in range(num_updates):
+        batch = cohort.replay.batch(step)
         batch = None if batch is None else of_run(batch, 0)
         state, metrics = algorithm.update(state, summary, batch, {}, 0)
     return state, metrics | algorithm.diagnose(state, summary, batch, 0)
@@ -232,7 +232,7 @@ def test_both_halves_of_a_padded_batch_have_rows():
         [data, random_dataset("vector", 90, 1)],
         batch_size="full",
     )
-    first, second = halves(of_run(cohort.replay.next(), 0))
+    first, second = halves(of_run(cohort.replay.batch(cohort.step), 0))
     assert first.weight.sum() == second.weight.sum() == 10
     assert (first.weight * second.weight).sum() == 0
 

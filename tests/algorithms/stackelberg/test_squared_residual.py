@@ -55,7 +55,7 @@ def data_of(deterministic=False):
 
 def games(data):
     counts = tabular_statistics(data)
-    table = table_game(counts, torch.eye(STATES), DISCOUNT, WIDTH)
+    table = table_game(counts, torch.arange(STATES), DISCOUNT, WIDTH)
     return table, transition_game(counts, table, DISCOUNT, WIDTH)
 
 

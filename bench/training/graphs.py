@@ -1,0 +1,182 @@
+"""Traced programs: a function of tensors as a flat list of operations, without those in vain.
+
+What nobody asks for is left out, what is computed twice is computed once, and what depends only on
+inputs that never change is computed ahead of all calls.
+"""
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from bench.training.native import call_natively
+from bench.training.rewriting import rewrite
+
+aten = torch.ops.aten
+# Under no_grad these are their argument.
+IDENTITIES = (aten.detach.default, aten.alias.default)
+
+
+class Traced:
+    """A pure function ``(fixed, varying) -> tuple of trees``, traced on examples of its inputs.
+
+    `fixed` and `varying` are trees; what is no tensor in them is part of the function.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], tuple[Any, ...]], fixed: Any, varying: Any):
+        """Trace the function."""
+        leaves, structure = tree_flatten((fixed, varying))
+        present = [isinstance(leaf, Tensor) for leaf in leaves]
+        self.num_fixed = sum(isinstance(leaf, Tensor) for leaf in tree_flatten(fixed)[0])
+        self.structures: list[Any] = []
+
+        def flat(*tensors: Tensor) -> list[list[Tensor]]:
+            supply = iter(tensors)
+            filled = [next(supply) if p else x for p, x in zip(present, leaves, strict=True)]
+            results = [tree_flatten(x) for x in function(*tree_unflatten(filled, structure))]
+            self.structures = [structure for _, structure in results]
+            return [found for found, _ in results]
+
+        self.tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+        with torch.no_grad():
+            self.module = make_fx(flat)(*self.tensors)
+
+    def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":
+        """Return the function with some of its inputs computed by another.
+
+        `places` tells which of this function's tensors are which of the leaves of the source's
+        only output; None for one that nothing depends on. The source's fixed inputs follow this
+        one's, and its varying ones this one's.
+        """
+        mine, others = _inputs(self.module), _inputs(source.module)
+        kept = [index for index in range(len(mine)) if index not in places]
+        fixed = [index for index in kept if index < self.num_fixed]
+        order = [(self, mine, i) for i in fixed]
+        order += [(source, others, i) for i in range(source.num_fixed)]
+        order += [(self, mine, i) for i in kept if i >= self.num_fixed]
+        order += [(source, others, i) for i in range(source.num_fixed, len(others))]
+        graph, copies = fx.Graph(), {}
+        for number, (_, nodes, index) in enumerate(order):
+            copies[nodes[index]] = graph.placeholder(f"input_{number}")
+        (made,) = graph.graph_copy(source.module.graph, copies)  # type: ignore[misc]
+        for index, leaf in places.items():
+            copies[mine[index]] = made[0 if leaf is None else leaf]
+        graph.output(graph.graph_copy(self.module.graph, copies))
+        found = copy.copy(self)
+        found.num_fixed = len(fixed) + source.num_fixed
+        found.tensors = [traced.tensors[index] for traced, _, index in order]
+        found.module = fx.GraphModule(self.module, graph)
+        return found
+
+    def needs(self, outputs: Iterable[int]) -> list[bool]:
+        """Return of each tensor in `fixed` and `varying` whether some outputs depend on it."""
+        graph = _restricted(self.module, outputs)
+        return [bool(node.users) for node in _inputs(graph)]
+
+    def program(
+        self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
+    ) -> "Program":
+        """Return what computes one of the outputs."""
+        module = _restricted(self.module, [output])
+        if all(map(_is_pure, module.graph.nodes)):
+            _share(module.graph)
+            rewrite(module, self.tensors)
+            _share(module.graph)
+            call_natively(module)
+            ahead, rest = _split(module, self.num_fixed)
+        else:
+            ahead, rest = None, module
+        run = rest if compiler is None else compiler(rest)
+        return Program(ahead, run, self.structures[output])
+
+
+class Program:
+    """One output of a traced function."""
+
+    def __init__(self, ahead: fx.GraphModule | None, rest: Callable[..., Any], structure: Any):
+        """Take what is computed ahead of all calls, what at each, and the result's structure."""
+        self.ahead, self.rest, self.structure = ahead, rest, structure
+
+    def prepare(self, fixed: Any) -> list[Tensor]:
+        """Return what calls need of the inputs that never change."""
+        given = _tensors(fixed)
+        with torch.no_grad():
+            return given if self.ahead is None else list(self.ahead(*given))
+
+    def __call__(self, prepared: list[Tensor], varying: Any) -> Any:
+        """Return the output."""
+        with torch.no_grad():
+            return tree_unflatten(list(self.rest(*prepared, *_tensors(varying))), self.structure)
+
+
+def _inputs(module: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in module.graph.nodes if node.op == "placeholder"]
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _restricted(module: fx.GraphModule, outputs: Iterable[int]) -> fx.GraphModule:
+    """Return a copy that gives some of the outputs alone, one list of tensors."""
+    graph = fx.Graph()
+    last = graph.graph_copy(module.graph, {})
+    graph.output([node for index in outputs for node in last[index]])
+    graph.eliminate_dead_code()
+    return fx.GraphModule(module, graph)
+
+
+def _is_pure(node: fx.Node) -> bool:
+    """Return whether a node gives the same for the same and changes nothing."""
+    if node.op != "call_function":
+        return True
+    schema = getattr(node.target, "_schema", None)
+    tags = getattr(node.target, "tags", ())
+    return (
+        schema is None or not schema.is_mutable
+    ) and torch.Tag.nondeterministic_seeded not in tags
+
+
+def _share(graph: fx.Graph) -> None:
+    """Compute once what is computed twice from the same inputs; drop what does nothing."""
+    known: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        if node.target in IDENTITIES:
+            node.replace_all_uses_with(node.args[0])
+            continue
+        key = repr((str(node.target), node.args, node.kwargs))
+        if key in known:
+            node.replace_all_uses_with(known[key])
+        else:
+            known[key] = node
+    graph.eliminate_dead_code()
+
+
+def _split(module: fx.GraphModule, num_fixed: int) -> tuple[fx.GraphModule, fx.GraphModule]:
+    """Return what depends on the first inputs alone, and the rest, which is given its results."""
+    nodes = list(module.graph.nodes)
+    inputs = [node for node in nodes if node.op == "placeholder"]
+    fixed = set(inputs[:num_fixed])
+    for node in nodes:
+        if node.op == "get_attr" or (
+            node.op == "call_function" and fixed.issuperset(node.all_input_nodes)
+        ):
+            fixed.add(node)
+    passed = [n for n in nodes if n in fixed and any(user not in fixed for user in n.users)]
+    ahead, rest = fx.Graph(), fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        if node in fixed or node in inputs[:num_fixed]:
+            copies[node] = ahead.node_copy(node, copies.__getitem__)
+    ahead.output([copies[node] for node in passed])
+    copies = {node: rest.placeholder(f"fixed_{index}") for index, node in enumerate(passed)}
+    for node in nodes:
+        if node not in fixed:
+            copies[node] = rest.node_copy(node, copies.__getitem__)
+    return fx.GraphModule(module, ahead), fx.GraphModule(module, rest)
