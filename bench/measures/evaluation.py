@@ -1,7 +1,8 @@
 """PolicyEvaluation: raw episode returns, and exact values where the MDP is known."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,15 @@ class PolicyEvaluation:
     def value(self) -> float:
         """The achieved value: exact where known, else the mean return."""
         return self.exact_value if self.exact_value is not None else float(np.mean(self.returns))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a record says of it, by name: everything but the table of probabilities."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "probabilities"
+        }
 
 
 def evaluate(

@@ -8,7 +8,7 @@ computed when somebody asks for them, which is at evaluations.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -17,8 +17,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import (
     tree_flatten,
-    tree_leaves,
-    tree_map,
     tree_map_only,
     tree_unflatten,
 )  # fmt: skip
@@ -28,14 +26,11 @@ from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
-from bench.training import compilation
-from bench.training.graphs import Program, Traced
 from bench.training.memory import part_lengths
 from bench.training.replay import Replay
-from bench.types import Batch, EnvSpec
-
-# An update's outputs.
-STATE, METRICS = 0, 1
+from bench.training.stacking import axes, joined, of_runs, pad_and_stack, stack, stack_algorithms
+from bench.training.updates import METRICS, STATE, Part, Updates
+from bench.types import EnvSpec
 
 Compile = Literal["auto", "on", "off"]
 
@@ -48,41 +43,6 @@ class Member:
     seed: int
     dataset: OfflineDataset
     full: OfflineDataset
-
-
-@dataclass(eq=False)
-class _Part:
-    """Some of a cohort's runs, whose updates are made one after the other's.
-
-    Attributes:
-        runs: Which of the cohort's.
-        constant: Their hyperparameters and summaries.
-        state: The learners' states ``[run, ...]``.
-        before: Those that the last update started from; None before the first.
-        prepared: By phase and output, what programs need of what never changes.
-    """
-
-    runs: slice
-    constant: Any
-    state: Any
-    before: Any = None
-    prepared: dict[Any, list[Tensor]] = field(default_factory=dict)
-
-
-class _Update:
-    """One phase of an update for a number of runs: its programs, made when first called."""
-
-    def __init__(self, traced: Traced, names: tuple[str, ...], compiled: bool):
-        """Take the traced function and the fields of a batch that it needs."""
-        self.traced, self.names = traced, names
-        self.compiler = compilation.compile_graph if compiled else None
-        self._programs: dict[int, Program] = {}
-
-    def program(self, output: int) -> Program:
-        """Return what computes one of the outputs."""
-        if output not in self._programs:
-            self._programs[output] = self.traced.program(output, self.compiler)
-        return self._programs[output]
 
 
 class Cohort:
@@ -103,7 +63,7 @@ class Cohort:
         """
         self.device, self.compiled = torch.device(device), compiled
         self.spec = members[0].dataset.spec
-        self.algorithm, settings = _stack_algorithms([m.algorithm for m in members])
+        self.algorithm, settings = stack_algorithms([m.algorithm for m in members])
         self.hyperparameters = {name: x.to(self.device) for name, x in settings.items()}
         self._check_specs([member.dataset.spec for member in members])
         fitted = [statistics(m.dataset, m.full, normalization) for m in members]
@@ -118,7 +78,7 @@ class Cohort:
             m.algorithm.init(m.dataset.spec, summary, seeding.torch_generator("init", m.seed))
             for m, summary in zip(members, summaries, strict=True)
         ]
-        self.summary = self._stack(summaries)
+        self.summary = stack(summaries, self.device)
         self.replay = Replay(
             [member.dataset for member in members],
             seeds,
@@ -134,11 +94,8 @@ class Cohort:
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
         self._noise: dict[str, Tensor] = {}
-        self._parts = self._divided(self._stack(states))
-        # Every phase is traced on these, so that going on from a snapshot traces the same graphs.
-        self._examples = {_length(part.runs): part for part in self._parts}
-        self._initial = {length: part.state for length, part in self._examples.items()}
-        self._programs: dict[tuple[int, int], _Update] = {}
+        self._parts = self._divided(stack(states, self.device))
+        self._updates = Updates(self.algorithm, self.replay, self._parts, compiled)
         self._whole: tuple[int, Any] | None = None
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
 
@@ -146,27 +103,34 @@ class Cohort:
     def state(self) -> Any:
         """The learners' states as they are now, ``[run, ...]``."""
         if self._whole is None or self._whole[0] != self.step:
-            self._whole = self.step, _joined([part.state for part in self._parts])
+            self._whole = self.step, joined([part.state for part in self._parts])
         return self._whole[1]
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        for part in self._parts:
+            part.state, part.before = of_runs(state, part.runs), None
+        self._whole = self.step, state
 
     @property
     def metrics(self) -> dict[str, Tensor]:
         """What the last update says of itself, ``[run]`` by name; computed when asked for."""
         if self._metrics[0] != self.step:
-            phase = self.algorithm.phase(self.step - 1)
-            told = [self._call(part, phase, METRICS, part.before) for part in self._parts]
-            self._metrics = self.step, _joined(told)
+            told = [
+                self._updates.call(part, METRICS, part.before, self.step - 1, self._noise)
+                for part in self._parts
+            ]
+            self._metrics = self.step, joined(told)
         return self._metrics[1]
 
     def train(self, num_updates: int) -> Iterator[int]:
         """Make updates, yielding the number made so far after each."""
         for _ in range(num_updates):
             self._noise = self._next_noise()
-            phase = self.algorithm.phase(self.step)
-            self.step += 1
             for part in self._parts:
                 part.before = part.state
-                part.state = self._call(part, phase, STATE, part.before)
+                part.state = self._updates.call(part, STATE, part.before, self.step, self._noise)
+            self.step += 1
             yield self.step
 
     def snapshot(self) -> dict[str, Any]:
@@ -189,10 +153,7 @@ class Cohort:
             raise ValueError("The snapshot is of other members.")
         to_device = partial(torch.Tensor.to, device=self.device)
         self.step = saved["step"]
-        state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
-        for part in self._parts:
-            part.state, part.before = _of(state, part.runs), None
-        self._whole = self.step, state
+        self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
         self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
         for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
             generator.set_state(noise)
@@ -215,7 +176,7 @@ class Cohort:
 
         # Not traced: it runs once where an update runs hundreds of times.
         with torch.no_grad():
-            found: dict[str, Tensor] = torch.func.vmap(one_run, in_dims=_axes(given))(*given)
+            found: dict[str, Tensor] = torch.func.vmap(one_run, in_dims=axes(given))(*given)
         return found
 
     def policy(self, observation: np.ndarray) -> ActionDistribution:
@@ -234,7 +195,7 @@ class Cohort:
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
 
-    def _divided(self, state: Any) -> list[_Part]:
+    def _divided(self, state: Any) -> list[Part]:
         """Return the cohort in parts whose state stays in the processor's cache."""
         on_cpu = self.device.type == "cpu"
         lengths = part_lengths(state, self.num_runs) if on_cpu else [self.num_runs]
@@ -242,59 +203,9 @@ class Cohort:
         for length in lengths:
             runs = slice(start, start + length)
             constant = self.hyperparameters, self.summary
-            parts.append(_Part(runs, _of(constant, runs), _of(state, runs)))
+            parts.append(Part(runs, of_runs(constant, runs), of_runs(state, runs)))
             start += length
         return parts
-
-    def _call(self, part: _Part, phase: int, output: int, state: Any) -> Any:
-        """Return one output of the update that led to the present step."""
-        key = _length(part.runs), phase
-        if key not in self._programs:
-            self._programs[key] = self._trace(phase, key[0])
-        update = self._programs[key]
-        program = update.program(output)
-        if (phase, output) not in part.prepared:
-            feed = self.replay.feed(update.names, part.runs) if update.names else None
-            part.prepared[phase, output] = program.prepare((part.constant, feed))
-        drawn = self.replay.drawn(update.names, self.step - 1) if update.names else {}
-        noise = {name: x[part.runs] for name, x in self._noise.items()}
-        return program(part.prepared[phase, output], (state, noise, drawn))
-
-    def _trace(self, phase: int, length: int) -> "_Update":
-        """Return the update of one phase for so many runs as programs."""
-        part, state = self._examples[length], self._initial[length]
-        noise = {name: x[part.runs] for name, x in self._noise.items()}
-        every = Batch._fields if self.replay.num_minibatches else ()
-        batch = None
-        if every:
-            feed = self.replay.feed(every, part.runs)
-            batch = Batch(**self.replay.fields(every, feed, self.replay.drawn(every, 0)))
-
-        def one_run(constant: Any, state: Any, batch: Any, noise: Any) -> Any:
-            hyperparameters, summary = constant
-            algorithm = replace(self.algorithm, **hyperparameters)
-            return algorithm.update(state, summary, batch, noise, phase)
-
-        def update(constant: Any, varying: Any) -> Any:
-            axes = _axes((constant, *varying))
-            return torch.func.vmap(one_run, in_dims=axes)(constant, *varying)
-
-        traced = Traced(update, part.constant, (state, batch, noise))
-        names = _needed(traced, every, (part.constant, state))
-        if not names:
-            return _Update(traced, (), self.compiled)
-
-        # The minibatch is made inside, of fields that are needed alone.
-        source = Traced(
-            lambda feed, drawn: ([self.replay.fields(names, feed, drawn)[name] for name in names],),
-            self.replay.feed(names, part.runs),
-            self.replay.drawn(names, 0),
-        )
-        first = _count((part.constant, state))
-        places = {
-            first + i: names.index(name) if name in names else None for i, name in enumerate(every)
-        }
-        return _Update(traced.fed(source, places), names, self.compiled)
 
     def _next_noise(self) -> dict[str, Tensor]:
         """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
@@ -304,16 +215,7 @@ class Cohort:
             {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
             for shapes, generator in zip(self.noise_shapes, self.noise_generators, strict=True)
         ]
-        return {name: _pad_and_stack([d[name] for d in drawn]).to(self.device) for name in drawn[0]}
-
-    def _stack(self, trees: list[Any]) -> Any:
-        """Return one tree of ``[run, ...]`` tensors; absent leaves stay absent."""
-
-        def stack(*leaves: Tensor | None) -> Tensor | None:
-            present = [leaf for leaf in leaves if leaf is not None]
-            return torch.stack(present).to(self.device) if present else None
-
-        return tree_map(stack, *trees)
+        return {name: pad_and_stack([d[name] for d in drawn]).to(self.device) for name in drawn[0]}
 
     def _check_specs(self, specs: list[EnvSpec]) -> None:
         for spec in specs:
@@ -325,64 +227,6 @@ class Cohort:
             )  # fmt: skip
             if same != self.spec:
                 raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")
-
-
-def _axes(tree: Any) -> Any:
-    """Return the axis to map each leaf over; absent ones (no batch, no counts) have none."""
-    return tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, tree)
-
-
-def _stack_algorithms(algorithms: list[Algorithm]) -> tuple[Algorithm, dict[str, Tensor]]:
-    """Return the shared algorithm and its float hyperparameters as ``[run]`` tensors."""
-    floats = [
-        f.name for f in fields(algorithms[0]) if isinstance(getattr(algorithms[0], f.name), float)
-    ]
-    first = algorithms[0]
-    for other in algorithms:
-        if replace(other, **{name: getattr(first, name) for name in floats}) != first:
-            raise ValueError(f"A cohort shares all but float settings, not {first} and {other}.")
-    stacked = {
-        name: torch.tensor([getattr(a, name) for a in algorithms], dtype=torch.float32)
-        for name in floats
-    }
-    return first, stacked
-
-
-def _needed(traced: Traced, fields: tuple[str, ...], before: Any) -> tuple[str, ...]:
-    """Return which fields of a batch, whose leaves follow others, an update makes use of."""
-    start = _count(before)
-    needs = traced.needs([STATE, METRICS])[start : start + len(fields)]
-    return tuple(name for name, needed in zip(fields, needs, strict=True) if needed)
-
-
-def _count(tree: Any) -> int:
-    """Return the number of tensors in a tree."""
-    return sum(isinstance(leaf, Tensor) for leaf in tree_leaves(tree))
-
-
-def _of(tree: Any, runs: slice) -> Any:
-    """Return the part of a cohort's tree that belongs to some runs."""
-    return tree_map(lambda leaf: leaf[runs] if isinstance(leaf, Tensor) else leaf, tree)
-
-
-def _joined(trees: list[Any]) -> Any:
-    """Return the tree of all runs of those of some."""
-    if len(trees) == 1:
-        return trees[0]
-    return tree_map(lambda *x: torch.cat(x) if isinstance(x[0], Tensor) else x[0], *trees)
-
-
-def _length(runs: slice) -> int:
-    return int(runs.stop - runs.start)
-
-
-def _pad_and_stack(tensors: list[Tensor]) -> Tensor:
-    """Return ``[run, ...]`` of tensors that differ in size, zeros where one is smaller."""
-    largest = [max(sizes) for sizes in zip(*(t.shape for t in tensors), strict=True)]
-    stacked = torch.zeros(len(tensors), *largest)
-    for row, tensor in zip(stacked, tensors, strict=True):
-        row[tuple(map(slice, tensor.shape))] = tensor
-    return stacked
 
 
 def _shape(leaf: Any) -> Any:

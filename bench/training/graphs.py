@@ -62,7 +62,8 @@ class Traced:
         graph, copies = fx.Graph(), {}
         for number, (_, nodes, index) in enumerate(order):
             copies[nodes[index]] = graph.placeholder(f"input_{number}")
-        (made,) = graph.graph_copy(source.module.graph, copies)  # type: ignore[misc]
+        outputs: Any = graph.graph_copy(source.module.graph, copies)
+        (made,) = outputs
         for index, leaf in places.items():
             copies[mine[index]] = made[0 if leaf is None else leaf]
         graph.output(graph.graph_copy(self.module.graph, copies))
@@ -124,7 +125,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 def _restricted(module: fx.GraphModule, outputs: Iterable[int]) -> fx.GraphModule:
     """Return a copy that gives some of the outputs alone, one list of tensors."""
     graph = fx.Graph()
-    last = graph.graph_copy(module.graph, {})
+    last: Any = graph.graph_copy(module.graph, {})
     graph.output([node for index in outputs for node in last[index]])
     graph.eliminate_dead_code()
     return fx.GraphModule(module, graph)

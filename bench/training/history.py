@@ -1,6 +1,5 @@
 """What a cohort's runs leave at each evaluation."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ class History:
         Of tables of probabilities the last evaluation's alone, and only at the end: no other is
         ever used, and training that goes on has that one still before it.
         """
-        plain = [[{**asdict(e), "probabilities": None} for e in run] for run in self.evaluations]
+        plain = [[{**e.told, "probabilities": None} for e in run] for run in self.evaluations]
         for run, rows in zip(self.evaluations, plain, strict=True):
             if at_the_end and run and run[-1].probabilities is not None:
                 rows[-1]["probabilities"] = torch.as_tensor(run[-1].probabilities)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from bench.training.nodes import Builder, example, shape, tensors_of
+from bench.training.nodes import Builder, args_of, example, shape, tensors_of
 
 aten = torch.ops.aten
 ROW_BY_ROW = (
@@ -48,7 +48,7 @@ def sink(build: Builder, node: fx.Node) -> fx.Node | None:
             return argument.meta["lookup"][0]
         return argument
 
-    table = build(node.target, *map(on_table, node.args), **node.kwargs)
+    table = build(node.target, *map(on_table, args_of(node)), **node.kwargs)
     return _taken(build, table, index)
 
 
@@ -65,18 +65,18 @@ def _last_axis_only(node: fx.Node) -> bool:
     """Return whether an operation leaves runs and rows apart."""
     if node.target in ELEMENTWISE:
         return len({example(x).dim() for x in tensors_of(node)} - {0}) == 1
-    axes = node.args[1] if isinstance(node.args[1], list | tuple) else [node.args[1]]
-    dim = example(node.args[0]).dim()
+    axes = args_of(node)[1] if isinstance(args_of(node)[1], list | tuple) else [args_of(node)[1]]
+    dim = example(args_of(node)[0]).dim()
     offset = dim + 1 if node.target is aten.unsqueeze.default else dim
     return all(axis is not None and axis % offset >= 2 for axis in axes)
 
 
 def _lookup(build: Builder, node: fx.Node) -> fx.Node | None:
     """Return rows ``[run, n, width]`` of tables ``[run, rows, width]``, by their numbers."""
-    table, axis, index = node.args[:3]
+    table, axis, index = args_of(node)[:3]
     if axis != 1 or not isinstance(index, fx.Node) or index.target is not aten.expand.default:
         return None
-    numbers = index.args[0]
+    numbers = args_of(index)[0]
     if example(table).dim() != 3 or shape(numbers)[-1] != 1 or shape(index)[-1] != shape(table)[-1]:
         return None
     return _taken(build, table, _numbers(build, numbers))
@@ -85,7 +85,7 @@ def _lookup(build: Builder, node: fx.Node) -> fx.Node | None:
 def _numbers(build: Builder, column: fx.Node) -> fx.Node:
     """Return ``[run, n]`` of ``[run, n, 1]``, the same node for the same numbers."""
     if "numbers" not in column.meta:
-        source = column.args[0]
+        source = args_of(column)[0]
         same = isinstance(source, fx.Node) and shape(source) == shape(column)[:-1]
         column.meta["numbers"] = source if same else build(aten.squeeze.dim, column, -1)
     found: fx.Node = column.meta["numbers"]
@@ -113,10 +113,10 @@ def _taken(build: Builder, table: fx.Node, index: fx.Node) -> fx.Node:
 
 def _entry(build: Builder, node: fx.Node) -> fx.Node | None:
     """Return one entry ``[run, n, 1]`` of each row that is looked up."""
-    rows, axis, entry = node.args[:3]
-    if "lookup" not in rows.meta or axis % 3 != 2 or shape(entry)[-1] != 1:  # type: ignore[union-attr, operator]
+    rows, axis, entry = args_of(node)[:3]
+    if "lookup" not in rows.meta or axis % 3 != 2 or shape(entry)[-1] != 1:
         return None
-    table, index = rows.meta["lookup"]  # type: ignore[union-attr]
+    table, index = rows.meta["lookup"]
     runs, count, width = shape(table)
     flat = build(aten.reshape.default, table, [runs, count * width])
     found = build(aten.gather.default, flat, 1, _flat_index(build, index, entry, width))
@@ -130,13 +130,13 @@ def _flat_index(build: Builder, index: fx.Node, entry: Any, width: int) -> fx.No
 
 def _scatter(build: Builder, node: fx.Node) -> fx.Node | None:
     """Add what belongs to one entry of each row to the table itself, not to zeros of all rows."""
-    zeros, axis, index, rows = node.args
+    zeros, axis, index, rows = args_of(node)
     if axis != 1 or not isinstance(index, fx.Node) or index.target is not aten.expand.default:
         return None
-    if example(zeros).dim() != 3 or shape(index.args[0])[-1] != 1:
+    if example(zeros).dim() != 3 or shape(args_of(index)[0])[-1] != 1:
         return None
-    numbers = _numbers(build, index.args[0])  # type: ignore[arg-type]
-    terms = _terms(rows)  # type: ignore[arg-type]
+    numbers = _numbers(build, args_of(index)[0])
+    terms = _terms(rows)
     single = [term for term in terms if _is_single(term)]
     multiples = {term: found for term in terms if (found := _multiple(build, term, numbers))}
     if not single and not multiples:
@@ -149,8 +149,8 @@ def _scatter(build: Builder, node: fx.Node) -> fx.Node | None:
     for table, weight in multiples.values():
         into = build(aten.add.Tensor, into, _weighed(build, table, weight, numbers))
     flat = build(aten.reshape.default, into, [runs, count * width])
-    for entry in dict.fromkeys(term.args[2] for term in single):
-        parts = [term.args[3] for term in single if term.args[2] is entry]
+    for entry in dict.fromkeys(args_of(term)[2] for term in single):
+        parts = [args_of(term)[3] for term in single if args_of(term)[2] is entry]
         source = build(aten.squeeze.dim, _total(build, parts), -1)
         at = _flat_index(build, numbers, entry, width)
         flat = build(aten.scatter_add.default, flat, 1, at, source)
@@ -161,9 +161,9 @@ def _multiple(build: Builder, term: fx.Node, numbers: fx.Node) -> tuple[fx.Node,
     """Return the table and the weights ``[run, n, 1]`` of weighed rows of the table itself."""
     if term.target is not aten.mul.Tensor or len(tensors_of(term)) < 2:
         return None
-    for rows, weight in (term.args, term.args[::-1]):
-        table, index = rows.meta.get("lookup", (None, None))  # type: ignore[union-attr]
-        column = _column(build, weight)  # type: ignore[arg-type]
+    for rows, weight in (args_of(term), args_of(term)[::-1]):
+        table, index = rows.meta.get("lookup", (None, None))
+        column = _column(build, weight)
         if index is numbers and column is not None and shape(column) == [*shape(numbers), 1]:
             return table, column
     return None
@@ -174,10 +174,10 @@ def _column(build: Builder, node: fx.Node) -> fx.Node | None:
     if shape(node)[-1] == 1:
         return node
     if node.target is aten.expand.default:
-        return node.args[0] if shape(node.args[0])[-1] == 1 else None  # type: ignore[return-value]
+        return args_of(node)[0] if shape(args_of(node)[0])[-1] == 1 else None
     if node.target in (aten.mul.Tensor, aten.div.Tensor) and len(tensors_of(node)) == 1:
-        narrow = _column(build, node.args[0])  # type: ignore[arg-type]
-        return None if narrow is None else build(node.target, narrow, node.args[1])
+        narrow = _column(build, args_of(node)[0])
+        return None if narrow is None else build(node.target, narrow, args_of(node)[1])
     return None
 
 
@@ -194,9 +194,9 @@ def _weighed(build: Builder, table: fx.Node, weight: fx.Node, numbers: fx.Node) 
 def _terms(node: fx.Node) -> list[fx.Node]:
     """Return what a node is the sum of."""
     inputs = tensors_of(node)
-    if node.target is aten.add.Tensor and len(inputs) == len(node.args) == 2 and not node.kwargs:
-        if shape(inputs[0]) == shape(inputs[1]):
-            return [term for x in inputs for term in _terms(x)]
+    plain = node.target is aten.add.Tensor and len(inputs) == 2 and not node.kwargs
+    if plain and shape(inputs[0]) == shape(inputs[1]):
+        return [term for x in inputs for term in _terms(x)]
     return [node]
 
 
@@ -204,15 +204,15 @@ def _total(build: Builder, terms: list[Any]) -> fx.Node:
     total = terms[0]
     for term in terms[1:]:
         total = build(aten.add.Tensor, total, term)
-    return total  # type: ignore[no-any-return]
+    return total
 
 
 def _is_single(node: fx.Node) -> bool:
     if node.target is not aten.scatter_add.default:
         return False
-    zeros, axis, entry, _ = node.args
+    zeros, axis, entry, _ = args_of(node)
     fills = isinstance(zeros, fx.Node) and zeros.target is aten.full.default and zeros.args[1] == 0
-    return fills and axis == 2 and example(node).dim() == 3 and shape(entry)[-1] == 1
+    return bool(fills and axis == 2 and example(node).dim() == 3 and shape(entry)[-1] == 1)
 
 
 def _device(node: fx.Node) -> Any:

@@ -51,6 +51,12 @@ def shape(node: Any) -> list[int]:
     return list(example(node).shape)
 
 
+def args_of(node: Any) -> tuple[Any, ...]:
+    """Return an operation's positional arguments."""
+    found: tuple[Any, ...] = node.args
+    return found
+
+
 def tensors_of(node: fx.Node) -> list[fx.Node]:
     """Return the nodes among an operation's arguments."""
     return [x for x in node.args if isinstance(x, fx.Node)]

@@ -64,15 +64,7 @@ class Recorder:
             dataset=facts,
             coverage=coverage.as_dict(prepared.coverage, learned),
             values=asdict(prepared.anchors),
-            evaluations=[
-                {
-                    "update": e.update,
-                    "returns": e.returns,
-                    "exact_value": e.exact_value,
-                    "sampled_value": e.sampled_value,
-                }
-                for e in evaluations
-            ],
+            evaluations=[evaluation.told for evaluation in evaluations],
             final=regret.scores(last, prepared.anchors),
             metrics=history.metrics[index],
             timing=timing,

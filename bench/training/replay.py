@@ -16,7 +16,7 @@ from torch import Tensor
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder
 from bench.data.summary import NUM_INITIAL
-from bench.training.draws import Draws, scaled
+from bench.training.draws import Draws, Stream, scaled
 from bench.types import Batch
 
 VECTORS = ("observation", "next_observation")
@@ -99,7 +99,7 @@ class Replay:
         """Return the numbers ``[seed, minibatches * batch]`` that an update's fields need."""
         if self.full:
             return {}
-        streams = ["initial"] if "initial_observation" in names else []
+        streams: list[Stream] = ["initial"] if "initial_observation" in names else []
         streams += ["row"] if set(names) - set(ROWLESS) else []
         return {stream: self.draws.at(stream, step) for stream in streams}
 
@@ -151,7 +151,7 @@ class Replay:
                 width = self._width(name)
                 found[name] = picked[..., start : start + width] if width else picked[..., start]
                 start += width or 1
-        if feed.mean is not None:
+        if feed.mean is not None and feed.scale is not None:
             for name in sorted(set(VECTORS) & found.keys()):
                 found[name] = (found[name] - feed.mean) / feed.scale
         return found
@@ -162,7 +162,7 @@ class Replay:
         return column.shape[1] if column.ndim > 1 else 0
 
     def _packed(self, names: tuple[str, ...]) -> list[tuple[list[str], Tensor]]:
-        """Return the columns that the named fields need, side by side by type, ``[rows, width]``."""
+        """Return the columns that named fields need, side by side by type, ``[rows, width]``."""
         if names not in self._packs:
             columns = {name: self.column(name) for name in names if name not in ROWLESS}
             groups: dict[Any, list[str]] = {}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from bench.training import lookups
-from bench.training.nodes import Builder, example, note_examples, shape, tensors_of
+from bench.training.nodes import Builder, args_of, example, note_examples, shape, tensors_of
 
 aten = torch.ops.aten
 # An axis up to this long is reduced entry by entry.
@@ -49,13 +49,13 @@ def rewrite(module: fx.GraphModule, examples: list[Tensor]) -> None:
 def _plain(build: Builder, node: fx.Node) -> fx.Node | None:
     """Drop changes of shape that change nothing; make constants of what only looks at a shape."""
     if node.target in RESHAPES or node.target in SQUEEZES:
-        source = node.args[0]
+        source = args_of(node)[0]
         while source.target in RESHAPES[:-1] or source.target in SQUEEZES:
-            source = source.args[0]
+            source = args_of(source)[0]
         if shape(source) == shape(node):
             return source
         if node.target is not aten.expand.default and (
-            source is not node.args[0] or node.target in RESHAPES[:2]
+            source is not args_of(node)[0] or node.target in RESHAPES[:2]
         ):
             # No view: a rewritten operation may give the same numbers in other places.
             return build(aten.reshape.default, source, shape(node))
@@ -63,13 +63,13 @@ def _plain(build: Builder, node: fx.Node) -> fx.Node | None:
         like, device = example(node), node.meta["device"]
         fill = CONSTANTS[node.target]
         return build(aten.full.default, shape(node), fill, dtype=like.dtype, device=device)
-    if node.target is aten.rsub.Scalar and len(node.args) == 2:
+    if node.target is aten.rsub.Scalar and len(args_of(node)) == 2:
         # The other way round it is converted from a number at every call.
         whole = build(
-            aten.full.default, [], node.args[1],
+            aten.full.default, [], args_of(node)[1],
             dtype=example(node).dtype, device=node.meta["device"],
         )  # fmt: skip
-        return build(aten.sub.Tensor, whole, node.args[0])
+        return build(aten.sub.Tensor, whole, args_of(node)[0])
     return None
 
 
@@ -81,7 +81,11 @@ def _short_axis(build: Builder, node: fx.Node) -> fx.Node | None:
         return None
     if not example(given[0]).is_floating_point() or node.kwargs.get("dtype") is not None:
         return None
-    axes = node.args[1] if node.target is not aten._softmax_backward_data.default else node.args[2]
+    axes = (
+        args_of(node)[1]
+        if node.target is not aten._softmax_backward_data.default
+        else args_of(node)[2]
+    )
     axes = axes if isinstance(axes, list | tuple) else [axes]
     last = example(given[0]).dim() - 1
     if [axis % (last + 1) for axis in axes if axis is not None] != [last]:
@@ -110,15 +114,15 @@ def _below_largest(build: Builder, x: fx.Node) -> tuple[fx.Node, fx.Node]:
 
 
 def _amax(build: Builder, node: fx.Node) -> fx.Node:
-    return _chain(build, aten.maximum.default, node.args[0])  # type: ignore[arg-type]
+    return _chain(build, aten.maximum.default, args_of(node)[0])
 
 
 def _sum(build: Builder, node: fx.Node) -> fx.Node:
-    return _chain(build, aten.add.Tensor, node.args[0])  # type: ignore[arg-type]
+    return _chain(build, aten.add.Tensor, args_of(node)[0])
 
 
 def _argmax(build: Builder, node: fx.Node) -> fx.Node:
-    best, *others = _columns(build, node.args[0])  # type: ignore[arg-type]
+    best, *others = _columns(build, args_of(node)[0])
     chosen: fx.Node | None = None
     for index, other in enumerate(others, start=1):
         better = build(aten.mul.Tensor, build(aten.gt.Tensor, other, best), index)
@@ -129,21 +133,21 @@ def _argmax(build: Builder, node: fx.Node) -> fx.Node:
 
 
 def _logsumexp(build: Builder, node: fx.Node) -> fx.Node:
-    largest, powers = _below_largest(build, node.args[0])  # type: ignore[arg-type]
-    powers.meta["example"] = example(node.args[0])
+    largest, powers = _below_largest(build, args_of(node)[0])
+    powers.meta["example"] = example(args_of(node)[0])
     total = _chain(build, aten.add.Tensor, powers)
     return build(aten.add.Tensor, build(aten.log.default, total), largest)
 
 
 def _softmax(build: Builder, node: fx.Node) -> fx.Node:
-    _, powers = _below_largest(build, node.args[0])  # type: ignore[arg-type]
-    powers.meta["example"] = example(node.args[0])
+    _, powers = _below_largest(build, args_of(node)[0])
+    powers.meta["example"] = example(args_of(node)[0])
     total = build(aten.unsqueeze.default, _chain(build, aten.add.Tensor, powers), -1)
     return build(aten.div.Tensor, powers, total)
 
 
 def _softmax_backward(build: Builder, node: fx.Node) -> fx.Node:
-    gradient, chances = node.args[:2]
+    gradient, chances = args_of(node)[:2]
     product = build(aten.mul.Tensor, gradient, chances)
     product.meta["example"] = example(node)
     total = build(aten.unsqueeze.default, _chain(build, aten.add.Tensor, product), -1)
@@ -164,7 +168,7 @@ def _product(build: Builder, node: fx.Node) -> fx.Node | None:
     """Store the few columns of a product's right side as columns."""
     if node.target is not aten.bmm.default:
         return None
-    left, right = node.args
+    left, right = args_of(node)
     if not 1 < shape(right)[-1] <= FEW_COLUMNS or shape(left)[1] <= shape(right)[-1]:
         return None
     columns = build(aten.transpose.int, right, 1, 2)
@@ -179,12 +183,12 @@ def _product(build: Builder, node: fx.Node) -> fx.Node | None:
 
 def _sum_of_product(build: Builder, node: fx.Node) -> fx.Node | None:
     """Add a bias to a product in one operation."""
-    if node.target is not aten.add.Tensor or len(node.args) < 2 or node.kwargs:
+    if node.target is not aten.add.Tensor or len(args_of(node)) < 2 or node.kwargs:
         return None
-    product, bias = node.args
+    product, bias = args_of(node)
     if not isinstance(product, fx.Node) or not isinstance(bias, fx.Node):
         return None
     fits = product.target is aten.bmm.default and len(product.users) == 1
     if not fits or example(bias).dim() != 3 or shape(node) != shape(product):
         return None
-    return build(aten.baddbmm.default, bias, *product.args)
+    return build(aten.baddbmm.default, bias, *args_of(product))

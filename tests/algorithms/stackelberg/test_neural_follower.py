@@ -258,7 +258,7 @@ def test_every_variant_trains_and_logs(kind, settings):
     cohort = make_cohort([algorithm], [random_dataset(kind, 60, 0)])
     state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
     for step in range(6):
-        batch = of_run(cohort.replay.batch(cohort.step), 0)
+        batch = of_run(cohort.replay.batch(step), 0)
         state, metrics = algorithm.update(state, summary, batch, {}, algorithm.phase(step))
     metrics |= algorithm.diagnose(state, summary, batch, algorithm.phase(5))
     assert all(x.isfinite().all() for x in [*tensors(state), *metrics.values()])
