@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from algorithms.base import Algorithm
-from bench import CONF
 from bench.data.sources import Task
 from bench.errors import Words
 from bench.settings.composition import Composer

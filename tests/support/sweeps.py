@@ -40,7 +40,7 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def _said_once(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words without those of `TINY` that a later one replaces: no word may come twice."""
+    """Return the words without those of `TINY` that a later one replaces."""
     keys = [word.split("=")[0] for word in words]
     return tuple(w for i, w in enumerate(words) if w not in TINY or keys[i] not in keys[i + 1 :])
 
