@@ -26,7 +26,7 @@ from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
-from bench.training.memory import part_lengths
+from bench.training.parts import part_lengths
 from bench.training.replay import Replay
 from bench.training.stacking import axes, joined, of_runs, pad_and_stack, stack, stack_algorithms
 from bench.training.updates import METRICS, STATE, Part, Updates

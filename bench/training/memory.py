@@ -1,16 +1,14 @@
-"""How many runs fit into memory, and into a processor's cache, together."""
+"""How many runs fit into memory together."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
 from bench.training import draws
-
-if TYPE_CHECKING:
-    from bench.training.cohort import Cohort
+from bench.training.cohort import Cohort
 
 # Of the whole memory, not of what happens to be free: the same command should make the same
 # cohorts. The other half is for datasets, the interpreter and everybody else.
@@ -23,10 +21,6 @@ COPIES_OF_ACTIVATIONS = 8
 # Beside its observations: action, reward and the like, their places, and what was drawn for them.
 NUMBERS_OF_ROW = 12
 
-# Of a processor core's own cache, and fewest runs whose operations are worth their overhead.
-CACHE_BYTES = 2**20
-LEAST_TOGETHER = 8
-
 
 def budget(device: str, sharers: int) -> int:
     """Return the bytes that a cohort may take where `sharers` processes share the memory."""
@@ -38,7 +32,7 @@ def budget(device: str, sharers: int) -> int:
     return int(total * SHARE / sharers)
 
 
-def bytes_per_run(cohort: "Cohort") -> int:
+def bytes_per_run(cohort: Cohort) -> int:
     """Return an estimate of what one more run like those of the cohort takes in training.
 
     Rather too much: 1.7 to 2.6 times what was measured for networks of width 64 and 256.
@@ -62,28 +56,6 @@ def bytes_per_run(cohort: "Cohort") -> int:
         + COPIES_OF_ACTIVATIONS * activations
         + noise
     )
-
-
-def part_lengths(state: Any, runs: int) -> list[int]:
-    """Return the sizes of the parts of so many runs whose state ``[run, ...]`` fits the cache.
-
-    Equal ones if possible, since every size is traced by itself.
-    """
-    size = sum(map(_bytes, _tensors(state))) // runs
-    most = max(LEAST_TOGETHER, CACHE_BYTES // max(1, size))
-    if runs <= most:
-        return [runs]
-    even = [n for n in range(max(LEAST_TOGETHER, most // 2), 2 * most) if runs % n == 0]
-    if even:
-        length = min(even, key=lambda n: max(n / most, most / n))
-        return [length] * (runs // length)
-    return equal_parts(runs, most)
-
-
-def equal_parts(count: int, at_most: int) -> list[int]:
-    """Return the sizes of as few consecutive parts as possible, equal up to one."""
-    parts = -(-count // max(1, at_most))
-    return [count * (i + 1) // parts - count * i // parts for i in range(parts)]
 
 
 def _container_limits() -> list[int]:

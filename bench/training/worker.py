@@ -22,6 +22,7 @@ from bench.store.records import DamagedRecordError, RunRecord, RunStore
 from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
 from bench.training.failure import describe, whole
+from bench.training.parts import equal_parts
 from bench.training.preparation import Prepared, Preparer
 from bench.training.recording import Recorder
 from bench.training.trainer import Trainer
@@ -183,7 +184,7 @@ class Worker:
             # A run that cannot even begin; training finds out which one and records why.
             return [ready]
         supply = iter(ready)
-        sizes = memory.equal_parts(len(ready), at_most)
+        sizes = equal_parts(len(ready), at_most)
         return [[next(supply) for _ in range(size)] for size in sizes]
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
