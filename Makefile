@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV   := .venv
 STAMP  := $(VENV)/.installed
+BENCH  := $(VENV)/bin/python -m bench
 
-.PHONY: sweep test slow lint format clean
+.PHONY: install sweep test slow lint format clean
+
+install: $(STAMP)
 
 # The figure is drawn even when a run failed; the sweep's exit status is what make reports.
 sweep: $(STAMP)
-	$(VENV)/bin/python -m bench experiment=coverage_ablation; status=$$?; \
-	$(VENV)/bin/python -m plots coverage_ablation && \
-	$(VENV)/bin/python -m bench.sweeps.mirror coverage_ablation && exit $$status
+	$(BENCH) experiment=coverage_ablation; status=$$?; \
+	$(BENCH) plot coverage_ablation && \
+	$(BENCH) sync coverage_ablation --offline && exit $$status
 
 test: lint
 	$(VENV)/bin/python -m pytest

@@ -1,13 +1,23 @@
 """What a user can do wrong, as one sentence and an exit status."""
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class UserError(Exception):
     """Something that the user can mend; the message is one sentence."""
+
+
+class Words(argparse.ArgumentParser):
+    """The words of a command; says in one sentence what is wrong with them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong as the user's error."""
+        raise UserError(f"{message[0].upper()}{message[1:]}; `{self.prog} --help` says more.")
 
 
 @contextmanager

@@ -20,6 +20,8 @@ Natural = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 ActionKind = Literal["discrete", "continuous"]
+# What settings are chosen by: tables of numbered states, or vectors.
+WorldKind = Literal["table", "vector"]
 
 
 @dataclass(frozen=True)

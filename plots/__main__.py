@@ -1,116 +1,79 @@
-"""``python -m plots EXPERIMENT``: figures, tables and a report from stored records alone."""
+"""`python -m plots EXPERIMENT`: figures, tables and a report, from stored records alone."""
 
 import argparse
-import itertools
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from bench.errors import Words, one_sentence
 from bench.store.records import RunStore
-from plots.frame import Frame, build_frame
-from plots.records import UnusableRecords, read_records
-from plots.report import markdown_report
-from plots.sections.base import FILES, sections
-from plots.sections.longform import csv_table
-from plots.sections.panel import Plot
-from plots.sections.regret import PLOTS, draw, pages, rows
-from plots.sections.tables import latex_table, markdown_table, screen_caption, screen_table
-from plots.style import SUFFIXES, save, styled
+from plots.records import read_records
+from plots.reference import kept_experiments, read_reference
+
+HELP = """\
+usage: python -m plots EXPERIMENT [--results DIR] [--reference | --keep]
+
+Draw the figures, tables and report of an experiment into DIR/figures/EXPERIMENT.
+
+  EXPERIMENT      with records in DIR/runs: {stored}
+                  with reference results in DIR/reference: {kept}
+  --results DIR   where everything is and goes (results)
+  --reference     draw from the reference results: nothing needs to have been trained
+  --keep          also leave what it is drawn from, figures and tables as reference results
+  --help          this text"""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw one experiment and return the exit status: 0, or 2 with one sentence on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m plots", description=__doc__)
-    parser.add_argument("experiment", help="folder of records under --store")
-    parser.add_argument(
-        "--store", type=Path, default=Path("results/runs"), help="root of the run records"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("results/figures"),
-        help="folder under which a folder of the experiment's name is written",
-    )
-    options = parser.parse_args(arguments)
-    try:
-        records = read_records(RunStore(options.store), options.experiment)
-        frame = build_frame(options.experiment, records)
-        folder = write(frame, options.output)
-    except UnusableRecords as problem:
-        print(problem, file=sys.stderr)
-        return 2
-    except OSError as problem:
-        print(f"{problem.filename}: {problem.strerror}.", file=sys.stderr)
-        return 2
-    show(frame)
-    print(f"Figures, tables and report.md are in {folder}.")
+def main(words: Sequence[str]) -> int:
+    """Draw one experiment and return the exit status.
+
+    Raises:
+        UserError: If the words or the records are unusable, before anything is written.
+    """
+    parser = Words(prog="python -m plots", add_help=False, allow_abbrev=False)
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--reference", action="store_true")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("-h", "--help", action="store_true")
+    options = parser.parse_args(words)
+    if options.help:
+        stored = RunStore(options.results / "runs").experiments()
+        kept = kept_experiments(options.results / "reference")
+        print(HELP.format(stored=_listed(stored), kept=_listed(kept)))
+        return 0
+    if options.experiment is None:
+        parser.error("no experiment is named")
+    if options.reference and options.keep:
+        parser.error("--reference and --keep are one too many: what is kept comes from the store")
+    _draw(options.experiment, options)
     return 0
 
 
-def write(frame: Frame, output: Path) -> Path:
-    """Write everything under ``output/<experiment>`` and return that folder.
+def _draw(experiment: str, options: argparse.Namespace) -> None:
+    # Only now: matplotlib alone takes longer than all that comes before.
+    from plots.frame import build_frame
+    from plots.keeping import keep
+    from plots.report import show, write_report
+    from plots.sections import sections
 
-    Files are made in a temporary folder and moved once all are there, so that a failure leaves
-    what was there before. A figure of an earlier time that no longer applies is removed.
-    """
-    folder = output / frame.experiment
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder, prefix=".draft-"))
-    try:
-        figures = _draw_all(frame, draft)
-        texts = {
-            "cells.csv": csv_table(frame),
-            "table.md": markdown_table(frame),
-            "table.tex": latex_table(frame),
-            "report.md": markdown_report(frame, figures),
-        }
-        for name, text in texts.items():
-            (draft / name).write_text(text)
-        for section in sections(frame):
-            for name, text in section.files.items():
-                (draft / name).write_text(text)
-        drawn = [f"{plot.stem}*.{suffix}" for plot in PLOTS for suffix in SUFFIXES]
-        for pattern in (*drawn, *FILES):
-            for path in folder.glob(pattern):
-                if not (draft / path.name).exists():
-                    path.unlink()
-        for path in sorted(draft.iterdir()):
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    store, kept = RunStore(options.results / "runs"), options.results / "reference"
+    records = (
+        read_reference(kept, experiment) if options.reference else read_records(store, experiment)
+    )
+    frame = build_frame(experiment, records)
+    found = list(sections(frame))
+    folder = options.results / "figures" / experiment
+    write_report(frame, found, folder)
+    show(found)
+    print(f"Figures, tables and report.md are in {folder}.")
+    if options.keep:
+        print(f"What they are drawn from is in {keep(store, frame, found, folder, kept)}.")
 
 
-def show(frame: Frame) -> None:
-    """Print the table, where the output is not a terminal as wide as it wants to be."""
-    console = Console()
-    table = screen_table(frame)
-    if not console.is_terminal:
-        console.width = max(console.width, Console(width=1000).measure(table).maximum)
-    console.print(table)
-    console.print(screen_caption(frame), width=min(console.width, 100), highlight=False)
-
-
-def _draw_all(frame: Frame, folder: Path) -> dict[Plot, list[str]]:
-    """Save the figures that the records have the numbers for; return each with its rows."""
-    drawn = {}
-    for plot in itertools.chain.from_iterable(pages(frame, plot) for plot in PLOTS):
-        with styled():
-            figure = draw(frame, plot)
-            if figure is not None:
-                save(figure, folder, plot.stem)
-                drawn[plot] = rows(frame, plot)
-    for section in sections(frame):
-        for illustration in section.illustrations:
-            with styled():
-                save(illustration.draw(), folder, illustration.stem)
-    return drawn
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_sentence():
+        sys.exit(main(sys.argv[1:]))

@@ -1,17 +1,14 @@
-"""The sentences under figures and tables: by which rule a number came about, from which runs.
+"""The sentences that several captions share: by which rule a number came about, from which runs.
 
 They are plain text; whoever puts them into Markdown or LaTeX escapes them.
 """
 
+from collections import Counter, defaultdict
+from collections.abc import Container
+
 from plots.frame import Frame
-from plots.sections.panel import HIGHEST, LOWEST, Plot, exceeds
 from plots.surroundings import INFORMATIVE_SHARE
 
-COVERAGE_WORDS = {
-    "support_fraction": "the share of the optimal policy's occupancy on visited (state, action)"
-    " pairs",
-    "nearest_neighbor_support": "the share of the reference policy's steps near the data",
-}
 MEASURE_WORDS = {
     "normalized_regret": "Normalized regret (0 is the optimum, 1 the uniform policy)",
     "regret_to_covered": "Regret to the best covered policy (value units of each environment;"
@@ -40,58 +37,39 @@ def num_runs(frame: Frame) -> str:
 
 def statuses(frame: Frame) -> str:
     """Return one sentence with the number of runs of every status, and of those not there."""
-    total = sum(frame.statuses.values())
+    numbers = Counter(record.status for record in frame.records)
     missing = sum(cell.num_missing for cell in frame.cells.values())
     parts = [
-        f"{frame.statuses.get('completed', 0)} completed",
-        f"{frame.statuses.get('empty', 0)} were left without data by the degradation",
-        f"{frame.statuses.get('failed', 0)} failed",
+        f"{numbers['completed']} completed",
+        f"{numbers['empty']} were left without data by the degradation",
+        f"{numbers['failed']} failed",
     ]
-    return f"Of {_count(total, 'recorded run')}, {', '.join(parts)}; {missing} more are missing."
+    total = _count(numbers.total(), "recorded run")
+    return f"Of {total}, {', '.join(parts)}; {missing} more are missing."
 
 
-def figure_caption(frame: Frame, plot: Plot, rows: list[str]) -> str:
-    """Return the caption of one figure whose rows are these environments."""
-    if plot.axis == "severity":
-        over = "by severity of the degradation; every curve starts from the shared severity 0"
-    else:
-        over = (
-            "by measured coverage, which falls to the right; each point is one severity, at the "
-            "mean measured coverage of its runs: "
-        ) + _coverage_measures(frame, rows)
-    sentences = [
-        f"{MEASURE_WORDS[plot.measure]} {over}.",
-        "Rows are environments, columns degradations.",
-        rule(frame),
-        "Bands and bars are those intervals; a cell of one run has none.",
-    ]
-    if plot.axis == "severity":
-        sentences.append("Learners stand side by side at each severity so that equal ones show.")
-    if any(exceeds(frame, plot, name) for name in rows):
-        sentences.append(f"Triangles at an edge: values beyond the axis, {_cut(plot)}.")
-    shown = [s for c, s in frame.situations.items() if c.environment in rows]
-    if any(situation.informative is False for situation in shown):
-        sentences.append(f"Hatched: {uninformative_rule()}.")
-    left_out = [name for name in frame.environments if name not in rows]
-    if left_out:
-        sentences.append(f"Left out, since the quantity is not known there: {', '.join(left_out)}.")
-    return " ".join([*sentences, statuses(frame)])
+def mixed_codes(
+    frame: Frame,
+    environments: Container[str] | None = None,
+    algorithms: Container[str] | None = None,
+) -> str:
+    """Return a sentence per learner whose completed runs were made by several codes, else nothing.
 
-
-def table_caption(frame: Frame) -> str:
-    """Return the caption of the compact table."""
-    sentences = [
-        f"{MEASURE_WORDS['normalized_regret']}; lower is better.",
-        rule(frame),
-        "Bold: the lowest of a row, and what prints the same.",
-        "Severity 0 is shared by all degradations.",
-    ]
-    if any(situation.informative is False for situation in frame.situations.values()):
-        sentences.append(f"A dagger marks rows without a best: {uninformative_rule()}.")
-    counts = {cell.num_runs for cell in frame.cells.values()}
-    if len(counts) > 1:
-        sentences.append("In parentheses: number of runs where fewer than elsewhere in the table.")
-    return " ".join([*sentences, statuses(frame)])
+    Only runs in the environments and of the algorithms given count, of all where none are given.
+    """
+    codes: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in frame.completed():
+        if (environments is None or record.environment in environments) and (
+            algorithms is None or record.algorithm in algorithms
+        ):
+            code = "code that is not known" if record.code is None else record.code
+            codes[frame.labels[record.run_id]][code] += 1
+    return " ".join(
+        f"The runs of {learner.label} were made by {len(found)} versions of its code: "
+        f"{', '.join(f'{number} by {code}' for code, number in sorted(found.items()))}."
+        for learner in frame.learners
+        if len(found := codes[learner.label]) > 1
+    )
 
 
 def uninformative_rule() -> str:
@@ -103,15 +81,6 @@ def uninformative_rule() -> str:
     ).replace("%", " %")
 
 
-def _cut(plot: Plot) -> str:
-    if plot.measure == "normalized_regret":
-        return f"which is cut at {HIGHEST:g}"
-    return (
-        f"which is cut at {HIGHEST:g} (above 0) and {abs(LOWEST):g} (below 0) times the value of "
-        "the optimum minus that of the uniform policy"
-    )
-
-
 def _evaluation(frame: Frame) -> str:
     exact = [name for name, s in frame.environments.items() if s.exact]
     others = {name: s for name, s in frame.environments.items() if not s.exact}
@@ -120,15 +89,6 @@ def _evaluation(frame: Frame) -> str:
         episodes = _span(surroundings.num_episodes) if surroundings.num_episodes else "all"
         parts.append(f"mean return of {episodes} episodes on {name}")
     return "; ".join(parts)
-
-
-def _coverage_measures(frame: Frame, rows: list[str]) -> str:
-    names = {name: frame.environments[name].coverage_name for name in rows}
-    return "; ".join(
-        f"{words} ({', '.join(name for name in rows if names[name] == measure)})"
-        for measure, words in COVERAGE_WORDS.items()
-        if measure in names.values()
-    )
 
 
 def _span(numbers: list[int] | tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ the interquartile mean with a 95 % bootstrap interval over runs.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,11 +14,7 @@ import numpy as np
 from bench.measures.statistics import Estimate, bootstrap_interquartile_mean
 from bench.store.records import RunRecord
 from plots.labels import degradation_labels, learner_labels
-from plots.records import Condition, condition, error_line, replicate
-from plots.sections.comparisons import Comparison, comparisons
-from plots.sections.contrasts import Contrasts, contrasts
-from plots.sections.ranking import Rank, ranking
-from plots.sections.sensitivity import HeatMap, heat_maps
+from plots.records import Condition, condition, replicate
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 
 MEASURES = ("normalized_regret", "regret_to_covered", "improvement")
@@ -40,6 +37,7 @@ class Cell:
         num_empty: Runs whose degradation left no data.
         num_failed: Runs that ended in an error.
         num_missing: Runs that this cell lacks although another cell of the environment has them.
+        num_repeated: Runs beyond the first for the same seed.
         estimates: Per measure the aggregate; measures that no run of the cell has are absent.
     """
 
@@ -47,35 +45,29 @@ class Cell:
     num_empty: int
     num_failed: int
     num_missing: int
+    num_repeated: int
     estimates: dict[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """All cells of one experiment, in the order in which they are shown.
+    """All records and cells of one experiment, in the order in which they are shown.
 
     Attributes:
-        num_duplicates: Records of a cell beyond the first for the same seed.
-        errors: The last line of every distinct error.
-        comparisons: Estimates of coverage beside the exact quantities, where there are both.
-        heat_maps: Regret over two settings of a learner, where there is every combination.
-        ranking: Variants of a learner by mean regret.
-        contrasts: One algorithm against the best of the others, paired by seed.
+        records: By run id.
+        labels: Per run id the learner's label.
+        places: Per run id the run's condition, its degradation named as in figures.
     """
 
     experiment: str
+    records: tuple[RunRecord, ...]
+    labels: dict[str, str]
+    places: dict[str, Condition]
     environments: dict[str, Surroundings]
     degradations: tuple[str, ...]
     learners: tuple[Learner, ...]
     situations: dict[Condition, Situation]
     cells: dict[tuple[Condition, str], Cell]
-    statuses: dict[str, int]
-    num_duplicates: int
-    errors: tuple[str, ...]
-    comparisons: tuple[Comparison, ...]
-    heat_maps: tuple[HeatMap, ...]
-    ranking: tuple[Rank, ...]
-    contrasts: Contrasts
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -100,46 +92,44 @@ class Frame:
             if c.environment == environment
         )
 
+    def completed(self) -> list[RunRecord]:
+        """Return the records of the runs that completed."""
+        return [record for record in self.records if record.status == "completed"]
 
-def build_frame(experiment: str, records: list[RunRecord]) -> Frame:
+
+def build_frame(experiment: str, records: Iterable[RunRecord]) -> Frame:
     """Return the cells of an experiment's records; the records' order does not matter."""
+    records = tuple(sorted(records, key=lambda r: r.run_id))
     labels = learner_labels(records)
     losses = degradation_labels(records)
-    conditions = {r.run_id: replace(condition(r), degradation=losses[r.run_id]) for r in records}
+    places = {r.run_id: replace(condition(r), degradation=losses[r.run_id]) for r in records}
     environments = _environments(records)
     order = list(environments)
     present = sorted(
-        set(conditions.values()),
+        set(places.values()),
         key=lambda c: (order.index(c.environment), c.severity > 0, c.degradation, c.severity),
     )
     degraded = sorted({c.degradation for c in present if c.severity > 0})
     by_condition: dict[Condition, list[RunRecord]] = defaultdict(list)
     by_cell: dict[tuple[Condition, str], list[RunRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda r: (str(replicate(r)), r.run_id)):
-        by_condition[conditions[record.run_id]].append(record)
-        by_cell[conditions[record.run_id], labels[record.run_id]].append(record)
+        by_condition[places[record.run_id]].append(record)
+        by_cell[places[record.run_id], labels[record.run_id]].append(record)
     replicates = {
         name: {replicate(r) for r in records if r.environment == name} for name in environments
     }
-    situations = {c: situation(by_condition[c]) for c in present}
     return Frame(
         experiment=experiment,
+        records=records,
+        labels=labels,
+        places=places,
         environments=environments,
         degradations=tuple(degraded or ["none"]),
         learners=_learners({labels[r.run_id]: r.algorithm for r in records}),
-        situations=situations,
+        situations={c: situation(by_condition[c]) for c in present},
         cells={
             key: _cell(runs, len(replicates[key[0].environment])) for key, runs in by_cell.items()
         },
-        statuses=dict(Counter(record.status for record in records)),
-        num_duplicates=sum(
-            len(runs) - len({replicate(r) for r in runs}) for runs in by_cell.values()
-        ),
-        errors=tuple(sorted({message for r in records if (message := error_line(r))})),
-        comparisons=comparisons(records, conditions),
-        heat_maps=tuple(heat_maps(records)),
-        ranking=ranking(records, labels, conditions, {n: s.exact for n, s in environments.items()}),
-        contrasts=contrasts(records, labels, conditions, situations),
     )
 
 
@@ -152,7 +142,7 @@ def _learners(algorithms: dict[str, str]) -> tuple[Learner, ...]:
     return tuple(learners)
 
 
-def _environments(records: list[RunRecord]) -> dict[str, Surroundings]:
+def _environments(records: Iterable[RunRecord]) -> dict[str, Surroundings]:
     """Return the environments, exactly solved ones first."""
     runs: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
@@ -163,6 +153,7 @@ def _environments(records: list[RunRecord]) -> dict[str, Surroundings]:
 
 def _cell(records: list[RunRecord], num_replicates: int) -> Cell:
     counts = Counter(record.status for record in records)
+    seeds = {replicate(record) for record in records}
     estimates = {}
     for measure in MEASURES:
         scores = [r.final.get(measure) for r in records if r.status == "completed"]
@@ -175,6 +166,7 @@ def _cell(records: list[RunRecord], num_replicates: int) -> Cell:
         num_runs=counts["completed"],
         num_empty=counts["empty"],
         num_failed=counts["failed"],
-        num_missing=max(num_replicates - len({replicate(r) for r in records}), 0),
+        num_missing=max(num_replicates - len(seeds), 0),
+        num_repeated=len(records) - len(seeds),
         estimates=estimates,
     )

@@ -1,18 +1,20 @@
 """Records of one experiment, read from the store and checked before anything is drawn."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, get_args
 
+from bench.errors import UserError
 from bench.store.records import RunRecord, RunStore, Status
-from plots.surroundings import COVERAGES
 
-# Estimates of coverage that are not among those; see plots/comparisons.py.
-ESTIMATES = ("effective_sample_size", "inverse_relative_condition_number", "saco", "tq")
+# Numbers are drawn, written and kept with so many significant digits, episode returns and all that
+# no figure shows with fewer: what is drawn from kept records is what is drawn from the store.
+DIGITS, RETURN_DIGITS, SIDE_DIGITS = 9, 5, 4
 
 
-class UnusableRecords(Exception):
+class UnusableRecords(UserError):
     """Nothing can be drawn; the message is one sentence for the person at the terminal."""
 
 
@@ -46,15 +48,49 @@ def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
         records = store.summaries(experiment)
     except ValueError as error:
         raise UnusableRecords(f"{error}.") from error
+    return usable(records, experiment, f"{store.root}/{experiment}/{{}}.json")
+
+
+def usable(records: Iterable[RunRecord], experiment: str, place: str) -> list[RunRecord]:
+    """Return the records as they are drawn, numbers rounded.
+
+    Args:
+        records: The records of one experiment.
+        experiment: Its name.
+        place: Where a record is, with ``{}`` for its run id.
+
+    Raises:
+        UnusableRecords: If one of them lacks what is drawn or none completed.
+    """
+    records = list(records)
     for record in records:
-        fault = _fault(record)
-        if fault:
-            raise UnusableRecords(
-                f"{store.root}/{experiment}/{record.run_id}.json is no usable record: {fault}."
-            )
+        if fault := _fault(record):
+            where = place.replace("{}", record.run_id)
+            raise UnusableRecords(f"{where} is no usable record: {fault}.")
     if not any(record.status == "completed" for record in records):
         raise UnusableRecords(_none_completed(records, experiment))
-    return records
+    return [rounded(record) for record in records]
+
+
+def rounded(record: RunRecord) -> RunRecord:
+    """Return a record with as many digits as figures and reference results need."""
+    coverage = significant(record.coverage, DIGITS)
+    if "by_policy" in coverage:
+        coverage["by_policy"] = significant(coverage["by_policy"], SIDE_DIGITS)
+    return replace(
+        record,
+        dataset=significant(record.dataset, DIGITS),
+        coverage=coverage,
+        values=significant(record.values, DIGITS),
+        evaluations=[
+            significant(evaluation, DIGITS)
+            | {"returns": significant(evaluation.get("returns"), RETURN_DIGITS)}
+            for evaluation in record.evaluations
+        ],
+        final=significant(record.final, DIGITS),
+        metrics=significant(record.metrics, SIDE_DIGITS),
+        timing=significant(record.timing, SIDE_DIGITS),
+    )
 
 
 def condition(record: RunRecord) -> Condition:
@@ -74,6 +110,17 @@ def error_line(record: RunRecord) -> str:
     """Return the last line of a run's error, which says what happened; empty without an error."""
     lines = (record.error or "").strip().splitlines()
     return lines[-1] if lines else ""
+
+
+def significant(value: Any, digits: int) -> Any:
+    """Return a value of JSON, every number with a fraction in it rounded to so many digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: significant(inner, digits) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [significant(inner, digits) for inner in value]
+    return value
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
@@ -118,7 +165,8 @@ def _fault(record: RunRecord) -> str | None:
     degradation, severity = _degradation(record)
     if not isinstance(degradation, str) or not isinstance(severity, int | float):
         return "it does not say which degradation of its data at which severity it ran on"
-    coverages = [record.coverage.get(name) for name in (*COVERAGES, *ESTIMATES)]
+    described = ("comparator", "by_policy", "reasons")
+    coverages = [value for name, value in record.coverage.items() if name not in described]
     numbers = [*record.values.values(), *record.final.values(), *coverages]
     if not all(v is None or (isinstance(v, int | float) and isfinite(v)) for v in numbers):
         return "its `values`, `final` or `coverage` hold something other than finite numbers"

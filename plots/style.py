@@ -1,6 +1,8 @@
 """How figures look: a colour and marker per algorithm, paper-sized fonts, same bytes each time."""
 
+import textwrap
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from plots.frame import Learner
 
@@ -18,11 +21,19 @@ COLORS = (
     *("#882255", "#999933", "#332288"),
 )
 MARKERS = "os^DvPX"
+# An algorithm's colour and marker follow from its name alone, so that a newcomer leaves those of
+# others as they are. The multipliers of its hash were found by search: bc, bcq, cql, fqi, fqi_exact
+# and stackelberg have the first six, iql, atac, td3_bc, crr, vi_lcb, spibb, pspi and cppo use what
+# is left, and of all fourteen no three share a colour or a marker and no two both.
+COLOR_MULTIPLIER = 10693479330918022791
+MARKER_MULTIPLIER = 9455699486363741493
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GREY = "0.55"
 
 TEXT_WIDTH = 5.5
 SUFFIXES = ("png", "svg", "pdf")
+# Inches that a letter of a note takes across and a line of it down.
+LETTER, LINE = 0.052, 0.12
 
 _SETTINGS: Any = {
     "font.family": "DejaVu Sans",
@@ -50,7 +61,6 @@ _SETTINGS: Any = {
     "svg.hashsalt": "stackelberg-bench",
     "savefig.dpi": 200,
 }
-_CONF = Path(__file__).resolve().parent.parent / "conf" / "algorithm"
 
 
 class Look(NamedTuple):
@@ -73,38 +83,34 @@ class Look(NamedTuple):
 
 
 def looks(learners: Sequence[Learner]) -> dict[str, Look]:
-    """Return how the learners of one figure look, by label.
+    """Return how the learners of one figure look, by label: no two alike among the first eight.
 
+    Colour and marker say the algorithm, dashes and hollow markers which of those that share both.
     Where all are variants of one algorithm, colours and markers are free to tell them apart.
     """
-    if len({learner.algorithm for learner in learners}) > 1:
-        return {learner.label: look(learner) for learner in learners}
-    shown = {}
+    alone = len({learner.algorithm for learner in learners}) == 1
+    shown: dict[str, Look] = {}
+    sharing: Counter[tuple[int, int]] = Counter()
     for learner in learners:
-        place = _place(learner.algorithm) + learner.variant
-        color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
-        shown[learner.label] = look(learner)._replace(color=color, marker=marker)
+        color = _place(learner.algorithm, COLOR_MULTIPLIER, len(COLORS))
+        marker = _place(learner.algorithm, MARKER_MULTIPLIER, len(MARKERS))
+        place = sharing[color, marker]
+        sharing[color, marker] += 1
+        shift = place if alone else 0
+        shown[learner.label] = Look(
+            COLORS[(color + shift) % len(COLORS)],
+            MARKERS[(marker + shift) % len(MARKERS)],
+            DASHES[place % len(DASHES)],
+            # Filled and hollow alternate, then swap: eight differ.
+            (place + place // len(DASHES)) % 2 == 1,
+        )
     return shown
 
 
-def look(learner: Learner) -> Look:
-    """Return a learner's look: colour and marker say the algorithm, dashes the variant."""
-    place = _place(learner.algorithm)
-    return Look(
-        COLORS[place % len(COLORS)],
-        MARKERS[place % len(MARKERS)],
-        DASHES[learner.variant % len(DASHES)],
-        # Filled and hollow alternate, then swap: eight variants differ.
-        (learner.variant + learner.variant // len(DASHES)) % 2 == 1,
-    )
-
-
-def _place(algorithm: str) -> int:
-    """Return the algorithm's place among all that are configured, the same in every experiment."""
-    known = sorted(path.stem for path in _CONF.glob("*.yaml"))
-    if algorithm in known:
-        return known.index(algorithm)
-    return zlib.crc32(algorithm.encode()) % (len(COLORS) * len(MARKERS))
+def _place(name: str, multiplier: int, size: int) -> int:
+    """Return a number below `size`: the upper bits of the name's checksum times the multiplier."""
+    product = zlib.crc32(name.encode()) * multiplier % 2**64
+    return (product >> 32) * size >> 32
 
 
 @contextmanager
@@ -116,11 +122,28 @@ def styled() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, folder: Path, stem: str) -> None:
-    """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes."""
+def save(figure: Figure, folder: Path, stem: str, note: str = "") -> None:
+    """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes.
+
+    A note is written below it, in lines as wide as the figure.
+    """
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     # The layout is found once: all formats show the same, and none pays for it again.
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
+    page = _page_with(figure, note) if note else None
     for suffix in SUFFIXES:
-        figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix])
+        figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix], bbox_inches=page)
+
+
+def _page_with(figure: Figure, note: str) -> Bbox:
+    """Write the note below the figure and return the page, in inches, that holds both."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(note, int(width / LETTER))
+    room = 1.5 * LINE + LINE * len(lines)
+    for legend in figure.legends:
+        # Else at the edges of the page and not of the figure.
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    place = {"x": 0.5, "y": -0.5 * LINE / height, "ha": "center", "va": "top"}
+    figure.text(s="\n".join(lines), fontsize=6.5, **place)
+    return Bbox.from_extents(0, -room, width, height)

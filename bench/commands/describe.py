@@ -1,8 +1,4 @@
-"""`python -m bench.describe dataset=...`: a dataset's card, before anyone trains on it.
-
-Takes the words of `python -m bench` that concern data: `dataset`, `coverage`, `seed` and what is in
-them.
-"""
+"""`python -m bench describe dataset=...`: a dataset's card, before anyone trains on it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -18,9 +14,14 @@ from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.measures import coverage, regret
 from bench.measures.coverage import CoverageReport
+from bench.settings.groups import choices
 from bench.settings.run import RunConfig
 from bench.settings.single import SingleRun, single_run
 
+USAGE = """\
+python -m bench describe KEY=VALUE ...
+  Prints a dataset's card: counts, returns, actions, observations, values to compare with, and what
+  it covers. Takes the words of `run` that concern data: those of the groups below, and `seed`."""
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
 BINS = 12
 BAR_WIDTH = 40
@@ -30,6 +31,9 @@ LONGEST_LIST = 20
 
 def main(words: list[str]) -> int:
     """Print the card and return the exit status."""
+    if "--help" in words or "-h" in words:
+        print(f"{USAGE}\n{choices('dataset', 'behavior', 'coverage')}")
+        return 0
     print_card(single_run(words, "describe"))
     return 0
 

@@ -1,22 +1,27 @@
-"""`python -m bench.export ID dataset=...`: any dataset here as a Minari dataset.
-
-The words after the id are those of `python -m bench.describe`. Each segment of the data becomes an
-episode. ``dataset=minari dataset.id=ID`` reads what was written, bit for bit and with its world.
-"""
+"""`python -m bench export ID dataset=...`: any dataset here as a Minari dataset."""
 
 from minari.dataset.minari_dataset import parse_dataset_id
 
 from bench.data.sensing import Sensing
 from bench.files.minari import dataset_path
 from bench.files.minari_writer import write
+from bench.settings.groups import choices
 from bench.settings.single import SingleRun, single_run
 from bench.settings.typed import ConfigError
 
+HELP = """\
+python -m bench export ID KEY=VALUE ...
+  Writes data, degraded or not, as the Minari dataset ID, as in cliff/mixed-v0; each segment becomes
+  an episode. `dataset=minari dataset.id=ID` reads it, bit for bit and with its world. The other
+  words are those of `describe`."""
 USAGE = "The first word should be the id of the new dataset, as in cliff/mixed-v0"
 
 
 def main(words: list[str]) -> int:
     """Write the dataset, say where it is, and return the exit status."""
+    if "--help" in words or "-h" in words:
+        print(f"{HELP}\n{choices('dataset', 'behavior', 'coverage')}")
+        return 0
     dataset_id, run = _understood(words)
     task, dataset = run.load()
     if len(dataset) == 0:

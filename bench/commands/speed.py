@@ -1,26 +1,25 @@
-"""`python -m bench.speed`: what an update costs, beside what the machine can do at most.
+"""`python -m bench speed`: what an update costs, beside what the machine can do at most.
 
 Every algorithm of conf/algorithm is timed at widths 64 and 256 (two hidden layers), alone and in a
 cohort of 8, on CartPole data (tabular ones on a Garnet table). The matrix-product rate is that of
 a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
 """
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from algorithms.base import Algorithm
-from bench import CONF
 from bench.data.sources import Task
-from bench.settings.run import DatasetConfig
-from bench.settings.typed import typed_object
+from bench.errors import Words
+from bench.settings.composition import Composer
+from bench.settings.groups import known_names
+from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
 from bench.training.cohort import Cohort, Member
 
 WIDTHS = (64, 256)
@@ -31,7 +30,9 @@ SEED = 0
 
 def main(words: list[str]) -> int:
     """Measure, print the table and return the exit status."""
-    parser = argparse.ArgumentParser(description="Updates per second of every algorithm.")
+    parser = Words(
+        prog="python -m bench speed", description="Updates per second of every algorithm."
+    )
     parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure")
     parser.add_argument("--compile", action="store_true", help="also compile the updates")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -55,16 +56,22 @@ def main(words: list[str]) -> int:
 
 def rows(seconds: float, compiled: bool, device: str) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the table, row by row."""
-    tasks = {tabular: _task("garnet" if tabular else "cartpole") for tabular in (False, True)}
-    for name, settings in _algorithms():
-        algorithm: Algorithm = typed_object({**settings, "discount": 0.99}, name)
+    tasks: dict[str, Task] = {}
+    for name in known_names("algorithm"):
+        config = _config(name, "cartpole")
+        if config.algorithm.tabular_only:
+            config = _config(name, "garnet")
+        algorithm, data = config.algorithm, config.dataset
+        if data.name not in tasks:
+            tasks[data.name] = data.source.load(data.name, SEED, data.discount, None)
         resizable = hasattr(algorithm, "hidden_sizes")
         for width in WIDTHS if resizable else (None,):
-            resized: Any = {} if width is None else {"hidden_sizes": (width, width)}
+            resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                task = tasks[algorithm.tabular_only]
-                rate = updates_per_second(algorithm, task, size, seconds, compiled, device)
+                rate = updates_per_second(
+                    algorithm, tasks[data.name], size, seconds, compiled, device
+                )
                 shown = "table" if width is None else str(width)
                 yield name, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
 
@@ -106,14 +113,8 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _algorithms() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path in sorted((CONF / "algorithm").glob("*.yaml")):
-        settings = yaml.safe_load(path.read_text())
-        yield settings.pop("name"), settings
-
-
-def _task(name: str) -> Task:
-    settings = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
-    common = {key: settings.pop(key) for key in DatasetConfig.model_fields if key in settings}
-    source = typed_object(settings, name)
-    return source.load(name, SEED, common["discount"], None)
+def _config(algorithm: str, world: str) -> RunConfig:
+    """Return the tuned learner in a world."""
+    words = [f"algorithm={algorithm}", f"dataset={world}", f"seed={SEED}"]
+    (settings,) = Composer(words).jobs()
+    return run_config({k: v for k, v in settings.items() if k not in HARNESS_KEYS})

@@ -1,18 +1,17 @@
-"""`python -m bench.sync EXPERIMENT`: bring W&B up to date with a store, figures included.
+"""`python -m bench sync EXPERIMENT`: bring W&B up to date with a store, figures included.
 
-For stores made offline or without W&B. Every record becomes, or goes on as, the W&B run
-``<experiment>-<run_id>``, so doing it twice changes nothing. What has been pushed is remembered
-beside the records and left out the next time.
+For stores made offline or without W&B; with --offline into files under RESULTS/wandb instead, as
+sweeps leave them. Every record becomes, or goes on as, the W&B run ``<experiment>-<run_id>``, so
+doing it twice changes nothing. What has been written is remembered beside the records.
 """
 
-import argparse
 import hashlib
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,50 +21,45 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bench.atomic import atomic_write
+from bench.errors import Words
 from bench.store.records import RunStore
-from bench.sweeps import mirror
-from bench.sweeps.mirror import FigureRun, RecordRun, TrackedRun, TrackingConfig
+from bench.sweeps import tracking
+from bench.sweeps.tracking import Tracked, TrackingConfig
 
+DESCRIPTION = "Bring Weights & Biases up to date with a store, figures included."
 SYNCED = ".sweep/synced.json"
 # Seconds that W&B may take for one run, and that its server may take to answer at all.
 TIME_LIMIT = 60.0
 ANSWER_LIMIT = 10.0
-# What was pushed is written down this often; at worst so many are pushed twice.
-REMEMBER_EVERY = 20
 # So many failures one after the other are no accident of a single run.
 MOST_FAILURES_IN_A_ROW = 5
 
 
-class NotConnected(Exception):
-    """W&B cannot be written to; the message is one clause for the user."""
-
-
 class Item(NamedTuple):
-    """Something to push: its name, a hash of its content, and how to make a W&B run of it."""
+    """Something to write: its name, a hash of its content, and how to make a W&B run of it."""
 
     name: str
     content: str
-    run: Callable[[], TrackedRun]
+    make: Callable[[], Tracked]
 
 
-@dataclass
-class Outcome:
-    """What became of a push: counts, and why it stopped early if it did."""
+class Pushed(NamedTuple):
+    """How much has arrived, failed and is left, and why it stopped early if it did."""
 
-    pushed: int = 0
-    failed: int = 0
-    stopped: str | None = None
+    arrived: int
+    failed: int
+    left: int
+    why: str | None
 
 
 class Synced:
-    """Which content was pushed where, in one small file beside the records."""
+    """Which content was written where, in one small file beside the records."""
 
     def __init__(self, experiment: Path, target: str):
-        """Read what was pushed to `target`; a damaged file counts as none."""
-        self.path, self.target = experiment / SYNCED, target
+        """Read what was written to `target`; a damaged file counts as none."""
+        self.path = experiment / SYNCED
         try:
-            found = json.loads(self.path.read_text())
-            self.all = {key: dict(names) for key, names in found.items()}
+            self.all = {k: dict(names) for k, names in json.loads(self.path.read_text()).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             self.all = {}
         self.here: dict[str, str] = self.all.setdefault(target, {})
@@ -77,15 +71,8 @@ class Synced:
 
 
 def main(words: Sequence[str]) -> int:
-    """Push an experiment and return the exit status: 1 unless all of it has arrived."""
-    parser = argparse.ArgumentParser(prog="python -m bench.sync", description=__doc__)
-    parser.add_argument("experiment", help="folder of records under RESULTS/runs")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--project", default="stackelberg-bench")
-    parser.add_argument("--entity", default=None, help="W&B user or team; else the key's own")
-    parser.add_argument("--figures", type=Path, default=Path("results/figures"))
-    parser.add_argument("--again", action="store_true", help="also what has been pushed before")
-    options = parser.parse_args(words)
+    """Write an experiment to W&B; return the exit status: 1 unless all of it has arrived."""
+    options = _parser().parse_args(words)
     store = RunStore(options.results / "runs")
     known = store.experiments()
     if options.experiment not in known:
@@ -94,96 +81,115 @@ def main(words: Sequence[str]) -> int:
         print(sentence, file=sys.stderr)
         return 2
     config = TrackingConfig(
-        mode="online", project=options.project, entity=options.entity, time_limit=TIME_LIMIT
+        mode="offline" if options.offline else "online",
+        project=options.project,
+        entity=options.entity,
+        time_limit=TIME_LIMIT,
     )
-    synced = Synced(store.root / options.experiment, _target(config))
-    everything = items(store, options.experiment, options.figures / options.experiment)
-    before = {} if options.again else synced.here
+    everything = items(store, options.experiment, options.results / "figures" / options.experiment)
+    if options.offline:
+        where = target = os.path.relpath(options.results / "wandb")
+        left = _left_by_sweeps(options.results / "wandb")
+        there = {i.name: i.content for i in everything if f"{options.experiment}-{i.name}" in left}
+    else:
+        where = f"{config.entity}/{config.project}" if config.entity else config.project
+        # The same name on another server is another place.
+        target, there = f"{_server()} {config.entity or ''}/{config.project}", {}
+    synced = Synced(store.root / options.experiment, target)
+    before = {} if options.again else there | synced.here
     pending = [item for item in everything if before.get(item.name) != item.content]
-    earlier = len(everything) - len(pending)
-    outcome = push(pending, config, synced) if pending else Outcome()
-    return _report(outcome, len(pending), earlier, config)
+    # W&B keeps files of what it sends; the records are all that is needed later.
+    with tempfile.TemporaryDirectory() as folder:
+        into = options.results if options.offline else Path(folder)
+        return _tell(push(pending, config, into, synced), len(everything) - len(pending), where)
+
+
+def _parser() -> Words:
+    parser = Words(prog="python -m bench sync", description=DESCRIPTION)
+    known = ", ".join(RunStore(Path("results/runs")).experiments()) or "none"
+    parser.add_argument("experiment", help=f"in results/runs there are: {known}")
+    parser.add_argument("--offline", action="store_true", help="into files under DIR/wandb")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--project", default="stackelberg-bench")
+    parser.add_argument("--entity", default=None, help="W&B user or team; else the key's own")
+    parser.add_argument("--again", action="store_true", help="also what has been written before")
+    return parser
 
 
 def items(store: RunStore, experiment: str, figures: Path) -> list[Item]:
-    """Return what there is to push of an experiment: its records and, if drawn, its figures."""
-    paths = store.paths(experiment)
+    """Return what there is of an experiment: its records and, if drawn, its figures."""
     found = [
-        Item(path.stem, _hash([path]), partial(_record_run, store, experiment, path))
-        for path in paths
+        Item(path.stem, _hash([path]), partial(_of_record, store, experiment, path))
+        for path in store.paths(experiment)
     ]
-    drawn = [p for p in sorted(figures.glob("*")) if p.suffix in mirror.FIGURES + mirror.TABLES]
-    if drawn:
-        found.append(Item("figures", _hash(drawn), partial(FigureRun, experiment, figures)))
+    kinds = tracking.IMAGES + tracking.FILES
+    if drawn := [path for path in sorted(figures.glob("*")) if path.suffix in kinds]:
+        make = partial(tracking.of_figures, experiment, figures)
+        found.append(Item("figures", _hash(drawn), make))
     return found
 
 
-def push(pending: Sequence[Item], config: TrackingConfig, synced: Synced) -> Outcome:
-    """Push one item after the other; stop where W&B is out of reach, not for a single failure."""
-    outcome, in_a_row = Outcome(), 0
-    # W&B keeps files of what it sends; the records are all that is needed later.
-    with tempfile.TemporaryDirectory() as folder, _progress() as progress:
-        try:
-            connect()
-            for item in progress.track(pending, description="pushing"):
+def push(pending: Sequence[Item], config: TrackingConfig, folder: Path, synced: Synced) -> Pushed:
+    """Write one item after the other; stop where W&B is out of reach, not for a single failure."""
+    arrived, failed, in_a_row, why = 0, 0, 0, None
+    progress = Progress(console=Console(stderr=True), transient=True)
+    try:
+        with progress:
+            for item in progress.track(pending, description="writing"):
+                # Asked before the first one, and whenever the one before has failed.
+                if config.mode == "online" and (in_a_row or not arrived):
+                    why = out_of_reach()
+                if in_a_row == MOST_FAILURES_IN_A_ROW:
+                    why = f"{in_a_row} runs in a row failed"
+                if why is not None:
+                    break
                 try:
-                    mirror.write(item.run(), config, "online", Path(folder))
+                    tracking.write(item.make(), config, folder)
                 except Exception as error:
-                    outcome.failed += 1
-                    in_a_row += 1
-                    print(f"{item.name} was not pushed: {_cause(error)}", file=sys.stderr)
-                    mirror.forget()
-                    connect()
-                    if in_a_row == MOST_FAILURES_IN_A_ROW:
-                        raise NotConnected(f"{in_a_row} runs in a row failed") from error
+                    failed, in_a_row = failed + 1, in_a_row + 1
+                    print(f"{item.name} was not written: {tracking.cause(error)}", file=sys.stderr)
+                    tracking.forget()
                 else:
-                    outcome.pushed += 1
-                    in_a_row = 0
+                    arrived, in_a_row = arrived + 1, 0
                     synced.here[item.name] = item.content
-                    if outcome.pushed % REMEMBER_EVERY == 0:
-                        synced.save()
-        except NotConnected as error:
-            outcome.stopped = str(error)
-        finally:
-            if outcome.pushed:
-                synced.save()
-    return outcome
+    finally:
+        if arrived:
+            synced.save()
+    return Pushed(arrived, failed, len(pending) - arrived, why)
 
 
-def connect() -> None:
-    """Return if W&B can be written to.
-
-    Raises:
-        NotConnected: If there is no network, no key, or one that the server refuses.
-    """
-    wandb = mirror.quiet_wandb()
+def out_of_reach() -> str | None:
+    """Return why W&B cannot be written to, as one clause; None where it can."""
+    wandb = tracking.quiet_wandb()
     mode = os.environ.get("WANDB_MODE", "online")
     if mode not in ("online", "shared"):
-        raise NotConnected(f"the environment variable WANDB_MODE is {mode!r}")
+        return f"the environment variable WANDB_MODE is {mode!r}"
     address = _server()
     try:
         # Whatever it answers, it is there; W&B itself would wait much longer for one that is not.
         requests.head(address, timeout=ANSWER_LIMIT)
-        if not wandb.login(prompt=False, verify=True):
-            raise NotConnected("there is no API key, `wandb login` stores one")
+        key = wandb.login(prompt=False, verify=True)
     except requests.RequestException as error:
-        raise NotConnected(f"{address} cannot be reached ({type(error).__name__})") from error
+        return f"{address} cannot be reached ({type(error).__name__})"
     except wandb.errors.Error as error:
-        raise NotConnected(_cause(error)) from error
+        return tracking.cause(error)
+    return None if key else "there is no API key, `wandb login` stores one"
 
 
 def _server() -> str:
-    return str(mirror.quiet_wandb().setup().settings.base_url)
+    return str(tracking.quiet_wandb().setup().settings.base_url)
 
 
-def _target(config: TrackingConfig) -> str:
-    """Return where runs go: the same name on another server is another place."""
-    return f"{_server()} {config.entity or ''}/{config.project}"
+def _left_by_sweeps(folder: Path) -> set[str]:
+    """Return the ids of records in offline files, which are ``offline-run-<time>-<id>``."""
+    found = {path.name.split("-", 3)[-1] for path in folder.glob("offline-run-*")}
+    # Figures may have been redrawn since.
+    return {name for name in found if not name.endswith("-figures")}
 
 
-def _record_run(store: RunStore, experiment: str, path: Path) -> RecordRun:
+def _of_record(store: RunStore, experiment: str, path: Path) -> Tracked:
     # A folder may have been renamed since; it is what tells experiments apart.
-    return RecordRun(replace(store.load(path), experiment=experiment))
+    return tracking.of_record(replace(store.load(path), experiment=experiment))
 
 
 def _hash(paths: Iterable[Path]) -> str:
@@ -194,25 +200,16 @@ def _hash(paths: Iterable[Path]) -> str:
     return content.hexdigest()
 
 
-def _cause(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def _progress() -> Progress:
-    return Progress(console=Console(stderr=True), transient=True)
-
-
-def _report(outcome: Outcome, pending: int, earlier: int, config: TrackingConfig) -> int:
-    where = f"{config.entity}/{config.project}" if config.entity else config.project
-    if outcome.stopped is not None:
-        left = pending - outcome.pushed
+def _tell(pushed: Pushed, earlier: int, where: str) -> int:
+    """Say how it ended and return the exit status."""
+    if pushed.why is not None:
         print(
-            f"W&B does not work here: {outcome.stopped}; {outcome.pushed} pushed, {left} left, "
-            "the same command goes on with them.",
+            f"W&B does not work here: {pushed.why}; {pushed.arrived} written, {pushed.left} "
+            "left, the same command goes on with them.",
             file=sys.stderr,
         )
         return 1
-    failed = f", {outcome.failed} failed" if outcome.failed else ""
-    skipped = f", {earlier} were there already (--again pushes them too)" if earlier else ""
-    print(f"{outcome.pushed} pushed to {where}{failed}{skipped}.")
-    return 1 if outcome.failed else 0
+    failed = f", {pushed.failed} failed" if pushed.failed else ""
+    skipped = f", {earlier} were there already (--again writes them too)" if earlier else ""
+    print(f"{pushed.arrived} written to {where}{failed}{skipped}.")
+    return 1 if pushed.failed else 0

@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from typing_extensions import TypedDict
 
 from bench import seeding
+from bench.data.behavior import Component, actor, halfway_epsilon, mean_return, shares, tables
 from bench.data.datasets import OfflineDataset, Reserve
 from bench.data.sources import DataSource, Facts, Task
 from bench.data.storage import Storage
-from bench.types import Count, Fraction, Positive
+from bench.types import Count
 from bench.worlds import exact
 from bench.worlds.base import Environment, World, rollout
 from bench.worlds.tabular import TabularEnvironment
@@ -23,19 +22,6 @@ from bench.worlds.tabular import TabularEnvironment
 # Part of every run's identity: raise it when the same settings would collect other data.
 GENERATOR_VERSION = 1
 EPISODES_PER_WAVE = 64
-# Episodes that the value of a behavior policy is measured on where it is not known exactly.
-VALUE_EPISODES = 2000
-
-
-class Component(TypedDict):
-    """A share of the episodes, collected epsilon-greedily around the reference policy.
-
-    The reference policy is the optimal one where the MDP is known and the environment's scripted
-    controller elsewhere; epsilon 1 is the uniform policy.
-    """
-
-    epsilon: Fraction
-    share: Positive
 
 
 @dataclass(frozen=True)
@@ -51,6 +37,12 @@ class Collected(DataSource):
         """Refuse an empty mixture."""
         if not self.behavior:
             raise ValueError("behavior must name at least one {epsilon, share}")
+        if not self.environment.has_reference_policy and any(
+            p["epsilon"] < 1 for p in self.behavior
+        ):
+            raise ValueError(
+                "behavior needs a reference policy, which this world has not: epsilon should be 1"
+            )
 
     def recipe(self) -> dict[str, Any]:
         """Return the version of the collecting code."""
@@ -61,10 +53,11 @@ class Collected(DataSource):
         return Facts(
             tabular=self.environment.tabular,
             action_kind="discrete",
-            has_comparator=True,
+            has_comparator=self.environment.has_reference_policy,
             observation_names=self.environment.observation_names,
             num_transitions=self.num_transitions,
             can_evaluate=True,
+            slab_dimension=self.environment.slab_dimension,
         )
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
@@ -96,11 +89,15 @@ class Collected(DataSource):
         """Return the instance of the world that a seed names."""
         return self.environment.environment(name, seed, discount, self.max_steps)
 
+    def halfway(self, discount: float) -> float:
+        """Return the epsilon whose value is halfway from the uniform to the reference policy."""
+        return halfway_epsilon(self.environment, discount, self.max_steps)
+
     def behavior_of(self, environment: Environment) -> tuple[float, np.ndarray | None]:
         """Return the behavior policy's value and, where the MDP is known, its occupancy."""
         if isinstance(environment, TabularEnvironment):
             return self._exact(environment)
-        return _mean_return(environment, self.behavior), None
+        return mean_return(environment, self.behavior), None
 
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a policy that is not worse than this dataset's."""
@@ -109,7 +106,7 @@ class Collected(DataSource):
                 f"coverage.worse_id is {dataset_id!r}, but data collected here has no id: "
                 "set coverage.worse_epsilon"
             )
-        own = float(_shares(self.behavior) @ [part["epsilon"] for part in self.behavior])
+        own = float(shares(self.behavior) @ [part["epsilon"] for part in self.behavior])
         if epsilon <= own:
             raise ValueError(
                 f"coverage.worse_epsilon is {epsilon:g}, but should be above the mean epsilon of "
@@ -132,15 +129,9 @@ class Collected(DataSource):
     def _exact(self, environment: TabularEnvironment) -> tuple[float, np.ndarray]:
         """Return exact value and occupancy of the mixture of episodes."""
         mdp, discount = environment.mdp, environment.spec.discount
-        tables = np.stack(
-            [
-                exact.epsilon_greedy(environment.optimal_actions, mdp.num_actions, part["epsilon"])
-                for part in self.behavior
-            ]
-        )
-        shares = _shares(self.behavior)
-        value = shares @ exact.policy_value(mdp, tables, discount)
-        occupancy = np.tensordot(shares, exact.occupancy(mdp, tables, discount), axes=1)
+        weights, policies = shares(self.behavior), tables(environment, self.behavior)
+        value = weights @ exact.policy_value(mdp, policies, discount)
+        occupancy = np.tensordot(weights, exact.occupancy(mdp, policies, discount), axes=1)
         return float(value), occupancy
 
 
@@ -165,7 +156,8 @@ def collect(
         waves.append(wave)
     columns = {key: np.concatenate([wave[key] for wave in waves]) for key in waves[0]}
     columns = {key: column[:num_transitions] for key, column in columns.items()}
-    comparator = environment.reference_action(columns["observation"])
+    known = environment.has_reference_policy
+    comparator = environment.reference_action(columns["observation"]) if known else None
     return Storage(comparator_action=comparator, **columns)
 
 
@@ -178,7 +170,7 @@ def _collect_wave(
     """Return the columns of one wave of complete episodes, ordered by episode and step."""
     world = seeding.numpy_generator("collect", *keys, "world", wave)
     choice = seeding.numpy_generator("collect", *keys, "behavior", wave)
-    act = _actor(environment, behavior, choice, EPISODES_PER_WAVE)
+    act = actor(environment, behavior, choice, EPISODES_PER_WAVE)
     simulator = environment.simulator([environment], [world], EPISODES_PER_WAVE)
     steps = list(rollout(simulator, act, environment.spec.horizon))
     active = np.stack([step.active[0] for step in steps], axis=1)  # [episode, time]
@@ -197,37 +189,3 @@ def _collect_wave(
         "episode": episode,
         "step": time,
     }
-
-
-def _actor(
-    environment: Environment,
-    behavior: tuple[Component, ...],
-    rng: np.random.Generator,
-    num_episodes: int,
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the behavior policy for some episodes, each of which belongs to one component."""
-    component = rng.choice(len(behavior), size=num_episodes, p=_shares(behavior))
-    epsilon = np.array([part["epsilon"] for part in behavior])[component]
-
-    def act(observation: np.ndarray) -> np.ndarray:
-        explore = rng.random(num_episodes) < epsilon
-        uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
-        return np.where(explore, uniform, environment.reference_action(observation))
-
-    return act
-
-
-def _shares(behavior: tuple[Component, ...]) -> np.ndarray:
-    weights = np.array([part["share"] for part in behavior])
-    return weights / weights.sum()
-
-
-def _mean_return(environment: Environment, behavior: tuple[Component, ...]) -> float:
-    """Return the mean return of fresh episodes, the same ones for every seed."""
-    world = seeding.numpy_generator("behavior", "world")
-    act = _actor(
-        environment, behavior, seeding.numpy_generator("behavior", "action"), VALUE_EPISODES
-    )
-    simulator = environment.simulator([environment], [world], VALUE_EPISODES)
-    steps = rollout(simulator, act, environment.spec.horizon)
-    return float(sum((step.reward * step.active).sum() for step in steps)) / VALUE_EPISODES

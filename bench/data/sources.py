@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.data.datasets import OfflineDataset
-from bench.types import ActionKind
+from bench.types import ActionKind, WorldKind
 from bench.worlds.base import Environment
 
 
@@ -39,6 +39,8 @@ class Facts(NamedTuple):
         observation_names: Names of a vector observation's dimensions.
         num_transitions: Their number.
         can_evaluate: Whether there is an environment to evaluate policies in.
+        slab_dimension: The dimension that a slab is cut out of where nobody names one; None is the
+            first one.
     """
 
     tabular: bool
@@ -47,6 +49,12 @@ class Facts(NamedTuple):
     observation_names: tuple[str, ...]
     num_transitions: int
     can_evaluate: bool
+    slab_dimension: str | None = None
+
+    @property
+    def kind(self) -> WorldKind:
+        """The kind of world, by which settings are chosen for learners."""
+        return "vector" if self.observation_names else "table"
 
 
 class DataSource(ABC):
@@ -56,9 +64,9 @@ class DataSource(ABC):
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
         """Return the task that the seed names, using or filling the cache folder if given."""
 
-    @abstractmethod
     def recipe(self) -> dict[str, Any]:
         """Return what, beside the configuration, decides the content: a version or a file hash."""
+        return {}
 
     def environment_name(self, name: str) -> str:
         """Return the environment's name in records and figures; `name` is the dataset group's."""
@@ -68,6 +76,7 @@ class DataSource(ABC):
     def facts(self) -> Facts:
         """Return what a plan checks before anything is loaded."""
 
-    @abstractmethod
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Raise ``ValueError`` if the source cannot supply episodes of such a worse policy."""
+        del epsilon, dataset_id
+        raise ValueError("coverage=quality needs a source that can supply worse episodes")

@@ -14,18 +14,18 @@ class Order:
         runs: The runs in the order in which they are stacked.
         wanted: Ids of those to be recorded. In a cohort that goes on from a checkpoint others may
             be recorded already; they are computed along, since results are those of the whole.
-        failures: Of wanted runs that have failed before, when the failed record was written
-            (``st_mtime_ns``): a newer one means that somebody else has tried again meanwhile.
+        replaced: Of wanted runs that have a record, which failed or is stale, when the newest was
+            written (``st_mtime_ns``): a newer one is somebody else's who was faster.
     """
 
     runs: tuple[RunSpec, ...]
     wanted: frozenset[str]
-    failures: Mapping[str, int] = field(default_factory=dict)
+    replaced: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """How an order ended.
+    """How an order ended; whoever does it fills it in.
 
     Attributes:
         recorded: Ids of the runs whose records were written for this order.
@@ -33,13 +33,15 @@ class Outcome:
         stopped: Whether the process was asked to stop before the order's end.
         problem: Why records cannot be written, which ends the sweep.
         notes: Sentences for the user about what cost no result.
+        traceback: Of the last run that failed by an exception.
     """
 
-    recorded: tuple[str, ...] = ()
-    held: tuple[str, ...] = ()
+    recorded: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
     stopped: bool = False
     problem: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)

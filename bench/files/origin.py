@@ -3,22 +3,22 @@
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
 from bench.data.collected import Collected
+from bench.data.registered import Gymnasium
 from bench.data.sources import DataSource
 from bench.files.flat import Card, UnusableFile
 from bench.files.source import FileSource, recorded, spec_of
 from bench.files.trusted import is_registered, trusted_spec
 from bench.settings.typed import ConfigError, typed_object
 from bench.worlds.base import Environment, World
-from bench.worlds.cartpole import CartPole
 from bench.worlds.live import LiveEnvironment
-from bench.worlds.mdps import ToyText, ToyTextId
 from bench.worlds.recorded import Reference
+from bench.worlds.registered import own_world
 
 # The metadata's key for what an export of this project says of itself.
 KEY = "stackelberg_bench"
@@ -95,6 +95,8 @@ def gymnasium_spec_of(source: DataSource) -> GymnasiumSpec | None:
     """Return gymnasium's spec of the world that data comes from, None if it has none."""
     if isinstance(source, FileSource):
         return _gymnasium_spec(source.card())
+    if isinstance(source, Gymnasium):
+        source = source.collected
     if isinstance(source, Collected) and source.environment.gymnasium_id is not None:
         spec = copy.deepcopy(gymnasium.spec(source.environment.gymnasium_id))
         spec.max_episode_steps = source.max_steps
@@ -113,9 +115,7 @@ def _own_world(spec: GymnasiumSpec) -> World | None:
         return None
     if gymnasium.registry[spec.id].kwargs != spec.kwargs:
         return None
-    if spec.id == "CartPole-v1":
-        return CartPole()
-    return ToyText(spec.id) if spec.id in get_args(ToyTextId) else None  # type: ignore[arg-type]
+    return own_world(spec.id)
 
 
 def _fits(environment: Environment, card: Card) -> bool:

@@ -27,7 +27,7 @@ MOST_TRANSITIONS = 2_000
 MOST_NEIGHBORS = 20_000
 
 
-class Points(NamedTuple):
+class SamplePoints(NamedTuple):
     """Pairs of observation and action.
 
     Attributes:
@@ -42,9 +42,9 @@ class Points(NamedTuple):
     action: np.ndarray
     position: np.ndarray
 
-    def at(self, selected: np.ndarray) -> "Points":
+    def at(self, selected: np.ndarray) -> "SamplePoints":
         """Return the points that an index or a mask selects."""
-        return Points(*(column[selected] for column in self))
+        return SamplePoints(*(column[selected] for column in self))
 
     def joined(self, num_actions: int) -> np.ndarray:
         """Return ``[n, dim + num_actions]``, the vector beside the one-hot action."""
@@ -64,9 +64,9 @@ class Samples:
         num_actions: Number of discrete actions, 0 where they are continuous.
     """
 
-    comparator: Points
-    data: Points
-    neighbors: Points
+    comparator: SamplePoints
+    data: SamplePoints
+    neighbors: SamplePoints
     left: np.ndarray
     collected: np.ndarray
     num_actions: int
@@ -119,16 +119,18 @@ class _Frame:
             self.action_mean = task.data.action.mean(0, dtype=np.float64)
             self.action_scale = task.data.action.std(0, dtype=np.float64) + STD_EPSILON
 
-    def points(self, observation: np.ndarray, action: np.ndarray, position: np.ndarray) -> Points:
+    def points(
+        self, observation: np.ndarray, action: np.ndarray, position: np.ndarray
+    ) -> SamplePoints:
         raw = observation if self.table is None else self.table[observation]
         vector = (raw - self.mean) / self.scale
         if not self.continuous:
-            return Points(vector, action, position)
+            return SamplePoints(vector, action, position)
         acted = (action - self.action_mean) / self.action_scale
         joined = np.concatenate([vector, acted], axis=1)
-        return Points(joined, np.zeros(len(joined), dtype=np.int64), position)
+        return SamplePoints(joined, np.zeros(len(joined), dtype=np.int64), position)
 
-    def transitions(self, dataset: OfflineDataset, rows: np.ndarray) -> Points:
+    def transitions(self, dataset: OfflineDataset, rows: np.ndarray) -> SamplePoints:
         storage = dataset.storage
         return self.points(storage.observation[rows], storage.action[rows], rows)
 

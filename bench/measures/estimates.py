@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from bench import seeding
 from bench.data.summary import median_distance
-from bench.measures.comparator import Points, Samples
+from bench.measures.comparator import SamplePoints, Samples
 
 NUM_NEIGHBORS = 5
 # Comparator steps whose distances to all data are in memory at a time.
@@ -169,7 +169,7 @@ def inverse_relative_condition_number(samples: Samples) -> float:
     rng = seeding.numpy_generator("coverage", "features", dim)
     frequencies = rng.normal(size=(dim, NUM_FREQUENCIES)) / median_distance(pdist(spread))
 
-    def second_moments(points: Points) -> list[np.ndarray]:
+    def second_moments(points: SamplePoints) -> list[np.ndarray]:
         """Return the blocks of one's second moment, those of actions that the comparator takes."""
         features = fourier_features(points.vector, frequencies)
         chosen = (features[points.action == a] for a in np.unique(comparator.action))

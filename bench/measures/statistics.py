@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 
 class Estimate(NamedTuple):
@@ -20,7 +19,7 @@ class Estimate(NamedTuple):
     num_runs: int
 
 
-class Contrast(NamedTuple):
+class PairedDifferences(NamedTuple):
     """By how much one method's mean exceeds the lowest, and the median, of the others' means."""
 
     best: Estimate
@@ -29,7 +28,11 @@ class Contrast(NamedTuple):
 
 def interquartile_mean(scores: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Return the mean of the middle half of the scores along `axis` (of all if None)."""
-    return stats.trim_mean(scores, proportiontocut=0.25, axis=axis)
+    scores, along = (scores.ravel(), 0) if axis is None else (scores, axis)
+    total = scores.shape[along]
+    cut = total // 4
+    middle = np.partition(scores, (cut, total - cut - 1), along)
+    return np.take(middle, range(cut, total - cut), along).mean(along)
 
 
 def bootstrap_interquartile_mean(
@@ -67,7 +70,7 @@ def paired_contrast(
     rng: np.random.Generator,
     confidence: float = 0.95,
     num_resamples: int = 2000,
-) -> Contrast:
+) -> PairedDifferences:
     """Return one method against the others, a mean over cells with a joint percentile bootstrap.
 
     Seeds are resampled once for all methods and cells: what a seed does to all of them alike is no
@@ -103,7 +106,7 @@ def paired_contrast(
         Estimate(float(point), float(start), float(end), num_seeds)
         for point, start, end in zip(points, low, high, strict=True)
     ]
-    return Contrast(*estimates)
+    return PairedDifferences(*estimates)
 
 
 def _mean_differences(cells: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
@@ -133,4 +136,10 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
     """
     if len(left) < 3 or len(np.unique(left)) == 1 or len(np.unique(right)) == 1:
         return None
-    return float(stats.spearmanr(left, right)[0])
+    return float(np.corrcoef(_ranks(left), _ranks(right))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 1 of a column ``[n]``, of equal values their mean rank."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]

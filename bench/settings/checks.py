@@ -3,30 +3,34 @@
 from bench.data.degradations import Degradation
 from bench.data.sensing import Sensing
 from bench.data.sources import Facts
-from bench.settings.run import RunConfig, known_names
+from bench.settings.run import RunConfig
 from bench.settings.typed import ConfigError
+
+
+class Unsuited(ConfigError):
+    """A learner that cannot be trained on a dataset, whatever its settings."""
 
 
 def check_together(config: RunConfig) -> None:
     """Refuse a run that cannot work.
 
     Raises:
+        Unsuited: If the learner does not go with the dataset.
         ConfigError: With what is wrong and what would be right.
     """
     check_data(config)
     try:
         _check_algorithm(config, config.dataset.source.facts())
     except ValueError as error:
-        raise ConfigError(f"{error}.") from None
+        raise Unsuited(f"{error}.") from None
 
 
 def check_data(config: RunConfig) -> None:
-    """Refuse a degradation that does not go with the dataset, and names that are none.
+    """Refuse a degradation that does not go with the dataset.
 
     Raises:
         ConfigError: With what is wrong and what would be right.
     """
-    _check_names(config)
     try:
         facts = config.dataset.source.facts()
         seen = _seen(config, facts)
@@ -47,17 +51,6 @@ def _seen(config: RunConfig, facts: Facts) -> tuple[str, ...]:
             f"dataset={config.dataset.name} are states"
         )
     return sensing.names(facts.observation_names)
-
-
-def _check_names(config: RunConfig) -> None:
-    names = {"algorithm": config.algorithm_name, "dataset": config.dataset.name}
-    names["coverage"] = config.coverage.name
-    for group, name in names.items():
-        known = known_names(group)
-        if name not in known:
-            raise ConfigError(
-                f"{group}.name is {name!r}, but should be one of: {', '.join(known)}."
-            )
 
 
 def _check_algorithm(config: RunConfig, facts: Facts) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,15 +22,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import CONF
+from bench.settings.grid import Axes, narrowed
+from bench.settings.resolution import known_names, resolved
 from bench.settings.typed import ConfigError
 
-Axes = dict[str, list[Any]]
+# What an experiment says beside its settings.
+NO_SETTINGS = ("defaults", "grid", "experiment_name")
 
 
 class Composer:
     """Composes settings for many runs that share a command line."""
 
-    def __init__(self, overrides: list[str]):
+    def __init__(self, words: list[str]):
         """Take the words of the command line; words with several values become axes.
 
         Raises:
@@ -38,29 +42,27 @@ class Composer:
         GlobalHydra.instance().clear()
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             self.config_loader = GlobalHydra.instance().config_loader()
-        with _one_sentence():
-            self._understand(overrides)
-
-    def _understand(self, overrides: list[str]) -> None:
         self.parser = OverridesParser.create(config_loader=self.config_loader)
-        # Of two words for one setting the later one counts.
-        parsed = list({o.key_or_group: o for o in self.parser.parse_overrides(overrides)}.values())
+        parsed = _once_each([self._understood(word) for word in words])
         self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
         self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        if "experiment" in self.axes:
+            raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
         self.known_groups: dict[str, bool] = {}
         self.settings = self._compose(())
-        self.grid = self.settings["grid"]
+        self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
 
     def jobs(self) -> Iterator[dict[str, Any]]:
-        """Yield the settings of every run: each sub-grid as the command line narrows it.
+        """Yield the resolved settings of every run: each sub-grid as the command line narrows it.
 
-        What the command line sets selects from the grid where the grid has it (``dataset=lock``
-        keeps the sub-grids with the lock), and replaces the grid's values where it has not.
+        What the command line names selects from the grid what the grid has (``dataset=lock`` keeps
+        the lock) and adds what it has not.
         """
         # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
         composed = {override.key_or_group for override in self.fixed}
-        for sub_grid in self._narrowed_grid():
+        fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed}
+        for sub_grid in narrowed(self._sub_grids(), fixed | self.axes):
             axes = {key: values for key, values in sub_grid.items() if key not in composed}
             for values in itertools.product(*axes.values()):
                 yield self._job(dict(zip(axes, values, strict=True)))
@@ -74,7 +76,7 @@ class Composer:
         del settings["grid"]
         if "${" in repr(settings):
             settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
-        return settings
+        return resolved(settings, self.said | point.keys())
 
     def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings under group choices.
@@ -86,7 +88,7 @@ class Composer:
         if words not in self.composed:
             alone = {group: self._compose((f"{group}={v}",)) for group, v in groups.items()}
             if all(_others(one, g) == _others(self.settings, g) for g, one in alone.items()):
-                own = {group: one[group] for group, one in alone.items()}
+                own = {group: one[group] for group, one in alone.items() if group in one}
                 self.composed[words] = {**self.settings, **own}
         return self._compose(words)
 
@@ -109,27 +111,32 @@ class Composer:
             self.known_groups[key] = bool(self.config_loader.get_group_options(key))
         return self.known_groups[key]
 
-    def _narrowed_grid(self) -> list[Axes]:
-        """Return the sub-grids, narrowed to or replaced by what the command line names."""
-        grid = self._sub_grids()
-        fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed if not o.is_delete()}
-        for key, named in (fixed | self.axes).items():
-            if any(value in sub.get(key, []) for sub in grid for value in named):
-                grid = [
-                    {**sub, key: [value for value in named if value in sub[key]]}
-                    for sub in grid
-                    if any(value in sub.get(key, []) for value in named)
-                ]
-            else:
-                grid = [{**sub, key: named} for sub in grid]
-        return grid
+    def _understood(self, word: str) -> Override:
+        try:
+            override = self.parser.parse_override(word)
+        except HydraException:
+            raise ConfigError(
+                f"{word!r} cannot be understood: it should be KEY=VALUE, as in seed=0 or seed=0,1."
+            ) from None
+        if override.is_delete():
+            raise ConfigError(f"{word!r} would remove a setting, which every run needs.")
+        return override
+
+    def _experiments_own(self) -> set[str]:
+        """Return the settings that the chosen experiment's file gives a value beside its grid."""
+        names = [o.value() for o in self.fixed if o.key_or_group == "experiment"]
+        if not names or names[0] is None:
+            return set()
+        content = yaml.safe_load((CONF / "experiment" / f"{names[0]}.yaml").read_text())
+        return set(_dotted({k: v for k, v in content.items() if k not in NO_SETTINGS}))
 
     def _sub_grids(self) -> list[Axes]:
-        if self.grid is None:
+        grid = self.settings["grid"]
+        if grid is None:
             return [{}]
-        if not isinstance(self.grid, list) or not all(isinstance(x, dict) for x in self.grid):
+        if not isinstance(grid, list) or not all(isinstance(x, dict) for x in grid):
             raise ConfigError("grid should be a list of mappings from a setting to its values.")
-        return [{key: self._axis(key, v) for key, v in sub.items()} for sub in self.grid]
+        return [{key: self._axis(key, v) for key, v in sub.items()} for sub in grid]
 
     def _axis(self, key: str, values: Any) -> list[Any]:
         """Return the values of an axis: a list as it is, a word as Hydra sweeps it, else one."""
@@ -154,8 +161,7 @@ def _sentence(text: str) -> str:
     missing = re.search(r"Could not find '([\w/]+)/([^']*)'", text)
     if missing:
         group, name = missing.groups()
-        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        return f"{group}={name} is unknown; allowed here: {', '.join(names)}."
+        return f"{group}={name} is unknown; allowed here: {', '.join(known_names(group))}."
     unknown = re.search(r"Could not override '([^']*)'", text)
     if unknown:
         return (
@@ -163,6 +169,26 @@ def _sentence(text: str) -> str:
             "`python -m bench --cfg job` with the same group choices lists them all."
         )
     return " ".join(text.split())
+
+
+def _once_each(overrides: list[Override]) -> list[Override]:
+    """Return the overrides; of two for one setting neither may be dropped in silence."""
+    lines: dict[str, str] = {}
+    for override in overrides:
+        key, line = override.key_or_group, str(override.input_line)
+        if key in lines and lines[key] != line:
+            raise ConfigError(f"{key} is given twice, as {lines[key]!r} and as {line!r}.")
+        lines[key] = line
+    return list({override.key_or_group: override for override in overrides}.values())
+
+
+def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the names of nested settings, as in ``dataset.discount``."""
+    if not isinstance(settings, Mapping):
+        yield prefix
+        return
+    for key, value in settings.items():
+        yield from _dotted(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:

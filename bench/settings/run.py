@@ -3,21 +3,20 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field
 
 from algorithms.base import Algorithm
-from bench import CONF
 from bench.data.degradations import Degradation
 from bench.data.encoding import Normalization
 from bench.data.sensing import Sensing
 from bench.data.sources import DataSource, Task
 from bench.measures.coverage import EstimatesWhere
-from bench.settings.typed import STRICT, ConfigError, checked, typed_object
+from bench.settings.groups import mapping
+from bench.settings.typed import STRICT, checked, typed_object
 from bench.types import Count, Discount, Fraction, Seed
 
 # Becomes a folder or a file's name.
@@ -82,22 +81,24 @@ class RunConfig(TrainingConfig):
 
 
 GROUPS = ("algorithm", "dataset", "coverage")
-# What changes no result is read by bench/harness.py.
+# What changes no result is read by bench/sweeps/execution.py.
 HARNESS_KEYS = ("experiment_name", "results_dir", "device", "compile", "launcher", "tracking")
+# Of a dataset's file alone: what behavior=medium is in this world.
+HALFWAY = "halfway"
 NOTHING_REMOVED = {"name": "none", "target": "bench.data.degradations.none", "severity": 0.0}
 
 
 def run_config(settings: Mapping[str, Any]) -> RunConfig:
-    """Return the typed run of settings whose defaults are filled in (see `fill_defaults`).
+    """Return the typed run of resolved settings (bench/settings/resolution.py).
 
     Raises:
         ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    algorithm, dataset, coverage = (dict(_mapping(settings, key)) for key in GROUPS)
+    algorithm, dataset, coverage = (dict(mapping(settings, key)) for key in GROUPS)
     training = {key: value for key, value in settings.items() if key not in GROUPS}
     checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HARNESS_KEYS))
-    common = {key: dataset.pop(key) for key in DatasetConfig.model_fields if key in dataset}
-    source = typed_object(dataset, "dataset", DatasetConfig.model_fields, DataSource)
+    common = {key: dataset[key] for key in DatasetConfig.model_fields if key in dataset}
+    source = data_source(dataset)
     parts = {
         "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
         "coverage": _degradation(coverage, "coverage"),
@@ -108,41 +109,23 @@ def run_config(settings: Mapping[str, Any]) -> RunConfig:
     return config
 
 
-def fill_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with every default that depends on another setting filled in.
+def data_source(dataset: Mapping[str, Any]) -> DataSource:
+    """Return the source of a dataset's data; of the same settings, the same one.
 
-    ``dataset.seed`` defaults to the seed, ``algorithm.discount`` to the dataset's, and a
-    degradation named inside another one has the settings of its file.
+    Raises:
+        ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    algorithm, dataset, coverage = (dict(_mapping(settings, key)) for key in GROUPS)
-    if dataset.get("seed") is None and settings.get("seed") is not None:
-        dataset["seed"] = settings["seed"]
-    if algorithm.get("discount") is None and dataset.get("discount") is not None:
-        algorithm["discount"] = dataset["discount"]
-    filled = {"algorithm": algorithm, "dataset": dataset, "coverage": _with_steps(coverage)}
-    return {**settings, **filled}
+    common = (*DatasetConfig.model_fields, HALFWAY)
+    own = {key: value for key, value in dataset.items() if key not in common}
+    return _source(json.dumps(own, default=str))
 
 
-def _with_steps(coverage: dict[str, Any]) -> dict[str, Any]:
-    """Return a degradation's settings with those of the degradations in it filled in."""
-    if isinstance(coverage.get("steps"), list):
-        coverage["steps"] = [_step(step, "coverage.steps") for step in coverage["steps"]]
-    if coverage.get("of") is not None:
-        coverage["of"] = _step(coverage["of"], "coverage.of")
-    return coverage
-
-
-def _step(step: Any, where: str) -> dict[str, Any]:
-    given = {"name": step} if isinstance(step, str) else step
-    known = known_names("coverage")
-    if not isinstance(given, Mapping) or given.get("name") not in known:
-        raise ConfigError(
-            f"{where} holds {step!r}, but should name a degradation, as in "
-            f"{{name: thin, severity: 0.5}}; known are: {', '.join(known)}."
-        )
-    # A step's severity is a share of the whole's.
-    settings = {**_file("coverage", given["name"]), "severity": 1.0, **given}
-    return _with_steps(settings)
+@lru_cache(1024)
+def _source(settings: str) -> DataSource:
+    source: DataSource = typed_object(
+        json.loads(settings), "dataset", DatasetConfig.model_fields, DataSource
+    )
+    return source
 
 
 def _degradation(settings: dict[str, Any], where: str) -> Degradation:
@@ -164,25 +147,6 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     identity = {"settings": _canonical(settings), "recipe": config.dataset.source.recipe()}
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@cache
-def known_names(group: str) -> tuple[str, ...]:
-    """Return the names that a group's files give, in order."""
-    return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-
-
-@cache
-def _file(group: str, name: str) -> dict[str, Any]:
-    settings: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    return settings
-
-
-def _mapping(settings: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = settings.get(key)
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{key} is {value!r}, but should name a file of conf/{key}/.")
-    return value
 
 
 def _canonical(value: Any) -> Any:

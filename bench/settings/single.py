@@ -6,7 +6,7 @@ from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.settings.checks import check_data
 from bench.settings.composition import Composer
-from bench.settings.run import HARNESS_KEYS, RunConfig, fill_defaults, run_config
+from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
 from bench.settings.typed import ConfigError
 
 
@@ -35,7 +35,6 @@ def single_run(words: list[str], command: str) -> SingleRun:
             "setting one value."
         )
     settings = {k: v for k, v in jobs[0].items() if k not in HARNESS_KEYS}
-    settings = fill_defaults(settings)
     config = run_config(settings)
     check_data(config)
     return SingleRun(settings, config)

@@ -9,6 +9,6 @@ class SweepFiles:
     def __init__(self, experiment: Path):
         """Take the folder of the experiment's records."""
         self.experiment, self.folder = experiment, experiment / ".sweep"
-        self.progress = self.folder / "progress"
+        self.heartbeats = self.folder / "heartbeats"
         self.checkpoints = self.folder / "checkpoints"
         self.slurm = self.folder / "slurm"

@@ -60,7 +60,7 @@ def leave(experiment: Path, words: Iterable[str], runs: Sequence["RunSpec"]) -> 
     path = experiment / FOLDER / f"{hashlib.sha256(ids.encode()).hexdigest()[:16]}.json"
     content = {"words": list(words), "columns": PlannedRun._fields}
     # A line per run, for people and for `grep`.
-    rows = ",\n".join(json.dumps(_planned(run)) for run in runs)
+    rows = ",\n".join(json.dumps(planned_run(run)) for run in runs)
     with atomic_write(path) as file:
         file.write(f'{json.dumps(content)[:-1]}, "runs": [\n{rows}\n]}}\n'.encode())
     return path
@@ -81,7 +81,8 @@ def read(experiment: Path) -> tuple[list[Manifest], list[Path]]:
     return sorted(manifests, key=lambda m: (-_written(m.path), m.path)), damaged
 
 
-def _planned(spec: "RunSpec") -> PlannedRun:
+def planned_run(spec: "RunSpec") -> PlannedRun:
+    """Return what a plan says of a run."""
     config = spec.config
     return PlannedRun(
         spec.run_id,

@@ -6,15 +6,15 @@ What else an experiment keeps of itself, none of it a record, is under ``<experi
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from bench.atomic import atomic_write
 from bench.errors import UserError
-from bench.store.index import Index
+from bench.store.index import Entry, Index
 
 Status = Literal["completed", "empty", "failed"]
 
@@ -69,11 +69,30 @@ class RunRecord:
 
 
 # A new field of records makes older summaries incomplete.
-SUMMARY_VERSION = " ".join(("1", *(field.name for field in fields(RunRecord))))
+SUMMARY_VERSION = " ".join(("2", *(field.name for field in fields(RunRecord))))
 
 
 class DamagedRecordError(ValueError, UserError):
     """A file in the store that is not a record; the message is one sentence for the user."""
+
+
+# So few runs are looked up one by one: no folder is listed and no index read for them.
+FEW = 64
+
+
+class Stored(NamedTuple):
+    """What there is of a run.
+
+    Attributes:
+        path: Its best record, and `status` what that says.
+        stale: Whether other code than today's made it.
+        written: When the newest of its records was written (``st_mtime_ns``).
+    """
+
+    path: Path
+    status: str
+    stale: bool
+    written: int
 
 
 class RunStore:
@@ -81,7 +100,6 @@ class RunStore:
 
     def __init__(self, root: Path):
         self.root = Path(root)
-        self._indexes: dict[str, Index] = {}
 
     def experiments(self) -> list[str]:
         """Return the names of the experiments that have at least one record."""
@@ -91,32 +109,45 @@ class RunStore:
         """Return the paths of an experiment's records in the order of their run ids."""
         return sorted(self._paths(experiment))
 
-    def stored(self) -> dict[str, Path]:
-        """Return the path of every stored run id.
+    def look_up(self, codes: Mapping[str, str | None], experiment: str) -> dict[str, Stored]:
+        """Return the best record of every run that has one, by id.
 
-        Of records under several experiments one that did not fail comes first.
+        `codes` holds the fingerprint of today's code for each run that is asked for; a record of
+        other code, or of unknown code, is stale. Best is one that is not, did not fail, and is of
+        `experiment`; where all are stale, what is of `experiment` comes first.
+
+        Raises:
+            DamagedRecordError: If a record of such a run is none; the message names it.
         """
-        stored: dict[str, Path] = {}
-        for path in self._refreshed("*"):
-            known = stored.get(path.stem)
-            if known is None or self.status(known) == "failed":
-                stored[path.stem] = path
-        return stored
+        ranked: dict[str, list[tuple[Any, ...]]] = {}
+        # Looked at before the records are: what is replaced meanwhile is newer than that.
+        times = {path: path.stat().st_mtime_ns for path in self._paths_of(codes.keys())}
+        for path, entry in self._entries(times):
+            run_id, other = path.stem, path.parent.name != experiment
+            stale = codes[run_id] is None or entry.code != codes[run_id]
+            rank = (stale, stale and other, entry.status == "failed", other, path, entry.status)
+            ranked.setdefault(run_id, []).append(rank)
+        found = {}
+        for run_id, ranks in ranked.items():
+            stale, *_, path, status = min(ranks)
+            written = max(times[rank[-2]] for rank in ranks)
+            found[run_id] = Stored(path, status, stale, written)
+        return found
+
+    def written(self, run_id: str) -> int:
+        """Return when the newest record of a run was written (``st_mtime_ns``), 0 without any."""
+        return max((path.stat().st_mtime_ns for path in self.find(run_id)), default=0)
 
     def find(self, run_id: str) -> list[Path]:
         """Return the paths of one run's records, one per experiment that has it."""
         return sorted(path for path in self.root.glob(f"*/{run_id}.json"))
 
-    def status(self, path: Path) -> str:
-        """Return a record's status; like `load` it raises ``DamagedRecordError``."""
-        return self._index(path.parent).entry(path).status
-
     def summaries(self, experiment: str) -> list[RunRecord]:
         """Return an experiment's records by run id, without ``metrics`` and all but the last of
         their ``evaluations``: what is long in a record and seldom wanted of all of them at once.
         """
-        entries = (self._index(path.parent).entry(path) for path in self._refreshed(experiment))
-        return [RunRecord.from_json(entry.summary) for entry in entries]
+        entries = self._entries(self.paths(experiment))
+        return [RunRecord.from_json(entry.summary) for _, entry in entries]
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
         """Yield the records of one experiment in the order of their run ids."""
@@ -141,42 +172,39 @@ class RunStore:
             file.write(text.encode())
         return path
 
-    def adopt(self, paths: Iterable[Path], experiment: str) -> int:
-        """File records of other experiments under `experiment` too; return how many were new."""
-        adopted = 0
-        for path in paths:
-            own = self.path(experiment, path.stem)
-            # A record of this experiment stays, unless it failed where another did not.
-            if path != own and not (own.exists() and self.status(own) != "failed"):
-                self.write(replace(self.load(path), experiment=experiment))
-                adopted += 1
-        return adopted
+    def adopt(self, path: Path, experiment: str) -> Path:
+        """File a record of another experiment under `experiment` too, and return its path there."""
+        return self.write(replace(self.load(path), experiment=experiment))
 
-    def _refreshed(self, experiment: str) -> list[Path]:
-        """Return the paths of records in order, all of them indexed but for damaged ones."""
-        paths = self.paths(experiment)
-        for folder, group in groupby(paths, lambda path: path.parent):
-            self._index(folder).refresh(group)
-        return paths
+    def _entries(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Entry]]:
+        """Yield what is to be known of records in order; of many in one folder by its index."""
+        for folder, group in groupby(sorted(paths, key=str), lambda path: path.parent):
+            wanted, known = list(group), dict[str, Entry]()
+            if len(wanted) > FEW:
+                known = Index(folder, SUMMARY_VERSION, self._summarise).refresh(wanted)
+            # What the index could not read is read again, so that it is named.
+            yield from ((p, known.get(p.name) or self._summarise(p)) for p in wanted)
 
-    def _index(self, folder: Path) -> Index:
-        if folder.name not in self._indexes:
-            self._indexes[folder.name] = Index(folder, SUMMARY_VERSION, self._summarise)
-        return self._indexes[folder.name]
-
-    def _summarise(self, path: Path) -> tuple[str, str]:
-        """Return what the index keeps of a record: its status and its summary."""
+    def _summarise(self, path: Path) -> Entry:
+        """Return what the index keeps of a record."""
         record = self.load(path)
         try:
             short = replace(record, metrics={}, evaluations=record.evaluations[-1:])
         except TypeError as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
         status = record.status if record.status in get_args(Status) else "unknown"
-        return status, json.dumps(vars(short))
+        code = record.code if isinstance(record.code, str) and record.code.isalnum() else ""
+        return Entry(status, code, json.dumps(vars(short)))
 
     def path(self, experiment: str, run_id: str) -> Path:
         """Return where the record of a run is or will be."""
         return self.root / experiment / f"{run_id}.json"
+
+    def _paths_of(self, run_ids: Collection[str]) -> Iterator[Path]:
+        if len(run_ids) <= FEW:
+            return chain.from_iterable(self.find(run_id) for run_id in run_ids)
+        names = {f"{run_id}.json" for run_id in run_ids}
+        return (path for path in self._paths("*") if path.name in names)
 
     def _paths(self, experiment: str) -> Iterator[Path]:
         # Temporary files begin with a dot, which a glob's `*` at the start does match.

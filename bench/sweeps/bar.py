@@ -1,5 +1,9 @@
-"""The one progress bar: it reads what workers say of themselves, whichever engine runs them."""
+"""How far a sweep is while it lasts, by what workers say of themselves, whatever the engine.
 
+A bar on a terminal; elsewhere, as in a file or a cluster's log, a line every half a minute.
+"""
+
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -7,34 +11,44 @@ from pathlib import Path
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from bench.engines.orders import Order
 from bench.settings.spec import RunSpec
-from bench.store import progress
+from bench.store import heartbeats
+from bench.store.manifest import planned_run
+from bench.store.records import RunRecord
+from bench.sweeps import printer
+from bench.sweeps.standing import Standing, State
 
 LOOK_EVERY = 0.5
+SAY_EVERY = 30.0
 
 
-class Watch:
-    """A bar over the updates of all runs, kept up to date by a thread of its own."""
+class Bar:
+    """Keeps what is shown up to date by a thread of its own."""
 
-    def __init__(self, pending: Mapping[str, RunSpec], orders: list[Order], folder: Path):
-        """Take what is to be trained and where workers say how far they are."""
-        self.pending, self.folder, self.num_orders = pending, folder, len(orders)
-        self.begun, self.num_ended, self.done = time.time(), 0, 0
-        self.open = set(pending)
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            MofNCompleteColumn(), TextColumn("updates"), TimeRemainingColumn(),
-        )  # fmt: skip
-        self.bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
-        self.task = self.bar.add_task("", total=self._updates(set(pending)))
+    def __init__(
+        self, pending: Mapping[str, RunSpec], trained: Mapping[str, RunRecord], folder: Path
+    ):
+        """Take what is to be trained, what has been, and where workers say how far they are."""
+        self.runs = {run_id: planned_run(run) for run_id, run in pending.items()}
+        self.trained, self.folder = trained, folder
+        self.begun = time.time()
+        self.ended: set[str] = set()
+        console = Console(stderr=True)
+        self.on_terminal = console.is_terminal
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+                   TextColumn("{task.description}"))  # fmt: skip
+        self.bar = Progress(
+            *columns, console=console, refresh_per_second=4, disable=not self.on_terminal
+        )
+        self.task = self.bar.add_task("", total=sum(r.num_updates for r in self.runs.values()))
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._keep_looking, daemon=True)
 
     def __enter__(self) -> Self:
-        """Show the bar."""
+        """Begin to show."""
         self.bar.start()
         self.thread.start()
         return self
@@ -43,31 +57,45 @@ class Watch:
         """Leave the bar as it is at the end."""
         self.over.set()
         self.thread.join()
-        self._look()
+        if self.on_terminal:
+            self._show()
         self.bar.stop()
 
-    def ended(self, order: Order) -> None:
-        """Count an order; runs that failed or were empty made no updates, but are done too."""
-        self.num_ended += 1
-        self.done += self._updates(self.open & order.wanted)
-        self.open -= order.wanted
+    def end(self, order: Order) -> None:
+        """Count an order's runs, also those that another sweep has in hand, as done."""
+        self.ended |= order.wanted
 
-    def _updates(self, run_ids: set[str]) -> int:
-        return sum(self.pending[run_id].config.num_updates for run_id in run_ids)
+    def standing(self) -> Standing:
+        """Return where the runs stand now."""
+        trained, heard = dict(self.trained), heartbeats.read(self.folder)
+        recorded: dict[str, State] = dict.fromkeys(self.ended, "completed")
+        recorded |= {run_id: record.status for run_id, record in trained.items()}
+        # What killed processes left behind is older than this sweep.
+        live = [said for said in heard if said.heard >= self.begun and said.run_ids]
+        return Standing(self.runs, recorded, trained, live)
 
     def _keep_looking(self) -> None:
-        while not self.over.wait(LOOK_EVERY):
-            self._look()
+        while not self.over.wait(LOOK_EVERY if self.on_terminal else SAY_EVERY):
+            self._show()
 
-    def _look(self) -> None:
-        made, names = self.done, []
-        for said in progress.read(self.folder):
-            here = self.open.intersection(said.run_ids)
-            # What killed processes left behind is older than this sweep.
-            if here and said.heard >= self.begun:
-                made += said.update * len(here)
-                config = self.pending[next(iter(here))].config
-                names.append(f"{config.dataset.name} {config.algorithm_name} x{len(said.run_ids)}")
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        shown = f"{self.num_ended}/{self.num_orders} {names[0] if names else ''}{more}"
-        self.bar.update(self.task, completed=made, description=shown)
+    def _show(self) -> None:
+        found = self.standing()
+        counted = found.recorded.keys() & self.runs.keys()
+        # Runs that failed or were empty made fewer updates, or none, but are done too.
+        done = sum(self.runs[run_id].num_updates for run_id in counted)
+        made = sum(
+            self.runs[i].num_updates for i, r in found.records.items() if r.status == "completed"
+        )
+        for said in found.live:
+            running = sum(found.states.get(run_id) == "running" for run_id in said.run_ids)
+            done += said.update * running
+            made += (said.update - said.started_at_update) * running
+        rate = made / max(time.time() - self.begun, 1e-9)
+        text = (
+            f"{len(counted):,} of {len(self.runs):,} runs done, {rate:,.0f} updates/s, "
+            f"{printer.remaining(found)}"
+        )
+        if self.on_terminal:
+            self.bar.update(self.task, completed=done, description=text)
+        else:
+            print(f"{text}.", file=sys.stderr, flush=True)

@@ -3,13 +3,11 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.store.folders import SweepFiles
-from bench.store.records import RunRecord, RunStore
+from bench.store.records import RunRecord
 from bench.sweeps.plan import Plan
 from bench.sweeps.sweep import Sweep
 from bench.training.checkpoints import interrupted
@@ -24,11 +22,9 @@ NUMBERS = {
 }
 
 
-def print_outcome(
-    plan: Plan, trained: Mapping[str, RunRecord], left: set[str], store: RunStore
-) -> None:
+def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
-    experiment = plan.harness.experiment_name
+    experiment, store, trained = plan.harness.experiment_name, plan.store, sweep.trained
     if len(plan.runs) <= TABLE_LIMIT:
         paths = (store.path(experiment, run.run_id) for run in plan.runs)
         records = [store.load(path) for path in paths if path.exists()]
@@ -39,12 +35,14 @@ def print_outcome(
         f"{counts['failed']} failed, {len(plan.runs) - len(trained) - len(left)} stored before; "
         f"records in {os.path.relpath(store.root / experiment)}"
     )
+    if sweep.traceback is not None and len(plan.runs) == 1:
+        print(sweep.traceback, end="", file=sys.stderr)
     causes = Counter(record.error for record in trained.values() if record.status == "failed")
     for cause, count in causes.items():
         print(f"{count} failed: {cause}", file=sys.stderr)
-    if plan.earlier_failures and not plan.harness.launcher.retry_failed:
+    if skipped := plan.skipped_failures():
         print(
-            f"{len(plan.earlier_failures)} runs failed before and were not tried again; "
+            f"{skipped} runs failed before and were not tried again; "
             "launcher.retry_failed=true does.",
             file=sys.stderr,
         )
@@ -75,16 +73,15 @@ def conclude(plan: Plan, sweep: Sweep, left: set[str], signal_number: int | None
     failed = any(record.status == "failed" for record in sweep.trained.values())
     # Another sweep may have recorded some of the runs meanwhile.
     others = [sweep.store.path(sweep.experiment, i) for i in sweep.pending.keys() - sweep.trained]
-    if count := sum(sweep.store.status(path) == "failed" for path in others):
+    if count := sum(sweep.store.load(path).status == "failed" for path in others):
         print(f"{count} failed in another sweep at the same time.", file=sys.stderr)
         failed = True
-    skipped = plan.earlier_failures and not plan.harness.launcher.retry_failed
-    return 1 if failed or skipped else 0
+    return 1 if failed or plan.skipped_failures() else 0
 
 
 def _remainder(plan: Plan, left: set[str]) -> str:
-    folder = SweepFiles(plan.harness.results_dir / "runs" / plan.harness.experiment_name)
-    saved = {run_id for cohort in interrupted(folder.checkpoints) for run_id in cohort.run_ids}
+    cohorts = interrupted(plan.files.checkpoints)
+    saved = {run_id for cohort in cohorts for run_id in cohort.run_ids}
     going_on = f", {len(left & saved)} of them with a checkpoint" if left & saved else ""
     return (
         f"{len(plan.runs) - len(left)} of {len(plan.runs)} runs are recorded and "

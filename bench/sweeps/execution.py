@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from bench.engines.base import Engine
 from bench.settings.run import Name
 from bench.settings.typed import STRICT, ConfigError, checked, typed_object
-from bench.sweeps.mirror import TrackingConfig
+from bench.sweeps.tracking import TrackingConfig
 from bench.types import Count, NonNegative, Positive
 
 
@@ -24,6 +24,8 @@ class LauncherConfig(BaseModel):
             half of a machine's or GPU's memory, divided by the workers that share it.
         checkpoint_seconds: Least time between two checkpoints of a cohort.
         retry_failed: Whether stored runs whose record says ``failed`` are trained again.
+        stale: Whether stored runs that other code than today's made are trained again
+            (``retrain``) or not (``keep``).
         dry_run: Whether to print the plan and train nothing.
     """
 
@@ -33,6 +35,7 @@ class LauncherConfig(BaseModel):
     memory_gb: Positive | None
     checkpoint_seconds: NonNegative
     retry_failed: bool
+    stale: Literal["retrain", "keep"]
     dry_run: bool
 
 

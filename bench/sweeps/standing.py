@@ -1,24 +1,29 @@
-"""Where a sweep stands: what was planned, what became of it, how long the rest may take."""
+"""Where runs stand: what was planned, what became of it, how long the rest may take."""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple, get_args
 
-from bench.store import manifest, progress
+from bench.store import heartbeats, manifest
+from bench.store.code import code_of
 from bench.store.folders import SweepFiles
+from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import Manifest, PlannedRun
-from bench.store.progress import Progress
 from bench.store.records import DamagedRecordError, RunRecord, RunStore, Status
 
-State = Literal["completed", "empty", "failed", "running", "missing"]
+State = Literal["completed", "empty", "failed", "stale", "running", "missing"]
 # Younger cohorts have not shown yet how fast they are.
 TIMED_AFTER = 5.0
-NUMBER = re.compile(r"\b0x[0-9a-f]+\b|(?<![\w.])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(?!\w)", re.IGNORECASE)
+NUMBER = re.compile(
+    # A line of a file is no number that varies.
+    r"\b0x[0-9a-f]+\b|(?<!\.py:)(?<![\w.])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(?!\w)",
+    re.IGNORECASE,
+)
 
 Kind = tuple[str, str]
 
@@ -27,13 +32,12 @@ class TimeLeft(NamedTuple):
     """How long the rest takes.
 
     Attributes:
-        seconds: For those runs whose kind (algorithm and environment) has been timed.
-        timed: How many they are, and `untimed` how many others there are.
+        seconds: For all of it; None as long as no kind (algorithm and environment) is timed.
+        untimed: Runs of kinds that are not, taken to be as slow as the mean of those that are.
         processes: How many processes share the work; 1 where none is at it.
     """
 
-    seconds: float
-    timed: int
+    seconds: float | None
     untimed: int
     processes: int
 
@@ -48,36 +52,38 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """An experiment as its folder tells it.
+    """Where runs stand: those of an experiment, as its folder tells, or those of a plan.
 
     Attributes:
         runs: Everything planned or recorded, by run id.
-        records: Summaries of the records, by run id.
-        cohorts: What was last heard of cohorts in training, those of dead processes included.
+        recorded: What became of those that have a record: its status, or that it is stale.
+        records: Summaries of the records, by run id, as far as they were read.
+        heartbeats: What was last heard of cohorts in training, those of dead processes included.
         manifests: The commands that planned it, latest first.
         damaged: Files of plans that cannot be read.
     """
 
     runs: dict[str, PlannedRun]
-    records: dict[str, RunRecord]
-    cohorts: list[Progress]
-    manifests: list[Manifest]
-    damaged: list[Path]
+    recorded: Mapping[str, State]
+    records: Mapping[str, RunRecord] = field(default_factory=dict)
+    heartbeats: list[Heartbeat] = field(default_factory=list)
+    manifests: list[Manifest] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
 
     @cached_property
-    def live(self) -> list[Progress]:
+    def live(self) -> list[Heartbeat]:
         """Cohorts that are being trained as far as one can tell."""
-        return [cohort for cohort in self.cohorts if not cohort.stale]
+        return [cohort for cohort in self.heartbeats if not cohort.silent]
 
     @cached_property
     def states(self) -> dict[str, State]:
-        """The state of every run; a failed one that is being tried again is running."""
+        """The state of every run; one whose record is about to be replaced is running."""
         in_training = {run_id for cohort in self.live for run_id in cohort.run_ids}
         states: dict[str, State] = {}
         for run_id in self.runs:
-            status = self.records[run_id].status if run_id in self.records else "missing"
-            unfinished = status in ("missing", "failed")
-            states[run_id] = "running" if unfinished and run_id in in_training else status
+            state = self.recorded.get(run_id, "missing")
+            done = state in ("completed", "empty")
+            states[run_id] = "running" if run_id in in_training and not done else state
         return states
 
     @property
@@ -86,9 +92,9 @@ class Standing:
         planned = {run.run_id for plan in self.manifests for run in plan.runs}
         return sum(run_id not in planned for run_id in self.records)
 
-    def of_plan(self, plan: Manifest, state: State) -> set[str]:
-        """Return the runs of a plan that are in a state."""
-        return {run.run_id for run in plan.runs if self.states[run.run_id] == state}
+    def of_plan(self, plan: Manifest, states: Collection[State]) -> set[str]:
+        """Return the runs of a plan that are in one of some states."""
+        return {run.run_id for run in plan.runs if self.states[run.run_id] in states}
 
 
 def known(root: Path) -> list[str]:
@@ -108,8 +114,14 @@ def stand(root: Path, experiment: str) -> Standing:
     manifests, damaged = manifest.read(root / experiment)
     runs = {i: _recorded(record, store.path(experiment, i)) for i, record in records.items()}
     runs |= {run.run_id: run for plan in manifests for run in plan.runs}
-    cohorts = progress.read(SweepFiles(root / experiment).progress)
-    return Standing(runs, records, cohorts, manifests, damaged)
+    recorded = {run_id: _state(record) for run_id, record in records.items()}
+    heard = heartbeats.read(SweepFiles(root / experiment).heartbeats)
+    return Standing(runs, recorded, records, heard, manifests, damaged)
+
+
+def _state(record: RunRecord) -> State:
+    fresh = record.code is not None and record.code == code_of(record.config)
+    return record.status if fresh else "stale"
 
 
 def time_left(standing: Standing) -> TimeLeft:
@@ -118,23 +130,22 @@ def time_left(standing: Standing) -> TimeLeft:
     left: dict[str, float] = {
         run_id: standing.runs[run_id].num_updates
         for run_id, state in standing.states.items()
-        if state == "missing"
+        if state in ("missing", "stale")
     }
+    processes = max(1, len({(cohort.host, cohort.pid) for cohort in standing.live}))
     longest = 0.0
+    mean = sum(costs.values()) / max(1, len(costs))
     for cohort in standing.live:
         own = {i: cohort.num_updates - cohort.update for i in cohort.run_ids if i in standing.runs}
         left |= {i: updates for i, updates in own.items() if standing.states[i] == "running"}
-        alone = (updates * costs.get(_kind(standing.runs[i]), 0.0) for i, updates in own.items())
+        alone = (updates * costs.get(_kind(standing.runs[i]), mean) for i, updates in own.items())
         longest = max(longest, sum(alone))
-    timed = [
-        updates * costs[_kind(standing.runs[run_id])]
-        for run_id, updates in left.items()
-        if _kind(standing.runs[run_id]) in costs
-    ]
-    processes = max(1, len({(cohort.host, cohort.pid) for cohort in standing.live}))
+    untimed = sum(_kind(standing.runs[run_id]) not in costs for run_id in left)
+    if not costs and left:
+        return TimeLeft(None, untimed, processes)
+    every = sum(n * costs.get(_kind(standing.runs[i]), mean) for i, n in left.items())
     # However many share the work, a cohort in training is not shared.
-    seconds = max(sum(timed) / processes, longest)
-    return TimeLeft(seconds, len(timed), len(left) - len(timed), processes)
+    return TimeLeft(max(every / processes, longest), untimed, processes)
 
 
 def causes(standing: Standing) -> list[Cause]:
@@ -153,10 +164,10 @@ def normalised(error: str | None) -> str:
     return NUMBER.sub("N", " ".join(lines[-1].split()))
 
 
-def commands(standing: Standing, state: State) -> Iterator[tuple[Manifest, int]]:
-    """Yield commands that together name all runs in a state, and how many each one adds."""
+def commands(standing: Standing, *states: State) -> Iterator[tuple[Manifest, int]]:
+    """Yield commands that together name all runs in some states, and how many each one adds."""
     listed: set[str] = set()
-    concerned = [(plan, standing.of_plan(plan, state)) for plan in standing.manifests]
+    concerned = [(plan, standing.of_plan(plan, states)) for plan in standing.manifests]
     for plan, run_ids in sorted(concerned, key=lambda pair: -len(pair[1])):
         if added := run_ids - listed:
             listed |= added
@@ -173,7 +184,7 @@ def _recorded_costs(standing: Standing) -> dict[Kind, float]:
     for run_id, record in standing.records.items():
         run, seconds = standing.runs[run_id], record.timing.get("wall_seconds")
         updates = run.num_updates * (record.timing.get("cohort_size") or 1)
-        if record.status == "completed" and seconds and updates:
+        if seconds and updates:
             costs[_kind(run)].append(seconds / updates)
     return {kind: median(values) for kind, values in costs.items()}
 

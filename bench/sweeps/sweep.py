@@ -10,9 +10,9 @@ from bench.engines.orders import Died, Order, Outcome
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps.bar import Watch
-from bench.sweeps.mirror import Mirror
+from bench.sweeps.bar import Bar
 from bench.sweeps.plan import Plan
+from bench.sweeps.tracking import Mirror
 from bench.training.recording import Recorder
 from bench.training.worker import Workplace, work
 
@@ -23,19 +23,21 @@ ATTEMPTS = 3
 class Sweep:
     """Everything of a plan that is not stored, from the first order to the last outcome."""
 
-    def __init__(self, plan: Plan, store: RunStore, mirror: Mirror):
-        """Make the orders."""
-        self.plan, self.store, self.mirror = plan, store, mirror
+    def __init__(self, plan: Plan, mirror: Mirror):
+        """Take what to train and where to mirror it."""
+        self.plan, self.mirror = plan, mirror
         self.experiment = plan.harness.experiment_name
-        self.files = SweepFiles(store.root.resolve() / self.experiment)
+        self.store = RunStore(plan.store.root.resolve())
+        self.files = SweepFiles(self.store.root / self.experiment)
         self.pending = {run.run_id: run for run in plan.pending}
-        self.failures = {
-            run_id: self._newest(run_id) for run_id in plan.earlier_failures & self.pending.keys()
-        }
+        # When the newest record of those that are replaced was written.
+        again = self.pending.keys() & plan.stored.keys()
+        self.replaced = {run_id: plan.stored[run_id].written for run_id in again}
         self.trained: dict[str, RunRecord] = {}
         self.held: set[str] = set()
         self.notes: list[str] = []
         self.problem: str | None = None
+        self.traceback: str | None = None
         self.deaths: Counter[Order] = Counter()
 
     def run(self) -> None:
@@ -49,12 +51,12 @@ class Sweep:
             engine.open(partial(work, place), place.device, str(self.files.slurm))
             for order in orders:
                 engine.submit(order)
-            with Watch(self.pending, orders, self.files.progress) as watch:
-                self._follow(engine, watch)
+            with Bar(self.pending, self.trained, self.files.heartbeats) as bar:
+                self._follow(engine, bar)
         finally:
             engine.close()
 
-    def _follow(self, engine: Engine, watch: Watch) -> None:
+    def _follow(self, engine: Engine, bar: Bar) -> None:
         while engine.busy:
             if stopping.asked() or self.problem is not None:
                 self._note(engine.stop())
@@ -62,7 +64,7 @@ class Sweep:
                 if self._is_to_be_tried_again(order, end):
                     engine.submit(order)
                 elif not self._was_cut_short(end):
-                    watch.ended(order)
+                    bar.end(order)
 
     def _was_cut_short(self, end: Outcome | Died) -> bool:
         """Return whether there is something left of an order that is not tried again now."""
@@ -72,30 +74,30 @@ class Sweep:
 
     def left(self) -> set[str]:
         """Return the ids of the runs that were to be trained and have no new record."""
-        return {run_id for run_id in self.pending if not self._recorded(run_id)}
+        return {i for i in self.pending.keys() - self.trained if not self._recorded(i)}
 
     def _orders(self) -> list[Order]:
         orders = []
         for cohort in self.plan.cohorts:
             wanted = frozenset(run.run_id for run in cohort) & self.pending.keys()
-            failures = {run_id: self.failures[run_id] for run_id in wanted & self.failures.keys()}
-            orders.append(Order(tuple(cohort), wanted, failures))
+            replaced = {run_id: self.replaced[run_id] for run_id in wanted & self.replaced.keys()}
+            orders.append(Order(tuple(cohort), wanted, replaced))
         return orders
 
     def _workplace(self) -> Workplace:
         harness = self.plan.harness
         launcher = harness.launcher
         return Workplace(
-            uuid.uuid4().hex,
-            self.store.root.resolve(),
-            self.experiment,
-            (harness.results_dir / "datasets").resolve(),
-            harness.device,
-            harness.compile,
-            launcher.checkpoint_seconds,
-            launcher.memory_gb,
-            launcher.engine.sharers(harness.device),
-            launcher.engine.worker_threads(),
+            launch=uuid.uuid4().hex,
+            root=self.store.root,
+            experiment=self.experiment,
+            cache=(harness.results_dir / "datasets").resolve(),
+            device=harness.device,
+            compile=harness.compile,
+            checkpoint_seconds=launcher.checkpoint_seconds,
+            memory_gb=launcher.memory_gb,
+            sharers=launcher.engine.sharers(harness.device),
+            threads=launcher.engine.worker_threads(),
         )
 
     def _is_to_be_tried_again(self, order: Order, end: Outcome | Died) -> bool:
@@ -106,6 +108,7 @@ class Sweep:
         for note in end.notes:
             self._note(note)
         self.problem = self.problem or end.problem
+        self.traceback = end.traceback or self.traceback
         for run_id in end.recorded:
             self._count(run_id)
         return False
@@ -122,7 +125,7 @@ class Sweep:
         if self.deaths[order] < ATTEMPTS:
             return True
         error = f"The process that trained it died {ATTEMPTS} times ({end.cause})."
-        claims = claims_on(self.store.root.resolve())
+        claims = claims_on(self.store.root)
         lost = claims.take(order.wanted - self.trained.keys())
         for run_id in sorted(lost):
             if not self._recorded(run_id):
@@ -133,17 +136,13 @@ class Sweep:
 
     def _count(self, run_id: str) -> None:
         """Add a record that this sweep has made, and mirror it."""
-        (path,) = (p for p in self.store.find(run_id) if p.parent.name == self.experiment)
-        record = self.store.load(path)
+        record = self.store.load(self.store.path(self.experiment, run_id))
         self.trained[run_id] = record
         self.mirror.write(record)
 
     def _recorded(self, run_id: str) -> bool:
         """Return whether there is a record that was not there when the sweep began."""
-        return self._newest(run_id) > self.failures.get(run_id, 0)
-
-    def _newest(self, run_id: str) -> int:
-        return max((path.stat().st_mtime_ns for path in self.store.find(run_id)), default=0)
+        return self.store.written(run_id) > self.replaced.get(run_id, 0)
 
     def _note(self, text: str | None) -> None:
         if text is not None and text not in self.notes:

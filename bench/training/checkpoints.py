@@ -14,7 +14,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,15 @@ import torch
 from bench.atomic import atomic_write
 from bench.settings.spec import RunSpec, planned
 from bench.settings.typed import ConfigError
+from bench.store.code import code_of
+from bench.store.records import RunStore
 
 # Raised whenever the harness trains differently or a checkpoint holds something else.
-GENERATION = 1
+GENERATION = 2
 # Two, so that a damaged one costs no more than the updates since the one before.
 KEPT = 2
 HEADER = "cohort.json"
 CHECKSUM_BYTES = 4
-ALGORITHMS = Path(__file__).resolve().parents[2] / "algorithms"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Conditions:
         threads: Threads of an operation.
         compiled: Whether updates are compiled.
         versions: Of what computes.
-        code: Hash of the algorithms' source, and the generation of the harness.
+        code: Fingerprint of the algorithm's code, and the generation of the harness.
     """
 
     device: str
@@ -53,14 +53,14 @@ class Conditions:
     code: str
 
     @classmethod
-    def here(cls, device: str, compiled: bool) -> "Conditions":
-        """Return the conditions of this process."""
+    def here(cls, run: RunSpec, device: str, compiled: bool) -> "Conditions":
+        """Return the conditions of this process for a run and all that are trained with it."""
         return cls(
             _device_name(device),
             torch.get_num_threads(),
             compiled,
             f"torch {torch.__version__}, numpy {np.__version__}",
-            f"{GENERATION}-{_source_hash()}",
+            f"{GENERATION}-{code_of(run.settings)}",
         )
 
 
@@ -74,6 +74,7 @@ class Interrupted:
         update: Update of the newest snapshot.
         conditions: What it was trained under, by name.
         folder: Where its snapshots are.
+        begun: When it got its first snapshot (``st_mtime_ns``).
     """
 
     runs: tuple[RunSpec, ...] | None
@@ -81,6 +82,11 @@ class Interrupted:
     update: int
     conditions: dict[str, Any]
     folder: Path
+    begun: int
+
+    def recorded(self, store: RunStore) -> set[str]:
+        """Return which of its runs have a record from after it began, under any experiment."""
+        return {run_id for run_id in self.run_ids if store.written(run_id) >= self.begun}
 
 
 class Checkpoints:
@@ -166,6 +172,7 @@ def interrupted(folder: Path) -> Iterator[Interrupted]:
     for path in sorted(folder.glob(f"*/{HEADER}")):
         snapshots = _snapshots(path.parent)
         try:
+            begun = path.stat().st_mtime_ns
             header = json.loads(path.read_text())
             listed = [(str(run_id), dict(settings)) for run_id, settings in header.pop("runs")]
             run_ids = [run_id for run_id, _ in listed]
@@ -177,7 +184,7 @@ def interrupted(folder: Path) -> Iterator[Interrupted]:
             runs = tuple(planned(run_id, settings) for run_id, settings in listed)
         except ConfigError:
             runs = None
-        yield Interrupted(runs, run_ids, int(snapshots[-1].stem), header, path.parent)
+        yield Interrupted(runs, run_ids, int(snapshots[-1].stem), header, path.parent, begun)
 
 
 def _snapshots(folder: Path) -> list[Path]:
@@ -199,9 +206,3 @@ def _device_name(device: str) -> str:
     if device == "cuda":
         return f"cuda {torch.cuda.get_device_name()}"
     return f"cpu {torch.backends.cpu.get_cpu_capability()}"
-
-
-@cache
-def _source_hash() -> str:
-    text = b"".join(path.read_bytes() for path in sorted(ALGORITHMS.rglob("*.py")))
-    return hashlib.sha256(text).hexdigest()[:8]

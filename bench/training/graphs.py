@@ -5,6 +5,7 @@ inputs that never change is computed ahead of all calls.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from bench.training.agreement import agree
 from bench.training.native import call_natively
 from bench.training.rewriting import rewrite
 
 aten = torch.ops.aten
 # Under no_grad these are their argument.
 IDENTITIES = (aten.detach.default, aten.alias.default)
+UNLIKE = "A rewritten update gives other numbers than it should; it is made as written, slower."
 
 
 class Traced:
@@ -82,15 +85,18 @@ class Traced:
         self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
     ) -> "Program":
         """Return what computes one of the outputs."""
-        module = _restricted(self.module, [output])
-        if all(map(_is_pure, module.graph.nodes)):
-            _share(module.graph)
-            rewrite(module, self.tensors)
-            _share(module.graph)
-            call_natively(module)
-            ahead, rest = _split(module, self.num_fixed)
-        else:
-            ahead, rest = None, module
+        plain = _restricted(self.module, [output])
+        ahead, rest = None, plain
+        if all(map(_is_pure, plain.graph.nodes)):
+            fast = _restricted(self.module, [output])
+            _share(fast.graph)
+            rewrite(fast, self.tensors)
+            _share(fast.graph)
+            call_natively(fast)
+            if agree(plain, fast, self.tensors):
+                ahead, rest = _split(fast, self.num_fixed)
+            else:
+                warnings.warn(UNLIKE, stacklevel=2)
         run = rest if compiler is None else compiler(rest)
         return Program(ahead, run, self.structures[output])
 

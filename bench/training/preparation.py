@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
-from bench.measures import coverage, regret
+from bench.measures import coverage as measures
+from bench.measures import regret
 from bench.settings.run import DatasetConfig
 from bench.settings.spec import RunSpec
 
@@ -21,7 +22,7 @@ class Prepared:
     spec: RunSpec
     task: Task
     dataset: OfflineDataset
-    report: coverage.CoverageReport | None
+    coverage: measures.CoverageReport | None
     anchors: regret.Anchors | None
 
 
@@ -45,11 +46,11 @@ class Preparer:
             degraded = config.coverage(task.data)
             if len(degraded) == 0:
                 return Prepared(spec, task, degraded, None, None)
-            report = coverage.measure(task, degraded, config.coverage_estimates)
+            covered = measures.measure(task, degraded, config.coverage_estimates)
             against = regret.anchors(task, degraded)
-            self.prepared[key] = Prepared(spec, task, degraded, report, against)
+            self.prepared[key] = Prepared(spec, task, degraded, covered, against)
         shared = self.prepared[key]
-        return Prepared(spec, shared.task, shared.dataset, shared.report, shared.anchors)
+        return Prepared(spec, shared.task, shared.dataset, shared.coverage, shared.anchors)
 
     def _load(self, key: "_Key") -> Task:
         return key.config.load(self.cache)

@@ -9,6 +9,7 @@ from typing import Any
 from bench.measures import coverage, regret
 from bench.measures.exact import occupancy_coverage
 from bench.settings.spec import RunSpec
+from bench.store.code import code_of
 from bench.store.records import RunRecord, Status
 from bench.training.history import History
 from bench.training.preparation import Prepared
@@ -47,7 +48,7 @@ class Recorder:
             return self._record(prepared.spec, "failed", error=error, dataset=facts, timing=timing)
         evaluations = history.evaluations[index]
         last = evaluations[-1]
-        assert prepared.report is not None
+        assert prepared.coverage is not None
         assert prepared.anchors is not None
         learned = None
         if last.probabilities is not None:
@@ -61,7 +62,7 @@ class Recorder:
             prepared.spec,
             "completed",
             dataset=facts,
-            coverage=coverage.as_dict(prepared.report, learned),
+            coverage=coverage.as_dict(prepared.coverage, learned),
             values=asdict(prepared.anchors),
             evaluations=[evaluation.told for evaluation in evaluations],
             final=regret.scores(last, prepared.anchors),
@@ -85,13 +86,9 @@ class Recorder:
             seed=config.seed,
             config=spec.settings,
             versions=_versions(),
+            code=code_of(spec.settings),
             **{"dataset": _degradation_facts(spec), **fields},
         )
-
-
-def describe(error: Exception) -> str:
-    """Return an exception as a record's error."""
-    return f"{type(error).__name__}: {error}"
 
 
 def _degradation_facts(spec: RunSpec) -> dict[str, Any]:

@@ -5,7 +5,7 @@ whatever happens to the launching process loses nothing that has been recorded.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,13 +17,14 @@ from bench.engines.orders import Order, Outcome
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
-from bench.store.progress import heartbeat
+from bench.store.heartbeats import beating
 from bench.store.records import DamagedRecordError, RunRecord, RunStore
 from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
+from bench.training.failure import describe, whole
 from bench.training.parts import equal_parts
 from bench.training.preparation import Prepared, Preparer
-from bench.training.recording import Recorder, describe
+from bench.training.recording import Recorder
 from bench.training.trainer import Trainer
 
 
@@ -82,47 +83,47 @@ class Worker:
 
     def train(self, order: Order) -> Outcome:
         """Train what is free of the order, record it and say how it ended."""
-        report = _Report()
-        if stopping.asked():
-            return report.outcome(stopped=True)
+        outcome = Outcome()
         try:
+            if stopping.asked():
+                raise stopping.Stopped
             claims = claims_on(self.place.root)
             taken = claims.take(order.wanted)
             if not claims.works:
-                report.note(
+                outcome.notes.append(
                     "Files cannot be locked here: of two sweeps at once both would train a run."
                 )
             try:
-                self._train_taken(order, taken, report)
+                self._train_taken(order, taken, outcome)
             finally:
                 claims.release(taken)
         except stopping.Stopped:
-            return report.outcome(stopped=True)
+            outcome.stopped = True
         except (_UnwrittenError, DamagedRecordError) as error:
-            return report.outcome(problem=str(error))
+            outcome.problem = str(error)
         except OSError as error:
-            return report.outcome(problem=_sentence(error))
-        return report.outcome()
+            outcome.problem = _sentence(error)
+        return outcome
 
-    def _train_taken(self, order: Order, taken: set[str], report: "_Report") -> None:
-        report.held += sorted(order.wanted - taken)
+    def _train_taken(self, order: Order, taken: set[str], outcome: Outcome) -> None:
+        outcome.held += sorted(order.wanted - taken)
         # Looked at only now that nobody else can be about to record them.
         mine = {run_id for run_id in taken if not self._recorded_meanwhile(run_id, order)}
         if not mine:
             return
         everything = list(order.runs)
         if self._checkpoints(everything).exist():
-            if report.held:
+            if outcome.held:
                 return  # Exactly these runs together, or not at all.
-            ready = self._prepare(everything, mine, report)
+            ready = self._prepare(everything, mine, outcome)
             if len(ready) == len(everything):
-                self._train_or_split(ready, mine, report)
+                self._train_or_split(ready, mine, outcome)
                 return
-        left = [run for run in order.runs if run.run_id in mine - set(report.recorded)]
-        for part in self._parts(self._prepare(left, mine, report)):
-            self._train_or_split(part, mine, report)
+        left = [run for run in order.runs if run.run_id in mine - set(outcome.recorded)]
+        for part in self._parts(self._prepare(left, mine, outcome)):
+            self._train_or_split(part, mine, outcome)
 
-    def _train_or_split(self, ready: list[Prepared], mine: set[str], report: "_Report") -> None:
+    def _train_or_split(self, ready: list[Prepared], mine: set[str], outcome: Outcome) -> None:
         runs = [prepared.spec for prepared in ready]
         checkpoints = self._checkpoints(runs)
         try:
@@ -133,25 +134,24 @@ class Worker:
                 # One run's exception stops the whole tensor program: find out whose it is.
                 for one in ready:
                     if one.spec.run_id in mine:
-                        self._train_or_split([one], mine, report)
+                        self._train_or_split([one], mine, outcome)
                 return
+            outcome.traceback = whole(error)
             records = [self.recorder.failed(ready[0], describe(error))]
         finally:
-            report.notes += checkpoints.notes
+            outcome.notes += checkpoints.notes
         for record in records:
             if record.run_id in mine:
-                self._write(record, report)
+                self._write(record, outcome)
         checkpoints.remove()
 
     def _train(self, ready: list[Prepared], checkpoints: Checkpoints) -> list[RunRecord]:
         run_ids, updates = checkpoints.run_ids, ready[0].spec.config.num_updates
         name, begun = checkpoints.cohort_id, checkpoints.update
-        with heartbeat(self.files.progress, name, run_ids, begun, updates) as heart:
+        with beating(self.files.heartbeats, name, run_ids, begun, updates) as heart:
             return self.trainer.train(ready, checkpoints, heart.beat)
 
-    def _prepare(
-        self, runs: Iterable[RunSpec], mine: set[str], report: "_Report"
-    ) -> list[Prepared]:
+    def _prepare(self, runs: Iterable[RunSpec], mine: set[str], outcome: Outcome) -> list[Prepared]:
         """Return runs with their data; those without any are recorded here."""
         ready = []
         for run in runs:
@@ -160,6 +160,7 @@ class Worker:
             try:
                 prepared = self.preparer.prepare(run)
             except Exception as error:
+                outcome.traceback = whole(error)
                 record = self.recorder.failed(run, describe(error))
             else:
                 if len(prepared.dataset) > 0:
@@ -167,7 +168,7 @@ class Worker:
                     continue
                 record = self.recorder.empty(prepared)
             if run.run_id in mine:
-                self._write(record, report)
+                self._write(record, outcome)
         return ready
 
     def _parts(self, ready: list[Prepared]) -> list[list[Prepared]]:
@@ -188,24 +189,24 @@ class Worker:
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
         compiled = self.trainer.compiled(runs[0])
-        conditions = Conditions.here(self.device, compiled)
+        conditions = Conditions.here(runs[0], self.device, compiled)
         seconds = self.place.checkpoint_seconds
         return Checkpoints(self.files.checkpoints, runs, conditions, seconds)
 
     def _recorded_meanwhile(self, run_id: str, order: Order) -> bool:
         """Return whether a record has appeared since the order was made; it is then filed here."""
-        paths = self.store.find(run_id)
-        if not paths:
+        before, own = order.replaced.get(run_id, 0), self.store.path(self.place.experiment, run_id)
+        new = {
+            p: self.store.load(p) for p in self.store.find(run_id) if p.stat().st_mtime_ns > before
+        }
+        if not new:
             return False
-        if run_id in order.failures:
-            newest = max(path.stat().st_mtime_ns for path in paths)
-            failed = all(self.store.load(path).status == "failed" for path in paths)
-            if failed and newest == order.failures[run_id]:
-                return False
-        self.store.adopt(paths, self.place.experiment)
+        best = min(new, key=lambda path: (new[path].status == "failed", path != own))
+        if best != own:
+            self.store.adopt(best, self.place.experiment)
         return True
 
-    def _write(self, record: RunRecord, report: "_Report") -> None:
+    def _write(self, record: RunRecord, outcome: Outcome) -> None:
         try:
             try:
                 self.store.write(record)
@@ -215,28 +216,11 @@ class Worker:
                 self.store.write(self.recorder.without_results(record, reason))
         except OSError as error:
             raise _UnwrittenError(_sentence(error)) from error
-        report.recorded.append(record.run_id)
+        outcome.recorded.append(record.run_id)
 
 
 class _UnwrittenError(Exception):
     """A record cannot be written; the message is one sentence."""
-
-
-@dataclass
-class _Report:
-    """What has become of an order so far."""
-
-    recorded: list[str] = field(default_factory=list)
-    held: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def outcome(self, stopped: bool = False, problem: str | None = None) -> Outcome:
-        notes = tuple(dict.fromkeys(self.notes))
-        return Outcome(tuple(self.recorded), tuple(self.held), stopped, problem, notes)
 
 
 def _sentence(error: OSError) -> str:

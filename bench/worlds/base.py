@@ -16,7 +16,14 @@ from bench.worlds.exact import TabularMDP
 
 
 class Simulator(ABC):
-    """Copies of environments, ``[run, episode]``."""
+    """Copies of environments, ``[run, episode]``.
+
+    Attributes:
+        stopped: ``[run, episode]``, copies that have ended without terminating; None where only
+            the step limit cuts an episode.
+    """
+
+    stopped: np.ndarray | None = None
 
     @abstractmethod
     def reset(self) -> np.ndarray:
@@ -53,6 +60,8 @@ def rollout(
         active = np.ones_like(terminated) if active is None else active
         yield Step(observation, action, reward, next_observation, terminated & active, active)
         active = active & ~terminated
+        if simulator.stopped is not None:
+            active &= ~simulator.stopped
         if not active.any():
             return
         observation = next_observation
@@ -77,6 +86,9 @@ class Environment(ABC):
 
     has_reference_policy: ClassVar[bool] = True
     """Whether `reference_action` knows one."""
+
+    value_episodes: ClassVar[int] = 2000
+    """Episodes that the value of a behavior policy is measured on where it is not known exactly."""
 
     @property
     @abstractmethod
@@ -116,6 +128,12 @@ class World(ABC):
 
     observation_names: ClassVar[tuple[str, ...]] = ()
     """Names of a vector observation's dimensions."""
+
+    has_reference_policy: ClassVar[bool] = True
+    """Whether there is a policy to collect by and to compare with."""
+
+    slab_dimension: ClassVar[str | None] = None
+    """The dimension that ``coverage=region`` cuts a slab of where nobody names one."""
 
     @property
     def gymnasium_id(self) -> str | None:

@@ -19,6 +19,7 @@ class CartPole(World):
     observation_names: ClassVar[tuple[str, ...]] = (
         "position", "velocity", "angle", "angular_velocity",
     )  # fmt: skip
+    slab_dimension: ClassVar[str | None] = "angle"
 
     @property
     def gymnasium_id(self) -> str:

@@ -23,28 +23,20 @@ class LiveEnvironment(RecordedEnvironment):
     gymnasium_spec: GymnasiumSpec
 
     can_evaluate: ClassVar[bool] = True
+    # Copies are stepped one by one.
+    value_episodes: ClassVar[int] = 100
 
     @classmethod
     def make(
         cls, gymnasium_spec: GymnasiumSpec, spec: EnvSpec, reference: Reference
     ) -> Self | None:
         """Return the environment; None if it cannot be made here or is shaped unlike the data."""
-        # A simulator steps to `spec.horizon` itself, and not every version checks what it is given.
-        bare = copy.deepcopy(gymnasium_spec)
-        bare.max_episode_steps, bare.disable_env_checker = None, True
+        bare = without_limit(gymnasium_spec)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                world = gymnasium.make(bare)
+            observed, chosen = flat_spaces(bare)
         except Exception:
             # Whatever keeps an optional package from working here, the data is still good.
             return None
-        try:
-            observed, chosen = flat_space(world.observation_space), flat_space(world.action_space)
-        except ValueError:
-            return None
-        finally:
-            world.close()
         size = len(spec.action_bounds[0]) if spec.action_bounds is not None else 0
         if (observed.num_values or observed.size) != spec.observation_size:
             return None
@@ -61,6 +53,32 @@ class LiveEnvironment(RecordedEnvironment):
     ) -> Simulator:
         """Return copies that are stepped one by one."""
         return _LiveSimulator(environments, generators, num_episodes)
+
+
+def without_limit(gymnasium_spec: GymnasiumSpec) -> GymnasiumSpec:
+    """Return gymnasium's spec without its step limit.
+
+    A simulator steps to `spec.horizon` itself, and not every version checks what it is given.
+    """
+    bare = copy.deepcopy(gymnasium_spec)
+    bare.max_episode_steps, bare.disable_env_checker = None, True
+    return bare
+
+
+def flat_spaces(gymnasium_spec: GymnasiumSpec) -> tuple[FlatSpace, FlatSpace]:
+    """Return how observations and actions of an environment are seen.
+
+    Raises:
+        ValueError: If a space holds something other than numbers.
+        Exception: Whatever keeps the environment from being made here.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        world = gymnasium.make(gymnasium_spec)
+    try:
+        return flat_space(world.observation_space), flat_space(world.action_space)
+    finally:
+        world.close()
 
 
 class _LiveSimulator(Simulator):
@@ -87,9 +105,11 @@ class _LiveSimulator(Simulator):
         self.action_space, self.chosen = space, flat_space(space)
         self.observation: list[np.ndarray] = []
         self.ended = np.zeros(len(self.worlds), dtype=bool)
+        self.stopped: np.ndarray = self.ended.reshape(self.shape)
 
     def reset(self) -> np.ndarray:
         self.ended[:] = False
+        self.stopped = np.zeros(self.shape, dtype=bool)
         self.observation = [
             self._flat(world.reset(seed=seed)[0])
             for world, seed in zip(self.worlds, self.seeds, strict=True)
@@ -98,6 +118,7 @@ class _LiveSimulator(Simulator):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         reward = np.zeros(len(self.worlds))
+        terminations = np.zeros(len(self.worlds), dtype=bool)
         for index, chosen in enumerate(action.reshape(len(self.worlds), -1)):
             if not self.ended[index]:
                 observation, gained, terminated, truncated, _ = self.worlds[index].step(
@@ -105,8 +126,9 @@ class _LiveSimulator(Simulator):
                 )
                 self.observation[index] = self._flat(observation)
                 reward[index] = float(gained)
-                self.ended[index] = terminated or truncated
-        return self._stacked(), reward.reshape(self.shape), self.ended.reshape(self.shape).copy()
+                terminations[index], self.ended[index] = terminated, terminated or truncated
+        self.stopped = self.ended.reshape(self.shape).copy()
+        return self._stacked(), reward.reshape(self.shape), terminations.reshape(self.shape)
 
     def _flat(self, observation: Any) -> np.ndarray:
         space = self.worlds[0].observation_space

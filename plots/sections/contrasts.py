@@ -5,27 +5,30 @@ optimum minus uniform. Of one seed the two differ by the same amount for every l
 differences between learners are those of either.
 """
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bench.measures.statistics import Estimate, paired_contrast
 from bench.store.records import RunRecord
+from plots.frame import Frame
 from plots.labels import learner_settings
+from plots.markup import csv_table, escape_markdown, markdown_table
 from plots.records import Condition, replicate
-from plots.surroundings import Situation
+from plots.sections import Section, TextFile
 
+PLACE = 7
 CHOSEN = "stackelberg"
 SETTING = "leader_gradient"
 MEASURES = ("regret_to_covered", "regret")
 FEWEST_PAIRS = 2
 # Differences below this share of optimum - uniform are no differences.
 NEGLIGIBLE = 0.01
+VERDICTS = ("under", "at", "over")
+TELLING = {True: "yes", None: "not known", False: "no"}
 
 Cells = dict[str, list[RunRecord]]
 
@@ -87,27 +90,27 @@ class Contrasts:
     num_left_out: int = 0
 
 
-def contrasts(
-    records: list[RunRecord],
-    labels: Mapping[str, str],
-    conditions: Mapping[str, Condition],
-    situations: Mapping[Condition, Situation],
-    chosen: str = CHOSEN,
-) -> Contrasts:
-    """Return the chosen algorithm's contrasts, in the order of `situations`.
+def section(frame: Frame) -> Section | None:
+    """Return the contrasts, none without the chosen algorithm or without others beside it."""
+    found = contrasts(frame)
+    if not found.rows:
+        return None
+    file = TextFile("contrasts.csv", contrasts_csv(found.rows))
+    return Section("Against the best of the others", text=contrasts_text(found), files=(file,))
 
-    `labels` and `conditions` are per run id.
-    """
+
+def contrasts(frame: Frame, chosen: str = CHOSEN) -> Contrasts:
+    """Return the chosen algorithm's contrasts, in the order of the frame's situations."""
     by_condition: dict[Condition, Cells] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=lambda r: r.run_id):
-        if record.status == "completed" and _score(record, "regret") is not None:
-            by_condition[conditions[record.run_id]][labels[record.run_id]].append(record)
+    for record in frame.completed():
+        if _score(record, "regret") is not None:
+            by_condition[frame.places[record.run_id]][frame.labels[record.run_id]].append(record)
     rows: list[Contrast] = []
     tables: dict[tuple[str, str], list[dict[Any, np.ndarray]]] = defaultdict(list)
     num_left_out = 0
-    for place in [c for c in situations if c in by_condition]:
+    for place in [c for c in frame.situations if c in by_condition]:
         cells = by_condition[place]
-        informative = situations[place].informative
+        informative = frame.situations[place].informative
         for against, label, others in _opponents(cells, chosen):
             measure = _measure(cells)
             table = _paired({name: cells[name] for name in (label, *others)}, measure)
@@ -130,26 +133,20 @@ def verdict(difference: Estimate) -> str:
 
 def contrasts_csv(rows: tuple[Contrast, ...]) -> str:
     """Return all contrasts, one line each; an `informative` that is not known is left empty."""
-    text = io.StringIO()
     place = ["environment", "degradation", "severity", "informative", "against", "learner"]
     means = ["measure", "mean", "best_other", "best_mean", "median_mean", "num_others", "num_pairs"]
-    differences = [
-        f"to_{which}{end}"
-        for which in ("best", "median")
-        for end in ("", "_low", "_high", "_verdict")
-    ]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*place, *means, *differences])
+    lines: list[dict[str, Any]] = []
     for row in rows:
-        known = "" if row.informative is None else str(row.informative).lower()
-        numbers = [row.mean, row.best_other, row.best_mean, row.median_mean]
-        line = [row.condition.environment, row.condition.degradation, row.condition.severity]
-        line += [known, row.against, row.label, row.measure, *numbers]
-        line += [row.num_others, row.num_pairs]
-        for difference in (row.to_best, row.to_median):
-            line += [*difference[:3], verdict(difference)]
-        writer.writerow([f"{x:.6g}" if isinstance(x, float) else x for x in line])
-    return text.getvalue()
+        line = row._asdict() | vars(row.condition) | {"learner": row.label}
+        for which in ("to_best", "to_median"):
+            difference = line[which]
+            ends = (which, f"{which}_low", f"{which}_high")
+            line |= zip(ends, difference[:3], strict=True)
+            line[f"{which}_verdict"] = verdict(difference)
+        lines.append(line)
+    suffixes = ("", "_low", "_high", "_verdict")
+    differences = [f"{which}{suffix}" for which in ("to_best", "to_median") for suffix in suffixes]
+    return csv_table([*place, *means, *differences], lines)
 
 
 def _opponents(cells: Cells, chosen: str) -> list[tuple[str, str, list[str]]]:
@@ -246,3 +243,73 @@ def _score(record: RunRecord, measure: str) -> float | None:
 def _variant(row: Contrast | Pooled) -> tuple[bool, str]:
     """Return what sorts variants by name, those against the others first."""
     return row.against != "others", row.label
+
+
+def contrasts_text(found: Contrasts) -> str:
+    """Return the tables of verdicts, what they mean, and the pooled differences in sentences."""
+    seeds = [row.num_pairs for row in found.rows]
+    parts = []
+    for against, name in (("others", "the best of the others"), ("individual", "individual")):
+        rows = [row for row in found.rows if row.against == against]
+        if not rows:
+            continue
+        if against == "individual":
+            parts.append("Total gradients against individual ones, all else being equal:")
+        parts.append(verdict_table(rows).rstrip())
+        pooled = [_sentence(entry, name) for entry in found.pooled if entry.against == against]
+        parts += pooled
+    few, many = min(seeds), max(seeds)
+    left_out = f" Contrasts left out for want of two paired seeds: {found.num_left_out}."
+    parts.append(
+        "Counts are of conditions, by whether they can tell methods apart. Learners are paired by "
+        f"seed ({few if few == many else f'{few} to {many}'} pairs per condition) and the best of "
+        "the others, which are learners of other algorithms, is chosen anew in every resample. "
+        "The lowest of several noisy means lies too low, so where others are about equal the "
+        "difference to the best of them, pooled or not, errs upward: `under` is rarer than its "
+        "interval says, and `over` more frequent. "
+        "`under`: the 95 % interval of the difference lies below 0; `over`: above 0; `at`: it "
+        f"holds 0 or the difference is smaller than {NEGLIGIBLE:g} of what lies between uniform "
+        "policy and optimum. An `at` may also mean that there are too few seeds to tell; "
+        f"`estimate at or under` counts the differences below {NEGLIGIBLE:g}, whatever their "
+        "interval."
+        + left_out * (found.num_left_out > 0)
+        + " All differences are in [contrasts.csv](contrasts.csv)."
+    )
+    return "\n\n".join(parts)
+
+
+def verdict_table(rows: Iterable[Contrast]) -> str:
+    """Return counts of verdicts per learner, environment and degradation, in Markdown."""
+    groups: dict[tuple[str, str, str, str], list[Contrast]] = {}
+    for row in rows:
+        environment, degradation, _ = astuple(row.condition)
+        place = (row.label, environment, degradation, TELLING[row.informative])
+        groups.setdefault(place, []).append(row)
+    # Opponents of whom there is one have no median worth a column.
+    with_median = any(row.num_others > 1 for group in groups.values() for row in group)
+    columns = [*VERDICTS, "estimate at or under"]
+    columns = ["learner", "environment", "degradation", "tells apart", *columns]
+    columns += [f"{word} median" for word in VERDICTS] * with_median
+    lines = []
+    order = list(TELLING.values())
+    labels = sorted({place[0] for place in groups})
+    # The sort is stable: within a learner, environments stay in the order of the frame.
+    for place in sorted(groups, key=lambda p: (labels.index(p[0]), order.index(p[3]) > 1)):
+        group = groups[place]
+        best = [verdict(row.to_best) for row in group]
+        median = [verdict(row.to_median) for row in group]
+        numbers = [best.count(word) for word in VERDICTS]
+        numbers.append(sum(row.to_best.point < NEGLIGIBLE for row in group))
+        numbers += [median.count(word) for word in VERDICTS] * with_median
+        lines.append([*map(escape_markdown, place), *numbers])
+    return markdown_table(columns, lines, 4)
+
+
+def _sentence(pooled: Pooled, name: str) -> str:
+    label, difference = escape_markdown(pooled.label), pooled.to_best
+    return (
+        f"{label}: over {pooled.num_conditions} conditions not known to tell "
+        f"nothing, the mean difference to {name} is {difference.point:+.3f} (95 % interval "
+        f"{difference.low:+.3f} to {difference.high:+.3f}, seeds resampled jointly over the "
+        "conditions, in units of optimum minus uniform)."
+    )

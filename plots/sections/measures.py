@@ -1,17 +1,46 @@
-"""The figure that says what estimates of coverage are worth: each against its exact counterpart."""
+"""What estimates of coverage are worth, beside the exact quantities that they stand in for.
 
-from typing import Any
+A record of a tabular task may hold both. Runs of several learners on the same data hold the same
+numbers: each degraded dataset counts once.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from math import isfinite
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots.sections.comparisons import COUNTERPARTS, Agreement, Comparison, agreements
+from bench.measures.statistics import rank_correlation
+from bench.store.records import RunRecord
+from plots.frame import Frame
+from plots.markup import csv_table, markdown_table
+from plots.records import Condition, replicate
+from plots.sections import Illustration, Section, TextFile
 from plots.style import COLORS, GREY, MARKERS, TEXT_WIDTH
 
-STEM = "measures"
+PLACE = 4
 COLUMNS = 3
+
+# Per estimate its exact counterpart. The first three are made from samples, the last two are
+# measures of another kind that are reported beside them.
+COUNTERPARTS = {
+    "nearest_neighbor_support": "support_fraction",
+    "effective_sample_size": "inverse_l2_concentrability",
+    "inverse_relative_condition_number": "inverse_concentrability",
+    "saco": "support_fraction",
+    "tq": "behavior_value",
+}
+SAMPLED = tuple(COUNTERPARTS)[:3]
+# Exactly 0 as soon as anything that the optimal policy visits, however rarely, is uncovered.
+CONCENTRABILITIES = ("inverse_l2_concentrability", "inverse_concentrability")
+
+
 # Concentrabilities span orders of magnitude and are often 0, which a logarithm cannot show.
 LINEAR_BELOW = 1e-3
 WIDTH_OF_ZERO = 8e-4
@@ -30,7 +59,155 @@ LABELS = {
 IDENTITY: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
 
 
-def draw_measures(compared: tuple[Comparison, ...]) -> Figure:
+class Comparison(NamedTuple):
+    """One estimate on one degraded dataset; `world` is what datasets of several behaviors share."""
+
+    measure: str
+    world: str
+    condition: Condition
+    data_seed: Any
+    exact: float
+    estimate: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well an estimate orders datasets as its exact counterpart does.
+
+    Attributes:
+        num_datasets: Number of degraded datasets.
+        rank: Spearman's rank correlation over all of them.
+        num_covered: Number of those whose exact concentrability is above 0.
+        rank_covered: The rank correlation over those; None for other counterparts.
+        num_within: Number of undegraded datasets within which there is a rank correlation.
+        rank_within: The median of those: degradations of one dataset are told apart.
+        bias: Median of estimate minus exact.
+
+    Correlations are None where one of the two sides does not vary.
+    """
+
+    num_datasets: int
+    rank: float | None
+    num_covered: int
+    rank_covered: float | None
+    num_within: int
+    rank_within: float | None
+    bias: float
+
+
+def section(frame: Frame) -> Section | None:
+    """Return the comparison, none where no estimate is made from samples."""
+    compared = comparisons(frame)
+    if not compared:
+        return None
+    table = measures_table(compared)
+    text = (
+        f"{table}\n"
+        "`exact above 0`: on how many datasets the exact counterpart is above 0. `within a "
+        "dataset`: the median of the rank correlations over the degradations of one dataset, in "
+        "parentheses of how many: an estimate may tell worlds apart and not what was taken from "
+        "them. All points are in [measures.csv](measures.csv)."
+    )
+    title = "estimates against exact measures"
+    figure = Illustration("measures", partial(draw, compared), title, caption(compared))
+    files = (TextFile("measures.csv", measures_csv(compared)), TextFile("measures.md", table))
+    return Section("Measures of coverage", (figure,), text, files)
+
+
+def comparisons(frame: Frame) -> tuple[Comparison, ...]:
+    """Return what the completed records compare, none where no estimate is made from samples."""
+    found: dict[tuple[Any, ...], Comparison] = {}
+    for record in frame.completed():
+        condition, data_seed = frame.places[record.run_id], replicate(record)[1]
+        for measure, counterpart in COUNTERPARTS.items():
+            estimate, exact = record.coverage.get(measure), _exact(record, counterpart)
+            if _number(estimate) and _number(exact):
+                place = (measure, condition, str(data_seed))
+                found.setdefault(
+                    place,
+                    Comparison(measure, _world(record), condition, data_seed, exact, estimate),
+                )
+    if not any(c.measure in SAMPLED for c in found.values()):
+        return ()
+    order = list(COUNTERPARTS)
+    return tuple(
+        sorted(
+            found.values(),
+            key=lambda c: (
+                order.index(c.measure), c.condition.environment, c.condition.degradation,
+                c.condition.severity, str(c.data_seed),
+            ),
+        )
+    )  # fmt: skip
+
+
+def agreements(compared: tuple[Comparison, ...]) -> dict[str, Agreement]:
+    """Return how far each estimate can be believed, in the order of `COUNTERPARTS`."""
+    return {
+        measure: _agreement(list(group))
+        for measure, group in groupby(compared, key=lambda c: c.measure)
+    }
+
+
+def measures_csv(compared: tuple[Comparison, ...]) -> str:
+    """Return one line per degraded dataset with every estimate and every exact counterpart."""
+    lines: dict[tuple[Condition, str], dict[str, Any]] = {}
+    for c in compared:
+        place = vars(c.condition) | {"data_seed": c.data_seed}
+        line = lines.setdefault((c.condition, str(c.data_seed)), place)
+        line |= {c.measure: float(c.estimate), COUNTERPARTS[c.measure]: float(c.exact)}
+    numbers = [*COUNTERPARTS, *dict.fromkeys(COUNTERPARTS.values())]
+    columns = ["environment", "degradation", "severity", "data_seed", *numbers]
+    return csv_table(columns, lines.values())
+
+
+def _agreement(compared: list[Comparison]) -> Agreement:
+    exact = np.array([c.exact for c in compared])
+    estimate = np.array([c.estimate for c in compared])
+    covered = (exact > 0) & (COUNTERPARTS[compared[0].measure] in CONCENTRABILITIES)
+    by_data: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, c in enumerate(compared):
+        by_data[c.condition.environment, str(c.data_seed)].append(index)
+    ranks = [rank_correlation(exact[rows], estimate[rows]) for rows in by_data.values()]
+    within = [rank for rank in ranks if rank is not None]
+    return Agreement(
+        num_datasets=len(compared),
+        rank=rank_correlation(exact, estimate),
+        num_covered=int(covered.sum()),
+        rank_covered=rank_correlation(exact[covered], estimate[covered]),
+        num_within=len(within),
+        rank_within=float(np.median(within)) if within else None,
+        bias=float(np.median(estimate - exact)),
+    )
+
+
+def _exact(record: RunRecord, counterpart: str) -> float | None:
+    """Return the exact quantity, None where the record has none."""
+    if counterpart != "behavior_value":
+        return record.coverage.get(counterpart)
+    if record.coverage.get("support_fraction") is None:
+        # Without a known MDP the behavior policy's value is itself a mean over episodes.
+        return None
+    values = [record.values.get(name) for name in ("behavior", "uniform", "optimum")]
+    if any(value is None for value in values):
+        return None
+    behavior, uniform, optimum = (float(value or 0.0) for value in values)
+    return None if optimum == uniform else (behavior - uniform) / (optimum - uniform)
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and isfinite(value)
+
+
+def _world(record: RunRecord) -> str:
+    """Return the environment's family, whoever collected the data."""
+    world = record.config.get("dataset", {}).get("environment")
+    if not isinstance(world, dict):
+        return record.environment
+    return str(world.get("id", str(world.get("target", record.environment)).split(".")[-1]))
+
+
+def draw(compared: tuple[Comparison, ...]) -> Figure:
     """Return the figure, a panel per estimate, of at least one comparison."""
     found = agreements(compared)
     worlds = sorted({c.world for c in compared})
@@ -103,7 +280,7 @@ def written(value: float | None) -> str:
     return "-" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
-def measures_caption(compared: tuple[Comparison, ...]) -> str:
+def caption(compared: tuple[Comparison, ...]) -> str:
     """Return the caption of the figure, plain text."""
     environments = {c.condition.environment for c in compared}
     pairs = "; ".join(
@@ -124,21 +301,14 @@ def measures_caption(compared: tuple[Comparison, ...]) -> str:
 
 def measures_table(compared: tuple[Comparison, ...]) -> str:
     """Return what the figure says as a table in Markdown."""
-    head = ["estimate", "exact counterpart", "datasets", "rank correlation", "exact above 0"]
-    head += ["rank correlation there", "within a dataset (median)", "estimate - exact (median)"]
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * 2}{' ---: |' * (len(head) - 2)}"]
+    columns = ["estimate", "exact counterpart", "datasets", "rank correlation", "exact above 0"]
+    columns += ["rank correlation there", "within a dataset (median)", "estimate - exact (median)"]
+    rows = []
     for measure, agreement in agreements(compared).items():
-        entries = [
-            f"`{measure}`",
-            f"`{COUNTERPARTS[measure]}`",
-            str(agreement.num_datasets),
-            written(agreement.rank),
-            str(agreement.num_covered or "-"),
-            written(agreement.rank_covered),
-            f"{written(agreement.rank_within)} ({agreement.num_within})"
-            if agreement.num_within
-            else "-",
-            written(agreement.bias),
-        ]
-        lines.append(f"| {' | '.join(entries)} |")
-    return "\n".join(lines) + "\n"
+        within = f"{written(agreement.rank_within)} ({agreement.num_within})"
+        names = [f"`{measure}`", f"`{COUNTERPARTS[measure]}`"]
+        numbers = [str(agreement.num_datasets), written(agreement.rank)]
+        numbers += [str(agreement.num_covered or "-"), written(agreement.rank_covered)]
+        numbers += [within if agreement.num_within else "-", written(agreement.bias)]
+        rows.append([*names, *numbers])
+    return markdown_table(columns, rows, 2)

@@ -4,18 +4,21 @@ A variant's score is the mean over conditions of the mean over runs, taken over 
 all variants of the learner have, so that each is judged by the same data and seeds.
 """
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from bench.store.records import RunRecord
+from plots.frame import Frame
+from plots.markup import csv_table, escape_markdown, markdown_table
 from plots.records import Condition
+from plots.sections import Section, TextFile
 
+PLACE = 6
 MEASURE = "normalized_regret"
+# Of every learner so many of the best variants are shown, and the worst.
+SHOWN = 3
 KINDS = {True: "tables", False: "networks"}
 
 
@@ -43,24 +46,30 @@ class Rank(NamedTuple):
     num_runs: int
 
 
-def ranking(
-    records: list[RunRecord],
-    labels: Mapping[str, str],
-    conditions: Mapping[str, Condition],
-    exact: Mapping[str, bool],
-) -> tuple[Rank, ...]:
-    """Return the variants in order; learners with a single one have no ranking.
+def section(frame: Frame) -> Section | None:
+    """Return the ranking, none where every learner has a single variant."""
+    ranks = ranking(frame)
+    if not ranks:
+        return None
+    text = (
+        f"{ranking_table(ranks)}\n"
+        "Mean normalized regret over the conditions that all variants of a learner have; the "
+        "standard error is over runs. All variants are in [ranking.csv](ranking.csv)."
+    )
+    file = TextFile("ranking.csv", csv_table(Rank._fields, [rank._asdict() for rank in ranks]))
+    return Section("Learners by mean regret", text=text, files=(file,))
 
-    `labels` and `conditions` are per run id, `exact` says per environment whether it is a table.
-    """
+
+def ranking(frame: Frame) -> tuple[Rank, ...]:
+    """Return the variants in order; learners with a single one have no ranking."""
     scores: dict[tuple[str, str], dict[str, dict[Condition, list[float]]]] = defaultdict(dict)
-    for record in records:
+    for record in frame.completed():
         regret = record.final.get(MEASURE)
-        if record.status == "completed" and regret is not None:
-            kind = KINDS[exact[record.environment]]
+        if regret is not None:
+            kind = KINDS[frame.environments[record.environment].exact]
             variants = scores[kind, record.algorithm]
-            cells = variants.setdefault(labels[record.run_id], defaultdict(list))
-            cells[conditions[record.run_id]].append(float(regret))
+            cells = variants.setdefault(frame.labels[record.run_id], defaultdict(list))
+            cells[frame.places[record.run_id]].append(float(regret))
     ranks = []
     for (kind, algorithm), variants in sorted(scores.items(), reverse=True):
         shared = set.intersection(*(set(cells) for cells in variants.values()))
@@ -71,20 +80,24 @@ def ranking(
     return tuple(ranks)
 
 
-def ranking_csv(ranks: tuple[Rank, ...]) -> str:
-    """Return all variants, one line each."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Rank._fields)
+def ranking_table(ranks: tuple[Rank, ...]) -> str:
+    """Return the best variants of every learner, and its worst, as a table in Markdown."""
+    last = {(r.kind, r.algorithm): r.place for r in ranks}
+    rows = []
     for rank in ranks:
-        writer.writerow([f"{x:.6g}" if isinstance(x, float) else x for x in rank])
-    return text.getvalue()
+        total = last[rank.kind, rank.algorithm]
+        if rank.place <= SHOWN or rank.place == total:
+            label = escape_markdown(rank.label)
+            numbers = (f"{rank.place} of {total}", f"{rank.regret:.3f}", f"{rank.error:.3f}")
+            rows.append((rank.kind, label, *numbers))
+    return markdown_table(("", "learner", "place", "mean regret", "standard error"), rows, 2)
 
 
 def _judged(
     label: str, cells: Mapping[Condition, list[float]], shared: set[Condition]
 ) -> tuple[str, float, float, int, int]:
-    runs = [np.array(cells[condition]) for condition in shared]
+    # Sums round by their order, which a set does not have.
+    runs = [np.array(cells[place]) for place in sorted(shared, key=str)]
     means = [scores.mean() for scores in runs]
     variances = [scores.var(ddof=1) / len(scores) if len(scores) > 1 else 0.0 for scores in runs]
     error = float(np.sqrt(sum(variances)) / len(runs))

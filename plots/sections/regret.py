@@ -1,6 +1,7 @@
 """The figures: regret over severity and over measured coverage, environments by degradations."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from plots.captions import MEASURE_WORDS, mixed_codes, rule, statuses, uninformative_rule
 from plots.frame import Frame
-from plots.sections.panel import (
+from plots.panel import (
     HATCHING,
+    HIGHEST,
+    LOWEST,
     OPTIMUM,
     UNIFORM,
     Plot,
@@ -19,9 +23,11 @@ from plots.sections.panel import (
     exceeds,
     limits,
     position,
-)
+)  # fmt: skip
+from plots.sections import Illustration, Section
 from plots.style import GREY, TEXT_WIDTH, looks
 
+PLACE = 3
 PLOTS = tuple(
     Plot(measure, axis)
     for axis in ("severity", "coverage")
@@ -37,6 +43,23 @@ MEASURE_LABELS = {
     "normalized_regret": "normalized regret",
     "regret_to_covered": "regret to the best covered policy",
 }
+COVERAGE_WORDS = {
+    "support_fraction": "the share of the optimal policy's occupancy on visited (state, action)"
+    " pairs",
+    "nearest_neighbor_support": "the share of the reference policy's steps near the data",
+}
+
+
+def section(frame: Frame) -> Section:
+    """Return the figures that the records have the numbers for, page by page."""
+    plots = [page for plot in PLOTS for page in pages(frame, plot)]
+    return Section("Figures", tuple(_illustration(frame, plot) for plot in plots))
+
+
+def _illustration(frame: Frame, plot: Plot) -> Illustration:
+    title = f"{plot.measure} by {plot.axis}".replace("_", " ")
+    note = mixed_codes(frame, environments=rows(frame, plot))
+    return Illustration(plot.stem, partial(draw, frame, plot), title, caption(frame, plot), note)
 
 
 def pages(frame: Frame, plot: Plot) -> list[Plot]:
@@ -60,11 +83,60 @@ def _shown(frame: Frame, plot: Plot) -> list[str]:
     ]
 
 
-def draw(frame: Frame, plot: Plot) -> Figure | None:
-    """Return the figure, None if no environment has what it shows."""
+def caption(frame: Frame, plot: Plot) -> str:
+    """Return the caption of a figure, plain text."""
     names = rows(frame, plot)
-    if not names:
-        return None
+    if plot.axis == "severity":
+        over = "by severity of the degradation; every curve starts from the shared severity 0"
+    else:
+        over = (
+            "by measured coverage, which falls to the right; each point is one severity, at the "
+            "mean measured coverage of its runs: "
+        ) + _coverage_measures(frame, names)
+    sentences = [
+        f"{MEASURE_WORDS[plot.measure]} {over}.",
+        "Rows are environments, columns degradations.",
+        rule(frame),
+        "Bands and bars are those intervals; a cell of one run has none.",
+    ]
+    if plot.axis == "severity":
+        sentences.append("Learners stand side by side at each severity so that equal ones show.")
+    if any(exceeds(frame, plot, name) for name in names):
+        sentences.append(f"Triangles at an edge: values beyond the axis, {_cut(plot)}.")
+    if _uninformative(frame, names):
+        sentences.append(f"Hatched: {uninformative_rule()}.")
+    left_out = [name for name in frame.environments if name not in _shown(frame, plot)]
+    if left_out:
+        sentences.append(f"Left out, since the quantity is not known there: {', '.join(left_out)}.")
+    return " ".join([*sentences, statuses(frame)])
+
+
+def _cut(plot: Plot) -> str:
+    if plot.measure == "normalized_regret":
+        return f"which is cut at {HIGHEST:g}"
+    return (
+        f"which is cut at {HIGHEST:g} (above 0) and {abs(LOWEST):g} (below 0) times the value of "
+        "the optimum minus that of the uniform policy"
+    )
+
+
+def _coverage_measures(frame: Frame, names: list[str]) -> str:
+    measured = {name: frame.environments[name].coverage_name for name in names}
+    return "; ".join(
+        f"{words} ({', '.join(name for name in names if measured[name] == measure)})"
+        for measure, words in COVERAGE_WORDS.items()
+        if measure in measured.values()
+    )
+
+
+def _uninformative(frame: Frame, names: list[str]) -> bool:
+    shown = [s for c, s in frame.situations.items() if c.environment in names]
+    return any(situation.informative is False for situation in shown)
+
+
+def draw(frame: Frame, plot: Plot) -> Figure:
+    """Return the figure of a page that `pages` has given."""
+    names = rows(frame, plot)
     columns = frame.degradations
     # Up to four columns fit the text width; more make a wider figure rather than smaller type.
     width = max(TEXT_WIDTH, 0.5 + 1.25 * len(columns))
@@ -123,8 +195,7 @@ def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> 
     marks: list[Line2D | Patch] = [Line2D([], [], label=zero, **OPTIMUM)]
     if normalized:
         marks.append(Line2D([], [], label="uniform policy", **UNIFORM))
-    drawn = [s for c, s in frame.situations.items() if c.environment in names]
-    if any(situation.informative is False for situation in drawn):
+    if _uninformative(frame, names):
         marks.append(Patch(label="cannot tell methods apart", **HATCHING))
     if any(exceeds(frame, plot, name) for name in names):
         beyond: dict[str, Any] = {"linestyle": "", "marker": "^", "markersize": 2.8}

@@ -9,16 +9,31 @@ column that one of them lacks is empty there.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from bench.store.records import RunRecord
+from plots.captions import mixed_codes
+from plots.frame import Frame
 from plots.labels import learner_settings
 from plots.records import condition, replicate
+from plots.sections import Illustration, Section
+from plots.style import TEXT_WIDTH
 
+PLACE = 5
 MEASURE = "normalized_regret"
 FEWEST_VALUES = (2, 3)
+PANELS_PER_ROW = 3
+# More cells beside each other leave no room for their numbers.
+CELLS_PER_ROW = 18
+
+# Runs with what may set their learners apart.
+Runs = list[tuple[RunRecord, dict[str, str]]]
+# Scores ``[runs]`` of one environment by the values of the two settings, the same runs in each.
+Scores = dict[tuple[str, str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -47,9 +62,22 @@ class HeatMap:
         return f"heatmap_{self.algorithm}_{self.settings[0]}_{self.settings[1]}".replace(".", "_")
 
 
+def section(frame: Frame) -> Section | None:
+    """Return a figure for every two settings of which there is every combination."""
+    found = heat_maps(frame.records)
+    figures = tuple(_illustration(frame, heat_map) for heat_map in found)
+    return Section("Sensitivity", figures) if figures else None
+
+
+def _illustration(frame: Frame, found: HeatMap) -> Illustration:
+    title = f"regret by {' and '.join(found.settings)}".replace("_", " ")
+    note = mixed_codes(frame, environments=found.means, algorithms=[found.algorithm])
+    return Illustration(found.stem, partial(draw, found), title, caption(found), note)
+
+
 def heat_maps(records: Iterable[RunRecord]) -> list[HeatMap]:
     """Return the heat maps that the completed records have all combinations for."""
-    runs: dict[str, list[tuple[RunRecord, dict[str, str]]]] = defaultdict(list)
+    runs: dict[str, Runs] = defaultdict(list)
     for record in records:
         if record.status == "completed" and record.final.get(MEASURE) is not None:
             runs[record.algorithm].append((record, dict(learner_settings(record))))
@@ -73,9 +101,6 @@ def heat_maps(records: Iterable[RunRecord]) -> list[HeatMap]:
     return found
 
 
-Runs = list[tuple[RunRecord, dict[str, str]]]
-
-
 def _by_environment(runs: Runs) -> dict[str, Runs]:
     """Return the runs of each environment, in the order of names."""
     apart: dict[str, Runs] = defaultdict(list)
@@ -93,11 +118,7 @@ def _usual(runs: Runs) -> dict[str, str]:
     return {name: seen.most_common(1)[0][0] for name, seen in values.items() if len(seen) > 1}
 
 
-# Scores ``[runs]`` of one environment by the values of the two settings, the same runs in each.
-Panel = dict[tuple[str, str], np.ndarray]
-
-
-def _panel(settings: tuple[str, str], runs: Runs) -> Panel | None:
+def _panel(settings: tuple[str, str], runs: Runs) -> Scores | None:
     """Return an environment's scores, None unless it has a run for every combination."""
     cells: dict[tuple[str, str], dict[object, float]] = defaultdict(dict)
     for record, own in runs:
@@ -107,10 +128,12 @@ def _panel(settings: tuple[str, str], runs: Runs) -> Panel | None:
     shared = set.intersection(*map(set, cells.values()))
     if tuple(sorted(numbers)) < FEWEST_VALUES or len(cells) < numbers[0] * numbers[1] or not shared:
         return None
-    return {place: np.array([cell[key] for key in shared]) for place, cell in cells.items()}
+    # Sums round by their order, which a set does not have.
+    order = sorted(shared, key=str)
+    return {place: np.array([cell[key] for key in order]) for place, cell in cells.items()}
 
 
-def _heat_map(algorithm: str, settings: tuple[str, str], panels: dict[str, Panel]) -> HeatMap:
+def _heat_map(algorithm: str, settings: tuple[str, str], panels: dict[str, Scores]) -> HeatMap:
     """Return the heat map of two settings, a panel per environment."""
     places = {place for panel in panels.values() for place in panel}
     down, across = (tuple(sorted({p[axis] for p in places}, key=_order)) for axis in (0, 1))
@@ -132,3 +155,47 @@ def _order(value: str) -> tuple[bool, float, str]:
         return False, float(value), ""
     except ValueError:
         return True, 0.0, value
+
+
+def draw(heat_map: HeatMap) -> Figure:
+    """Return the figure, one panel per environment on one scale of colours."""
+    names = list(heat_map.means)
+    down, across = heat_map.values
+    columns = max(1, min(len(names), PANELS_PER_ROW, CELLS_PER_ROW // len(across)))
+    rows = -(-len(names) // columns)
+    height = 0.5 + rows * (0.45 + 0.2 * len(down))
+    figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    image = None
+    for axes, name in zip(grid.ravel(), names, strict=False):
+        means = heat_map.means[name]
+        image = axes.imshow(means, vmin=0, vmax=1.2, cmap="viridis_r", aspect="auto")
+        for (row, column), mean in np.ndenumerate(means):
+            if np.isfinite(mean):
+                text = f"{mean:.2f}"
+                shade = "white" if mean > 0.6 else "black"
+                axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=5.5)
+        axes.set_title(name)
+        axes.set_xticks(range(len(across)), across, rotation=30, ha="right")
+        axes.set_yticks(range(len(down)), down)
+    for axes in grid.ravel()[len(names) :]:
+        axes.set_axis_off()
+    figure.supylabel(heat_map.settings[0], fontsize=7)
+    figure.supxlabel(heat_map.settings[1], fontsize=7)
+    if image is not None:
+        figure.colorbar(image, ax=grid, label="normalized regret", shrink=0.8, extend="both")
+    return figure
+
+
+def caption(heat_map: HeatMap) -> str:
+    """Return what the figure shows, and how uncertain its numbers are."""
+    counts = sorted(set(heat_map.num_runs.values()))
+    runs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    errors = np.concatenate([e[np.isfinite(e)] for e in heat_map.errors.values()])
+    largest = f"{errors.max():.2f}" if errors.size else "unknown"
+    return (
+        f"Mean normalized regret of {heat_map.algorithm} (0 the optimum, 1 the uniform policy) by "
+        f"{heat_map.settings[0]} and {heat_map.settings[1]}, over all data, degradations and "
+        f"seeds of the experiment, the same {runs} runs in every cell; colours end at 0 and 1.2. "
+        f"The largest standard error of a cell is {largest}."
+    )

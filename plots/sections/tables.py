@@ -1,4 +1,4 @@
-"""The compact table: conditions by learners, normalized regret, for screen, Markdown and LaTeX."""
+"""The tables: conditions by learners for screen, Markdown and LaTeX, and every cell as CSV."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,43 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from plots.captions import table_caption
-from plots.frame import Cell, Frame
+from plots.captions import MEASURE_WORDS, mixed_codes, rule, statuses, uninformative_rule
+from plots.frame import MEASURES, Cell, Frame
+from plots.markup import csv_table, escape_latex, escape_markdown, markdown_table
 from plots.records import Condition
+from plots.sections import Section, TextFile
 
+PLACE = 8
 MEASURE = "normalized_regret"
+
+# The columns of cells.csv with their meaning; plots/README.md has the same.
+COLUMNS = {
+    "environment": "name of the dataset: the world and who collected",
+    "degradation": "how its coverage was lowered, as named in figures; `none` at severity 0",
+    "severity": "how much, from 0 to 1",
+    "learner": "its name in figures: the algorithm with the settings that set its runs apart",
+    "algorithm": "its name",
+    "num_runs": "runs that completed, one per seed",
+    "num_empty": "runs that the degradation left no data",
+    "num_failed": "runs that ended in an error",
+    "num_missing": "runs that other cells of the environment have and this one lacks",
+    "normalized_regret": "interquartile mean over runs of regret / (optimum - uniform)",
+    "normalized_regret_low": "lower end of its 95 % bootstrap interval over runs",
+    "normalized_regret_high": "its upper end",
+    "regret_to_covered": "the same of best_covered - value",
+    "regret_to_covered_low": "",
+    "regret_to_covered_high": "",
+    "improvement": "the same of value - behavior",
+    "improvement_low": "",
+    "improvement_high": "",
+    "coverage": "mean measured coverage of the condition",
+    "coverage_measure": "which measure that is",
+    "informative": "whether the best covered policy gains enough to tell methods apart",
+}
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One cell as printed; `best` if no learner of the row prints a lower regret."""
 
     text: str
@@ -22,12 +50,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One condition as printed, an entry per learner; `marked` if it cannot tell methods apart."""
 
     condition: Condition
     marked: bool
-    entries: tuple[Entry, ...]
+    entries: tuple[TableCell, ...]
 
     @property
     def severity(self) -> str:
@@ -35,7 +63,41 @@ class Row:
         return f"{self.condition.severity:g}"
 
 
-def compact_rows(frame: Frame) -> list[Row]:
+def section(frame: Frame) -> Section:
+    """Return the tables, which every experiment has."""
+    table, words = table_markdown(frame), caption(frame)
+    text = (
+        f"**Table 1.** {escape_markdown(words)}\n\n{table}\n"
+        "All intervals, the other measures and the numbers of runs are in [cells.csv](cells.csv); "
+        "the same table for LaTeX is [table.tex](table.tex)."
+    )
+    files = (
+        TextFile("cells.csv", cells_csv(frame)),
+        TextFile("table.md", table),
+        TextFile("table.tex", table_latex(frame), kept=False),
+    )
+    # The caption in the signs that a terminal shows.
+    shown = words.replace("A dagger", "†").replace("Bold", "Asterisk")
+    return Section("Table", text=text, files=files, screen=(table_screen(frame), shown))
+
+
+def caption(frame: Frame) -> str:
+    """Return the caption of the table, plain text."""
+    sentences = [
+        f"{MEASURE_WORDS[MEASURE]}; lower is better.",
+        rule(frame),
+        "Bold: the lowest of a row, and what prints the same.",
+        "Severity 0 is shared by all degradations.",
+    ]
+    if any(situation.informative is False for situation in frame.situations.values()):
+        sentences.append(f"A dagger marks rows without a best: {uninformative_rule()}.")
+    counts = {cell.num_runs for cell in frame.cells.values()}
+    if len(counts) > 1:
+        sentences.append("In parentheses: number of runs where fewer than elsewhere in the table.")
+    return " ".join([*sentences, statuses(frame), mixed_codes(frame)]).rstrip()
+
+
+def compact_rows(frame: Frame) -> list[TableRow]:
     """Return the rows of the table in the order of the frame, severity 0 once per environment."""
     most = max(cell.num_runs for cell in frame.cells.values())
     rows = []
@@ -53,7 +115,7 @@ def compact_rows(frame: Frame) -> list[Row]:
             )
             for cell, number in zip(cells, numbers, strict=True)
         )
-        rows.append(Row(condition, marked, entries))
+        rows.append(TableRow(condition, marked, entries))
     return rows
 
 
@@ -65,16 +127,42 @@ def _number(cell: Cell | None) -> str:
     return f"{round(cell.estimates[MEASURE].point, 2) + 0.0:.2f}"
 
 
-def _entry(cell: Cell | None, number: str, most: int, best: bool) -> Entry:
+def _entry(cell: Cell | None, number: str, most: int, best: bool) -> TableCell:
     if cell is None:
-        return Entry("")
+        return TableCell("")
     if not number:
-        return Entry("failed" if cell.num_failed else "empty" if cell.num_empty else "-")
+        return TableCell("failed" if cell.num_failed else "empty" if cell.num_empty else "-")
     fewer = f" ({cell.num_runs})" if cell.num_runs < most else ""
-    return Entry(number + fewer, best)
+    return TableCell(number + fewer, best)
 
 
-def screen_table(frame: Frame) -> Table:
+def cells_csv(frame: Frame) -> str:
+    """Return a line per cell, its columns `COLUMNS`; what is not known is left empty."""
+    rows = []
+    for condition, situation in frame.situations.items():
+        shared = {
+            "environment": condition.environment,
+            "degradation": condition.degradation,
+            "severity": condition.severity,
+            "coverage": situation.coverage,
+            "coverage_measure": frame.environments[condition.environment].coverage_name,
+            "informative": situation.informative,
+        }
+        for learner in frame.learners:
+            cell = frame.cells.get((condition, learner.label))
+            if cell is None:
+                continue
+            # The counts have the names of the columns.
+            row = shared | vars(cell) | {"learner": learner.label, "algorithm": learner.algorithm}
+            for measure in MEASURES:
+                if measure in cell.estimates:
+                    ends = (measure, f"{measure}_low", f"{measure}_high")
+                    row |= zip(ends, cell.estimates[measure][:3], strict=True)
+            rows.append(row)
+    return csv_table(list(COLUMNS), rows)
+
+
+def table_screen(frame: Frame) -> Table:
     """Return the table for a terminal, without its caption."""
     table = Table(
         box=SIMPLE_HEAD,
@@ -100,27 +188,19 @@ def screen_table(frame: Frame) -> Table:
     return table
 
 
-def screen_caption(frame: Frame) -> str:
-    """Return the caption in the signs that a terminal shows."""
-    return table_caption(frame).replace("A dagger", "†").replace("Bold", "Asterisk")
-
-
-def markdown_table(frame: Frame) -> str:
+def table_markdown(frame: Frame) -> str:
     """Return the table in Markdown, without its caption."""
     heads = ["environment", "degradation", "severity", *(x.label for x in frame.learners)]
-    lines = [
-        _markdown_line([escape_markdown(head) for head in heads]),
-        _markdown_line(["---", "---", *("---:" for _ in heads[2:])]),
-    ]
+    rows = []
     for row in compact_rows(frame):
         entries = [f"**{e.text}**" if e.best else e.text for e in row.entries]
         place = [row.condition.environment, row.condition.degradation]
         severity = row.severity + (" †" if row.marked else "")
-        lines.append(_markdown_line([*map(escape_markdown, place), severity, *entries]))
-    return "\n".join(lines) + "\n"
+        rows.append([*map(escape_markdown, place), severity, *entries])
+    return markdown_table([escape_markdown(head) for head in heads], rows, 2)
 
 
-def latex_table(frame: Frame) -> str:
+def table_latex(frame: Frame) -> str:
     """Return the table in LaTeX, which needs the package ``booktabs`` and nothing else."""
     heads = ["environment", "degradation", "severity"]
     labels = [_stacked(learner.label) for learner in frame.learners]
@@ -128,7 +208,7 @@ def latex_table(frame: Frame) -> str:
         r"% needs \usepackage{booktabs}",
         r"\begin{table}[p]",
         r"\centering",
-        rf"\caption{{{escape_latex(table_caption(frame))}}}",
+        rf"\caption{{{escape_latex(caption(frame))}}}",
         rf"\label{{tab:{''.join(c if c.isalnum() else '-' for c in frame.experiment)}}}",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{3pt}",
@@ -149,19 +229,7 @@ def latex_table(frame: Frame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def escape_markdown(text: str) -> str:
-    """Return text whose signs mean nothing to Markdown, a table's included."""
-    return "".join(f"\\{sign}" if sign in r"\|*_`<>[]" else sign for sign in text)
-
-
-def escape_latex(text: str) -> str:
-    """Return text whose signs mean nothing to LaTeX."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    return "".join(special.get(sign, sign) for sign in text)
-
-
-def _screen_entry(entry: Entry) -> Text:
+def _screen_entry(entry: TableCell) -> Text:
     # An asterisk too, since bold type does not survive a pipe or a log file.
     return Text(f"{entry.text}*", style="bold") if entry.best else Text(f"{entry.text} ")
 
@@ -169,10 +237,6 @@ def _screen_entry(entry: Entry) -> Text:
 def _stacked(label: str) -> str:
     lines = r"\\".join(map(escape_latex, _header_lines(label, 16)))
     return rf"\shortstack[r]{{{lines}}}"
-
-
-def _markdown_line(entries: list[str]) -> str:
-    return f"| {' | '.join(entries)} |"
 
 
 def _header_lines(label: str, width: int) -> list[str]:

@@ -7,17 +7,26 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
+from bench.settings.groups import known_names
+
+
+def all_of(group: str) -> str:
+    """Return the choices of a group as a sentence lists them."""
+    return ", ".join(known_names(group))
+
 
 # words of the command, and what the sentence must name: the culprit and what is allowed
 WRONG = [
     ("nonsense=1", "nonsense"),
-    ("algorithm=nonsense", "bc, bcq, cql, fqi, fqi_exact"),
-    ("dataset=nonsense", "cartpole, cartpole_expert"),
-    (
-        "coverage=nonsense",
-        "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
-    ),
-    ("experiment=nonsense", "coverage_ablation"),
+    ("algorithm=nonsense", all_of("algorithm")),
+    ("dataset=nonsense", all_of("dataset")),
+    ("dataset=cliff_mixed", all_of("dataset")),
+    ("behavior=nonsense", all_of("behavior")),
+    ("dataset=cliff behavior=medium dataset.halfway=2", "less than or equal to 1"),
+    ("behavior=mixed dataset=d4rl", "is for data that is collected here"),
+    ("coverage=nonsense", all_of("coverage")),
+    ("experiment=nonsense", all_of("experiment")),
+    ("experiment=claim,tuning", "one experiment"),
     ("launcher=nonsense", "local"),
     ("tracking=nonsense", "none, online, wandb"),
     ("tracking.mode=sometimes", "'offline', 'online' or 'none'"),
@@ -30,9 +39,13 @@ WRONG = [
     ("+coverage.nonsense=1", "severity"),
     ("+launcher.nonsense=1", "cohort_size"),
     ("+nonsense=1", "num_updates"),
-    ("~algorithm.learning_rate", "algorithm.learning_rate is missing"),
-    ("~dataset.discount", "discount"),
-    ("~seed", "seed"),
+    ("~algorithm.learning_rate", "would remove a setting"),
+    ("~dataset.discount", "would remove a setting"),
+    ("~seed", "would remove a setting"),
+    ("cql", "'cql' is no command"),
+    ("seed=[0", "cannot be understood"),
+    ("seed=0 seed=1", "given twice"),
+    ("seed=0,1 seed=1,2", "given twice"),
     ("algorithm.learning_rate=0", "greater than 0"),
     ("algorithm.learning_rate=-0.1", "greater than 0"),
     ("algorithm.learning_rate=inf", "finite"),
@@ -79,10 +92,10 @@ WRONG = [
     ("coverage=quality dataset=garnet", "worse_epsilon is 1, but should be above"),
     ("dataset=lock coverage=quality coverage.worse_id=x", "data collected here has no id"),
     ("coverage=rewards coverage.kind=mean", "'zero', 'random' or 'negated'"),
-    ("coverage=size_matched coverage.of=nonsense", "known are: actions, best_returns"),
+    ("coverage=size_matched coverage.of=nonsense", f"known are: {all_of('coverage')}"),
     ("coverage=size_matched coverage.of=7", "should name a degradation"),
     ("coverage=composite", "coverage.steps is empty"),
-    ("coverage=composite coverage.steps=[nonsense]", "known are: actions, best_returns"),
+    ("coverage=composite coverage.steps=[nonsense]", f"known are: {all_of('coverage')}"),
     ("coverage=composite coverage.steps=thin", "tuple"),
     ("coverage=composite coverage.steps=[{name:thin,severity:2}]", "less than or equal to 1"),
     ("coverage=composite coverage.steps=[{name:thin,much:1}]", "much is not a setting"),
@@ -97,12 +110,9 @@ WRONG = [
     ("eval_episodes=-3", "greater than or equal to 1"),
     ("experiment_name=../elsewhere", "letters, digits"),
     ("experiment_name=..", "letters, digits"),
-    ("algorithm.name=mine", "bc, bcq, cql"),
-    ("dataset.name=mine", "cartpole, cartpole_expert"),
-    (
-        "coverage.name=mine",
-        "actions, best_returns, composite, none, quality, region, rewards, size_matched, thin",
-    ),
+    ("algorithm.name=mine", all_of("algorithm")),
+    ("dataset.name=mine", all_of("dataset")),
+    ("coverage.name=mine", all_of("coverage")),
     ("algorithm.target=builtins.print", "should name a subclass of Algorithm"),
     ("dataset.target=bench.worlds.mdps.Cliff", "should name a subclass of DataSource"),
     ("results_dir=/proc/nowhere", "/proc/nowhere"),
@@ -117,11 +127,11 @@ WRONG = [
     ("grid=[1]", "list of mappings"),
     ("grid=[{nonsense:[1]}]", "nonsense is not a setting"),
     ("grid=[]", "grid is empty"),
-    ("grid=[{algorithm:[nonsense]}]", "bc, bcq, cql"),
+    ("grid=[{algorithm:[nonsense]}]", all_of("algorithm")),
     ("algorithm=", "algorithm"),
     ("seed==1", "seed==1"),
     ("-m seed=0,-1", "greater than or equal to 0"),
-    ("-m algorithm=cql,nonsense", "bc, bcq, cql"),
+    ("-m algorithm=cql,nonsense", all_of("algorithm")),
     ("-m coverage=thin coverage.severity=0,0.5,2", "less than or equal to 1"),
 ]
 

@@ -10,7 +10,7 @@ from bench.__main__ import main
 from bench.commands import describe
 from bench.data import degradations
 from bench.measures import coverage
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from tests.support import commands
 
 SMALL = "dataset.num_transitions=400"
@@ -33,7 +33,7 @@ def card(monkeypatch, capsys):
 def loaded(*words):
     """Return the task and the degraded data of the same words."""
     (job,) = commands.settings(*words)
-    config = run_config(fill_defaults(job))
+    config = run_config(job)
     source = config.dataset
     task = source.source.load(source.name, source.seed, source.discount, None)
     return task, config.coverage(task.data)
@@ -45,7 +45,14 @@ def entry(text, name):
 
 
 def test_the_card_counts_what_is_there(card):
-    words = ("dataset=cliff_mixed", SMALL, "coverage=region", "coverage.severity=0.5", "seed=3")
+    words = (
+        "dataset=cliff",
+        "behavior=mixed",
+        SMALL,
+        "coverage=region",
+        "coverage.severity=0.5",
+        "seed=3",
+    )
     status, text, _ = card(*words)
     task, data = loaded(*words)
     assert status == 0
@@ -73,8 +80,8 @@ def test_the_card_shows_every_measure_of_coverage_or_why_not(card, dataset):
 
 
 def test_the_bars_of_the_histogram_count_the_episodes(card):
-    _, text, _ = card("dataset=lock_random", SMALL)
-    _, data = loaded("dataset=lock_random", SMALL)
+    _, text, _ = card("dataset=lock", "behavior=random", SMALL)
+    _, data = loaded("dataset=lock", "behavior=random", SMALL)
     bars = re.search(r"episode returns\n(.*?)\n\n", text, re.DOTALL)[1].splitlines()
     counts = [int(line.split()[1].replace(",", "")) for line in bars]
     values = [float(line.split()[0]) for line in bars]
@@ -86,8 +93,8 @@ def test_the_bars_of_the_histogram_count_the_episodes(card):
 
 
 def test_many_different_returns_are_put_into_bins(card):
-    _, text, _ = card("dataset=cartpole_random", "dataset.num_transitions=3000")
-    _, data = loaded("dataset=cartpole_random", "dataset.num_transitions=3000")
+    _, text, _ = card("dataset=cartpole", "behavior=random", "dataset.num_transitions=3000")
+    _, data = loaded("dataset=cartpole", "behavior=random", "dataset.num_transitions=3000")
     bars = re.search(r"episode returns\n(.*?)\n\n", text, re.DOTALL)[1].splitlines()
     assert len(bars) == describe.BINS
     assert sum(int(line.split()[3]) for line in bars) == data.num_episodes
@@ -107,7 +114,7 @@ def test_data_of_which_nothing_is_left_is_said_to_be_empty(card, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("dataset=nonsense", "cartpole, cartpole_expert"),
+        ("dataset=nonsense", "cartpole, cliff"),
         ("dataset=lock seed=0,1", "name 2 runs"),
         ("dataset=lock coverage.severity=0.5", "coverage=none takes nothing away"),
         ("dataset=cartpole coverage=region coverage.dimension=mood", "position, velocity"),

@@ -8,9 +8,10 @@ import pytest
 from gymnasium import spaces
 
 from bench.__main__ import main
+from bench.errors import UserError
 from bench.files.minari import dataset_path
 from bench.measures import regret
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from tests.support import files
 from tests.support.commands import settings
 
@@ -39,7 +40,7 @@ def exported(monkeypatch, capsys):
 def loaded(*words):
     """Return the task and the degraded data of the same words."""
     (job,) = settings(*words)
-    config = run_config(fill_defaults(job))
+    config = run_config(job)
     chosen = config.dataset
     task = chosen.source.load(chosen.name, chosen.seed, chosen.discount, None)
     return task, config.coverage(task.data)
@@ -77,11 +78,11 @@ def assert_same(task, dataset, again):
     "words",
     [
         ("dataset=garnet", *SMALL),
-        ("dataset=cliff_mixed", *SMALL, *REGION),
-        ("dataset=lock_random", *SMALL, "coverage=thin", "coverage.severity=0.5"),
+        ("dataset=cliff", "behavior=mixed", *SMALL, *REGION),
+        ("dataset=lock", "behavior=random", *SMALL, "coverage=thin", "coverage.severity=0.5"),
         ("dataset=frozen_lake", *SMALL, "coverage=rewards", "coverage.severity=0.5",
          "coverage.kind=random"),
-        ("dataset=cartpole_mixed", *SMALL, *REGION, "dataset.discount=0.95"),
+        ("dataset=cartpole", "behavior=mixed", *SMALL, *REGION, "dataset.discount=0.95"),
         ("dataset=cartpole", *SMALL, *COMPOSITE),
         ("dataset=cliff", *SMALL, "coverage=quality", "coverage.severity=0.5"),
     ],
@@ -185,7 +186,7 @@ def test_an_export_of_another_world_than_its_data_is_refused(exported):
     exported("mine/other-v0", "dataset=garnet", *SMALL)
     said = minari.load_dataset("mine/other-v0").storage.metadata["stackelberg_bench"]
     minari.load_dataset(ID).storage.update_metadata({"stackelberg_bench": said})
-    with pytest.raises(ValueError, match="of another world than the data"):
+    with pytest.raises(UserError, match="of another world than the data"):
         loaded("dataset=minari", f"dataset.id={ID}")
 
 
@@ -193,7 +194,7 @@ def test_segments_out_of_order_are_refused(exported):
     exported(ID, "dataset=cliff", *SMALL)
     storage = minari.load_dataset(ID).storage
     storage.update_episode_metadata([{"episode": 0, "first_step": 0}], [1])
-    with pytest.raises(ValueError, match="not in order"):
+    with pytest.raises(UserError, match="not in order"):
         loaded("dataset=minari", f"dataset.id={ID}")
 
 
@@ -207,7 +208,7 @@ def test_segments_out_of_order_are_refused(exported):
         (("dataset=cliff",), "should be the id of the new dataset"),
         (("../x-v0", "dataset=cliff"), "not '../x-v0'"),
         (("no-version", "dataset=cliff"), "not 'no-version'"),
-        ((ID, "dataset=cliff", "seed=0,1"), "bench.commands.export is for one dataset"),
+        ((ID, "dataset=cliff", "seed=0,1"), "export is for one dataset"),
         ((ID, "dataset=nonsense"), "nonsense"),
         ((ID, "dataset=cliff", *SMALL, "coverage=nothing"), "nothing"),
         ((ID, "dataset=cartpole", "dataset.history=2"), "writes whole observations"),

@@ -1,7 +1,7 @@
 """The speed table has a row for every algorithm, width and size of a cohort."""
 
 from bench.commands import speed
-from bench.settings.run import known_names
+from bench.settings.groups import known_names
 
 
 def test_every_algorithm_is_timed(monkeypatch):
@@ -11,6 +11,6 @@ def test_every_algorithm_is_timed(monkeypatch):
 
 
 def test_an_update_of_a_built_in_dataset_can_be_timed():
-    name, settings = next(iter(speed._algorithms()))
-    algorithm = speed.typed_object({**settings, "discount": 0.99}, name)
-    assert speed.updates_per_second(algorithm, speed._task("cartpole"), 2, 0.01, False, "cpu") > 0
+    config = speed._config("bc", "cartpole")
+    task = config.dataset.source.load("cartpole", 0, config.dataset.discount, None)
+    assert speed.updates_per_second(config.algorithm, task, 2, 0.01, False, "cpu") > 0

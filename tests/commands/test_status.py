@@ -1,9 +1,10 @@
-"""What a sweep leaves of its plan, and what `status` makes of plan, records and progress."""
+"""What a sweep leaves of its plan, and what `status` makes of plan, records and heartbeats."""
 
 import json
 import os
 import re
 import shlex
+import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -17,12 +18,13 @@ from hypothesis import strategies as st
 from bench.__main__ import main
 from bench.commands import status
 from bench.errors import one_sentence
-from bench.store import manifest, progress
+from bench.store import heartbeats, manifest
+from bench.store.code import code_of
 from bench.store.folders import SweepFiles
+from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import PlannedRun
-from bench.store.progress import Progress
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps import standing
+from bench.sweeps import printer, standing
 from tests.support import commands
 
 WORDS = ["algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5", "seed=range(3)"]
@@ -46,15 +48,16 @@ def record(run: Any, state: str = "completed", error: str | None = None) -> RunR
         run.settings,
         timing={"wall_seconds": 60.0, "cohort_size": 3},
         error=error,
+        code=code_of(run.settings),
     )
 
 
 def train(root: Path, cohort: str, run_ids: list[str], update: int, heard: float, began: float):
-    """Leave the progress file of a cohort that was heard of `heard` seconds ago."""
+    """Leave the heartbeat of a cohort that was heard of `heard` seconds ago."""
     now = time.time()
-    folder = SweepFiles(root / "sweep").progress
+    folder = SweepFiles(root / "sweep").heartbeats
     folder.mkdir(parents=True, exist_ok=True)
-    said = Progress(cohort, run_ids, update, 30, now - began, 0, now - heard, "node-1", 4711)
+    said = Heartbeat(cohort, run_ids, update, 30, now - began, 0, now - heard, "node-1", 4711)
     (folder / f"{cohort}.json").write_text(json.dumps(asdict(said)))
 
 
@@ -75,15 +78,15 @@ def show(tmp_path: Path, capsys: pytest.CaptureFixture[str], width: int = 80) ->
     [{"heard": "soon"}, {"run_ids": None}, {"run_ids": [1]}, {"update": True}, {"more": 1}],
     ids=str,
 )
-def test_progress_of_another_shape_is_none(tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_a_heartbeat_of_another_shape_is_none(tmp_path: Path, changed: dict[str, Any]) -> None:
     """Both `status` and the end of a sweep read what is there."""
     train(tmp_path, "fine", ["a"], 1, heard=0, began=1)
-    folder = SweepFiles(tmp_path / "sweep").progress
+    folder = SweepFiles(tmp_path / "sweep").heartbeats
     said = json.loads((folder / "fine.json").read_text())
     (folder / "odd.json").write_text(json.dumps({**said, **changed}))
     (folder / "list.json").write_text("[]")
     (folder / "nothing.json").write_text("{}")
-    assert [cohort.cohort for cohort in progress.read(folder)] == ["fine"]
+    assert [cohort.cohort for cohort in heartbeats.read(folder)] == ["fine"]
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +125,7 @@ def test_the_same_runs_are_one_plan_and_others_are_another(tmp_path: Path, runs:
 def test_no_plan_is_taken_for_a_record(tmp_path: Path, runs: list[Any]) -> None:
     manifest.leave(tmp_path / "sweep", [], runs)
     store = RunStore(tmp_path)
-    assert (store.experiments(), store.stored(), list(store.read("sweep"))) == ([], {}, [])
+    assert (store.experiments(), list(store.read("sweep"))) == ([], [])
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"words": [], "columns": [], "runs": [[1]]}', "\xff"])
@@ -175,12 +178,43 @@ def test_every_state_is_counted_where_it_belongs(
     assert ["all", "2/6", "0/6", "2/12"] in rows
     assert "2 of 12 runs done (1 left without data), 2 running, 2 failed, 6 missing." in printed
     assert re.search(r"node-1 +4711 +bc on lock x2 +10 of 30 +\d s ago", printed)
-    assert re.search(r"cql on lock x1 +5 of 30 +stale: not heard of for 5\s+min", printed)
+    assert re.search(r"cql on lock x1 +5 of 30 +not heard of for 5 min", printed)
     assert re.search(r"2  A parameter was not finite at update N\. +[0-9a-f]{16}", printed)
     assert "ValueError" not in printed
     command = f"  python -m bench {shlex.join(['-m', *WORDS])}"
     assert f"This trains what is missing (6 runs):\n{command}\n" in printed
     assert f"{command} launcher.retry_failed=true\n" in printed
+
+
+def test_what_other_code_made_is_stale_and_to_be_trained_again(
+    tmp_path: Path, runs: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "runs"
+    manifest.leave(root / "sweep", ["all"], runs)
+    for i, run in enumerate(runs):
+        made_by = {0: "other", 1: None}.get(i, code_of(run.settings))
+        RunStore(root).write(replace(record(run), code=made_by))
+    printed = show(tmp_path, capsys)
+    assert "10 of 12 runs done, 2 stale (made by other code); nothing is missing." in printed
+    assert ["stale", "2", "2"] in cells(printed)
+    assert "This trains what is missing or stale (2 runs):\n  python -m bench all\n" in printed
+    # What is being trained again is running.
+    train(root, "live", [runs[0].run_id], 10, 1, 20)
+    assert "10 of 12 runs done, 1 running, 1 stale" in show(tmp_path, capsys)
+
+
+def test_status_waits_for_nothing_that_it_does_not_need(tmp_path: Path, runs: list[Any]) -> None:
+    manifest.leave(tmp_path / "runs" / "sweep", WORDS, runs)
+    RunStore(tmp_path / "runs").write(record(runs[0]))
+    program = (
+        "import sys, time; from bench.commands import status\n"
+        "assert status.main(['sweep', '--results', sys.argv[1]]) == 0\n"
+        "heavy = ('torch', 'sklearn', 'hydra', 'pydantic', 'numpy', 'wandb', 'algorithms')\n"
+        "assert not [name for name in heavy if name in sys.modules]\n"
+        "assert time.process_time() < 1.5, time.process_time()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
 
 
 def test_all_done_is_said_and_nothing_to_type(
@@ -238,28 +272,47 @@ def test_many_severities_take_several_tables(
 # Time left
 
 
+def left_of(root: Path) -> standing.TimeLeft:
+    return standing.time_left(standing.stand(root, "sweep"))
+
+
 def test_time_left_is_that_of_what_runs_and_else_of_records(tmp_path: Path, runs: list[Any]):
     manifest.leave(tmp_path / "sweep", WORDS, runs)
     bc = [run for run in runs if run.config.algorithm_name == "bc"]
     cql = [run for run in runs if run.config.algorithm_name == "cql"]
-    left = standing.time_left(standing.stand(tmp_path, "sweep"))
-    assert (left.timed, left.untimed) == (0, 12)
-    # 60 seconds for three runs of 30 updates: 20 seconds a run.
+    assert left_of(tmp_path) == (None, 12, 1)
+    # 60 seconds for three runs of 30 updates: 20 seconds a run, of whatever kind for now.
     RunStore(tmp_path).write(record(bc[0]))
-    left = standing.time_left(standing.stand(tmp_path, "sweep"))
-    assert (left.timed, left.untimed, left.processes) == (5, 6, 1)
-    assert left.seconds == pytest.approx(5 * 20)
+    left = left_of(tmp_path)
+    assert (left.untimed, left.processes) == (6, 1)
+    assert left.seconds == pytest.approx(11 * 20)
     # 10 seconds for 10 updates of two runs: 15 seconds a run, of which two are a third done.
     train(tmp_path, "now", [run.run_id for run in cql[:2]], 10, 0, 10)
-    left = standing.time_left(standing.stand(tmp_path, "sweep"))
-    assert (left.timed, left.untimed) == (11, 0)
+    left = left_of(tmp_path)
+    assert left.untimed == 0
     assert left.seconds == pytest.approx(5 * 20 + 4 * 15 + 2 * 10, rel=0.01)
+    # A run that failed took its time too, and is not left.
+    RunStore(tmp_path).write(record(bc[1], "failed", "no"))
+    assert left_of(tmp_path).seconds == pytest.approx(4 * 20 + 4 * 15 + 2 * 10, rel=0.01)
+    # One that other code made is.
+    RunStore(tmp_path).write(replace(record(bc[0]), code="other"))
+    assert left_of(tmp_path).seconds == pytest.approx(5 * 20 + 4 * 15 + 2 * 10, rel=0.01)
 
 
 def test_a_cohort_that_has_only_begun_says_nothing_of_speed(tmp_path: Path, runs: list[Any]):
     manifest.leave(tmp_path / "sweep", WORDS, runs)
     train(tmp_path, "now", [runs[0].run_id], 1, 0, 1)
-    assert standing.time_left(standing.stand(tmp_path, "sweep")).timed == 0
+    assert left_of(tmp_path).seconds is None
+
+
+def test_the_time_of_kinds_that_are_not_timed_is_said_to_be_a_guess(
+    tmp_path: Path, runs: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest.leave(tmp_path / "runs" / "sweep", WORDS, runs)
+    assert "Time left unknown, nothing like it has been timed." in show(tmp_path, capsys, 200)
+    RunStore(tmp_path / "runs").write(record(runs[0]))
+    said = "About 4 min left with one process, 6 runs of kinds not timed yet as slow as the rest."
+    assert said in show(tmp_path, capsys, 200)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +320,7 @@ def test_a_cohort_that_has_only_begun_says_nothing_of_speed(tmp_path: Path, runs
     [(0, "0 s"), (89, "89 s"), (90, "2 min"), (5400, "1.5 h"), (10**6, "11.6 days")],
 )
 def test_durations_are_said_in_the_unit_that_fits(seconds: float, said: str) -> None:
-    assert status._duration(seconds) == said
+    assert printer.duration(seconds) == said
 
 
 # Causes

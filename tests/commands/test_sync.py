@@ -1,4 +1,4 @@
-"""A store is pushed to W&B as it is, once, and whatever goes wrong loses nothing."""
+"""A store is written to W&B as it is, once, and whatever goes wrong loses nothing."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import wandb
 
 from bench.commands import sync
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps.mirror import curves
+from bench.sweeps.tracking import curves
 from tests.support import offline_wandb
 from tests.support.wandb_server import wandb_server
 
@@ -81,7 +81,7 @@ def ids(server):
 
 def test_what_arrives_is_what_the_records_hold(store, server, tmp_path, capsys):
     assert sync.main(["study", "--project", "p", "--entity", "us"]) == 0
-    assert capsys.readouterr().out == "3 pushed to us/p.\n"
+    assert capsys.readouterr().out == "3 written to us/p.\n"
     assert {(a["project"], a["entity"], a["resume"]) for a in server} == {("p", "us", "allow")}
     wandb.teardown()
     arrived = offline_wandb.read_all(tmp_path / "wandb")
@@ -103,7 +103,7 @@ def test_what_has_been_pushed_is_left_out_until_it_changes(store, server, capsys
     assert ids(server) == ["study-a", "study-b", "study-c"]
     assert sync.main(["study"]) == 0
     assert ids(server) == []
-    assert "0 pushed to stackelberg-bench, 3 were there already" in capsys.readouterr().out
+    assert "0 written to stackelberg-bench, 3 were there already" in capsys.readouterr().out
     store.write(replace(RECORD, run_id="b", seed=4))
     store.write(replace(RECORD, run_id="d"))
     assert sync.main(["study"]) == 0
@@ -119,7 +119,7 @@ def test_what_has_been_pushed_is_left_out_until_it_changes(store, server, capsys
 
 def test_no_network_is_needed_where_nothing_is_left(store, server, monkeypatch):
     assert sync.main(["study"]) == 0
-    monkeypatch.setattr(sync, "connect", lambda: pytest.fail("asked the server"))
+    monkeypatch.setattr(sync, "out_of_reach", lambda: pytest.fail("asked the server"))
     assert sync.main(["study"]) == 0
 
 
@@ -150,11 +150,11 @@ def test_a_single_failure_is_said_and_the_rest_goes_on(store, server, monkeypatc
     monkeypatch.setattr(wandb, "init", breaks)
     assert sync.main(["study"]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "1 pushed to stackelberg-bench, 2 failed.\n"
+    assert printed.out == "1 written to stackelberg-bench, 2 failed.\n"
     said = [line for line in printed.err.splitlines() if line.strip()]
     assert len(said) == 2
-    assert said[0].startswith("a was not pushed: DamagedRecordError")
-    assert said[1] == "b was not pushed: RuntimeError: broken inside"
+    assert said[0].startswith("a was not written: DamagedRecordError")
+    assert said[1] == "b was not written: RuntimeError: broken inside"
     monkeypatch.setattr(wandb, "init", into_files)
     store.write(replace(RECORD, run_id="a"))
     ids(server)
@@ -174,7 +174,7 @@ def test_failures_in_a_row_stop_it(store, server, monkeypatch, capsys):
     monkeypatch.setattr(wandb, "init", breaks)
     assert sync.main(["study"]) == 1
     assert len(tried) == sync.MOST_FAILURES_IN_A_ROW
-    assert "5 runs in a row failed; 0 pushed, 23 left" in capsys.readouterr().err
+    assert "5 runs in a row failed; 0 written, 23 left" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, requests.ConnectionError])
@@ -198,7 +198,7 @@ def test_what_arrived_before_it_stopped_is_remembered(store, server, monkeypatch
             sync.main(["study"])
     else:
         assert sync.main(["study"]) == 1
-        assert "1 pushed, 2 left, the same command goes on with them." in capsys.readouterr().err
+        assert "1 written, 2 left, the same command goes on with them." in capsys.readouterr().err
     monkeypatch.setattr(requests, "head", lambda *_, **__: None)
     monkeypatch.setattr(wandb, "init", into_files)
     ids(server)
@@ -248,7 +248,7 @@ def check_stops(store, capsys, named):
     assert len(said) == 1, said
     assert said[0].startswith("W&B does not work here: ")
     assert named in said[0]
-    assert said[0].endswith("0 pushed, 3 left, the same command goes on with them.")
+    assert said[0].endswith("0 written, 3 left, the same command goes on with them.")
     assert printed.out == ""
     assert sorted(store.root.rglob("*")) == before
 
@@ -288,4 +288,4 @@ def test_the_memory_is_small_and_beside_the_records(store, server):
     (place,) = json.loads((store.root / "study" / sync.SYNCED).read_text()).items()
     assert place[0].endswith(" /stackelberg-bench")
     assert set(place[1]) == set(IDS)
-    assert sorted(RunStore(store.root).stored()) == sorted(IDS)
+    assert sorted(record.run_id for record in store.read("study")) == sorted(IDS)

@@ -1,27 +1,31 @@
-"""Behavior as an axis: every environment's expert, mixed, medium and random datasets."""
-
-from itertools import product
+"""Behavior as an axis: every world that is collected here, with every behavior."""
 
 import numpy as np
 import pytest
-import yaml
 
-from bench import CONF
-from bench.settings.run import fill_defaults, known_names, run_config
+from bench.data.behavior import halfway_epsilon
+from bench.settings.groups import file_of, known_names
+from bench.settings.run import data_source, run_config
 from tests.support import commands
 
-BEHAVIORS = ("expert", "mixed", "medium", "random")
-ENVIRONMENTS = tuple(
-    name for name in known_names("dataset") if f"{name}_expert" in known_names("dataset")
-)
+BEHAVIORS = known_names("behavior")
+# Those whose reference policy is known; any other registered id has only random behavior.
+ENVIRONMENTS = tuple(n for n in known_names("dataset") if "environment" in file_of("dataset", n))
 # Environments whose instance a seed names; the others are the same for every seed.
 DRAWN = ("garnet", "lock", "cliff")
 
 
-def load(name, seed=1000):
-    """Return the task of a preset at a tuning seed, small where only its values matter."""
-    (job,) = commands.settings(f"dataset={name}", f"seed={seed}", "dataset.num_transitions=64")
-    dataset = run_config(fill_defaults(job)).dataset
+def settings(environment, behavior, *words):
+    """Return the one run of a dataset."""
+    own = (f"behavior={behavior}",) if behavior else ()
+    (job,) = commands.settings(f"dataset={environment}", *own, *words)
+    return job
+
+
+def load(environment, behavior, seed=1000):
+    """Return the task at a tuning seed, small where only its values matter."""
+    job = settings(environment, behavior, f"seed={seed}", "dataset.num_transitions=64")
+    dataset = run_config(job).dataset
     return dataset.source.load(dataset.name, dataset.seed, dataset.discount, None)
 
 
@@ -31,15 +35,9 @@ def share(task):
     return (task.behavior_value - low) / (high - low)
 
 
-def test_every_environment_has_every_behavior():
-    assert len(ENVIRONMENTS) == 9
-    for environment, behavior in product(ENVIRONMENTS, BEHAVIORS):
-        assert f"{environment}_{behavior}" in known_names("dataset")
-
-
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_behaviors_differ_in_value_as_their_names_say(environment):
-    values = {behavior: share(load(f"{environment}_{behavior}")) for behavior in BEHAVIORS}
+    values = {behavior: share(load(environment, behavior)) for behavior in BEHAVIORS}
     rounding = 0.02 if environment == "cartpole" else 1e-9
     assert values["expert"] == pytest.approx(1, abs=rounding)
     assert values["random"] == pytest.approx(0, abs=rounding)
@@ -49,31 +47,49 @@ def test_behaviors_differ_in_value_as_their_names_say(environment):
 
 @pytest.mark.parametrize("environment", DRAWN)
 def test_medium_is_halfway_on_average_over_instances(environment):
-    values = [share(load(f"{environment}_medium", seed)) for seed in range(1000, 1016)]
+    values = [share(load(environment, "medium", seed)) for seed in range(1000, 1016)]
     assert np.mean(values) == pytest.approx(0.5, abs=0.05)
     assert 0.4 < min(values) <= max(values) < 0.6
 
 
+@pytest.mark.parametrize("environment", ["garnet", "lock", "cliff", "frozen_lake"])
+def test_a_world_without_a_number_finds_its_halfway_epsilon(environment):
+    given = file_of("dataset", environment)
+    own = {k: v for k, v in given.items() if k != "halfway"}
+    source = data_source({**own, "seed": 0})
+    found = halfway_epsilon(source.environment, own["discount"], own["max_steps"])
+    assert found == pytest.approx(given["halfway"], abs=0.03)
+    job = settings(environment, "medium", "dataset.halfway=null")
+    assert job["dataset"]["behavior"] == [{"epsilon": found, "share": 1.0}]
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_behavior_changes_nothing_but_the_behavior(environment):
-    (plain,) = commands.settings(f"dataset={environment}")
+    plain = settings(environment, None)
     for behavior in BEHAVIORS:
-        (job,) = commands.settings(f"dataset={environment}_{behavior}")
+        job = settings(environment, behavior)
         changed = {key for key in plain["dataset"] if job["dataset"][key] != plain["dataset"][key]}
         assert {"name"} <= changed <= {"name", "behavior"}
         assert job["dataset"].keys() == plain["dataset"].keys()
+        assert job["dataset"]["name"] == f"{environment}_{behavior}"
+        assert "behavior" not in job
+
+
+def test_a_world_with_other_settings_has_another_name():
+    job = settings("cliff", "mixed", "dataset.environment.slip=0.3")
+    assert job["dataset"]["name"] == "cliff_mixed_slip_0.3"
+    same = settings("cliff", "mixed", "dataset.environment.slip=0.1")
+    assert same["dataset"]["name"] == "cliff_mixed"
 
 
 def test_behaviors_share_the_instance_that_a_seed_names():
-    worlds = [load(f"garnet_{behavior}").environment.mdp for behavior in BEHAVIORS]
+    worlds = [load("garnet", behavior).environment.mdp for behavior in BEHAVIORS]
     for world in worlds[1:]:
         np.testing.assert_array_equal(world.next_state, worlds[0].next_state)
         np.testing.assert_array_equal(world.reward, worlds[0].reward)
 
 
 def test_coverage_full_crosses_all_of_them():
-    grid = yaml.safe_load((CONF / "experiment" / "coverage_full.yaml").read_text())["grid"]
-    wanted = {f"{e}_{b}" for e, b in product(ENVIRONMENTS, BEHAVIORS)}
-    for algorithm in ("bc", "bcq", "cql", "fqi"):
-        named = [sub["dataset"] for sub in grid if algorithm in sub["algorithm"]]
-        assert {name for names in named for name in names} == wanted
+    plan = commands.plan("experiment=coverage_full")
+    found = {run.config.dataset.name for run in plan.runs}
+    assert found == {f"{e}_{b}" for e in ENVIRONMENTS for b in BEHAVIORS}

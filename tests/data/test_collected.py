@@ -273,7 +273,7 @@ def test_without_a_known_mdp_the_behavior_value_is_the_mean_return_of_its_episod
     task = load(source)
     lengths = np.array([len(at) for at in list(episodes(task.data))[:-1]])
     # Both the value and the mean of the data are means of independent episodes.
-    error = lengths.std() * np.sqrt(1 / len(lengths) + 1 / collected.VALUE_EPISODES)
+    error = lengths.std() * np.sqrt(1 / len(lengths) + 1 / task.environment.value_episodes)
     assert abs(task.behavior_value - lengths.mean()) < 4 * error
 
 

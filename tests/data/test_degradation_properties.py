@@ -1,8 +1,10 @@
 """Claims about all degradations: every file of conf/coverage, on tables and on vectors."""
 
+import importlib
 from dataclasses import fields, replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from bench.data import degradations
 from bench.data.datasets import Reserve
 from bench.data.degradations import Degradation
 from bench.data.storage import Storage
-from bench.settings.run import known_names
+from bench.settings.groups import file_of, known_names
 from tests.support.worlds import random_tabular_dataset, random_vector_dataset
 
 
@@ -38,31 +40,41 @@ def alone(name, **settings):
 
 TABLE = partial(with_reserve, random_tabular_dataset)
 VECTOR = partial(with_reserve, random_vector_dataset)
-slab = {"shape": "slab", "dimension": "speed"}
-ball = {"shape": "ball", "dimension": None}
-epsilon = {"worse_epsilon": 1.0, "worse_id": None}
-removing = (alone("region", **ball), alone("thin"))
-replacing = (alone("thin"), alone("quality", **epsilon))
+removing = (alone("region", shape="ball", dimension=None), alone("thin"))
+replacing = (alone("thin"), alone("quality", worse_epsilon=1.0, worse_id=None))
 disguised = (alone("rewards", kind="negated"), alone("actions", num_cells=3))
-
-# What to vary beside the world: each file's function with settings that mean something there.
-SETTINGS = {
-    "none": [{}],
-    "thin": [{}],
-    "truncate": [{}],
-    "best_returns": [{}],
-    "region": [slab, ball],
-    "actions": [{"num_cells": 3}],
-    "quality": [epsilon],
-    "rewards": [{"kind": kind} for kind in ("zero", "random", "negated")],
-    "size_matched": [{"of": alone("region", **slab)}, {"of": alone("thin")}],
-    "composite": [{"steps": removing}, {"steps": disguised}, {"steps": replacing}],
+# What stands for a degradation, or several, inside another one.
+INNER = {
+    Degradation: (alone("region", shape="slab", dimension="speed"), alone("thin")),
+    tuple[Degradation, ...]: (removing, disguised, replacing),
 }
+
+
+def variants(name):
+    """Yield settings of a file's function: as the file has them, every literal tried, all small."""
+    given = {k: v for k, v in file_of("coverage", name).items() if k not in ("name", "target")}
+    given.pop("severity")
+    hints = get_type_hints(function(name))
+    choices = {}
+    for key, value in given.items():
+        choices[key] = INNER.get(hints[key]) or get_args(hints[key])
+        if get_origin(hints[key]) is not Literal and hints[key] not in INNER:
+            choices[key] = (min(value, 3) if isinstance(value, int) else value,)
+    for values in product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
+
+
+def function(name):
+    """Return the function that a file of conf/coverage names."""
+    module, _, attribute = file_of("coverage", name)["target"].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
 CASES = {
-    f"{name} {number} of {world}": (name, partial(getattr(degradations, name), **chosen), make)
-    for name, several in SETTINGS.items()
+    f"{name} {number} of {world}": (name, partial(function(name), **chosen), make)
+    for name in known_names("coverage")
     if name != "none"
-    for number, chosen in enumerate(several)
+    for number, chosen in enumerate(variants(name))
     for world, make in (("tables", TABLE), ("vectors", VECTOR))
 }
 # Two are exempt from growing, as their docstrings say, and from nothing else.
@@ -101,10 +113,6 @@ def check_nested(data, milder, harsher):
 @pytest.fixture(params=CASES)
 def case(request):
     return CASES[request.param]
-
-
-def test_every_degradation_there_is_has_its_cases():
-    assert tuple(sorted(SETTINGS)) == known_names("coverage")
 
 
 def test_severity_zero_is_the_identity(case):

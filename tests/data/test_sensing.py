@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.data.sensing import Sensing
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from bench.worlds.base import rollout
 from tests.support import commands
 
@@ -16,7 +16,7 @@ NAMES = ("position", "velocity", "angle", "angular_velocity")
 def loaded(*words):
     """Return the task and the degraded data of a command's words."""
     (job,) = commands.settings(*words)
-    config = run_config(fill_defaults(job))
+    config = run_config(job)
     task = config.dataset.load(None)
     return task, config.coverage(task.data)
 

@@ -47,10 +47,10 @@ def test_every_engine_leaves_the_same_records_and_nothing_else(
     assert "not finite at update" in command.err()[-1]
 
 
-def progress_of(folder: Path) -> list[dict[str, Any]]:
+def heartbeats_of(folder: Path) -> list[dict[str, Any]]:
     """Return what workers say that they are training."""
     found = []
-    for path in (folder / "results/runs/default/.sweep/progress").glob("[!.]*.json"):
+    for path in (folder / "results/runs/default/.sweep/heartbeats").glob("[!.]*.json"):
         try:
             found.append(json.loads(path.read_text()))
         except (OSError, ValueError):
@@ -67,7 +67,7 @@ def test_a_worker_that_dies_is_replaced_and_given_up_after_three_times(tmp_path:
     killed: list[int] = []
 
     def next_victim() -> int | None:
-        for said in progress_of(tmp_path):
+        for said in heartbeats_of(tmp_path):
             if said["num_updates"] == long and said["pid"] not in killed:
                 return int(said["pid"])
         return None

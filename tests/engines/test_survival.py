@@ -102,8 +102,8 @@ def test_workers_leave_once_the_launching_process_has_gone(tmp_path: Path) -> No
     words = (*TINY, "num_updates=10000000", "compile=off", "algorithm=bc",
              "launcher.checkpoint_seconds=1000")  # fmt: skip
     command = Command(tmp_path, *words, *IN_PROCESSES)
-    progress = tmp_path / "results/runs/default/.sweep/progress"
-    sweeps.wait_for(lambda: list(progress.glob("[!.]*.json")))
+    heartbeats = tmp_path / "results/runs/default/.sweep/heartbeats"
+    sweeps.wait_for(lambda: list(heartbeats.glob("[!.]*.json")))
     command.kill(group=False)
     sweeps.wait_for(lambda: not sweeps.group_is_alive(command.pid), 30)
     assert len(sweeps.checkpoints(tmp_path)) == 1

@@ -19,7 +19,7 @@ from bench.files.d4rl_reader import kept_rows
 from bench.files.references import d4rl_table
 from bench.measures import regret
 from bench.measures.evaluation import PolicyEvaluation
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from bench.worlds.recorded import RecordedEnvironment
 from tests.support import files
 from tests.support.builders import build_algorithm, make_cohort, train
@@ -518,7 +518,7 @@ def test_the_words_of_a_command_make_data_worse():
     write_pair(rows=(6, 4, 7))
     words = ("dataset=d4rl", f"dataset.id={files.HOPPER}", "coverage=quality")
     (job,) = settings(*words, f"coverage.worse_id={files.OLD}", "coverage.severity=1")
-    config = run_config(fill_defaults(job))
+    config = run_config(job)
     task = config.dataset.source.load("d4rl", 0, 0.9, None)
     degraded = config.coverage(task.data)
     worse = files.d4rl_source(files.OLD).load("d4rl", 0, 0.9, None).data

@@ -11,7 +11,7 @@ from bench.data.collected import Collected
 from bench.data.degradations import actions, quality, region, thin
 from bench.measures import comparator as samples
 from bench.measures import coverage, estimates
-from bench.measures.comparator import Points, Samples
+from bench.measures.comparator import SamplePoints, Samples
 from bench.measures.estimates import (
     effective_sample_size,
     folds,
@@ -41,7 +41,7 @@ def points(vector, action=None, start=0):
     """Return points in time order, of one action unless said otherwise."""
     n = len(vector)
     action = np.zeros(n, dtype=int) if action is None else action
-    return Points(np.asarray(vector, dtype=float), action, start + np.arange(n))
+    return SamplePoints(np.asarray(vector, dtype=float), action, start + np.arange(n))
 
 
 def between(comparator, data, num_actions=0):

@@ -31,7 +31,7 @@ def tabular_runs(name, family, num_runs=2, instances=None, num_updates=15, horiz
     instances = range(num_runs) if instances is None else instances
     environments = [family.environment("world", seed, DISCOUNT, horizon) for seed in instances]
     datasets = [random_dataset("discrete", 80, i, spec=e.spec) for i, e in enumerate(environments)]
-    algorithm = build_algorithm(name, hidden_sizes=[], learning_rate=0.1)
+    algorithm = build_algorithm(name, "table", hidden_sizes=[], learning_rate=0.1)
     seeds = list(range(num_runs)) if seeds is None else seeds
     cohort = train(make_cohort([algorithm] * num_runs, datasets, seeds), num_updates)
     return cohort, environments, seeds

@@ -129,6 +129,7 @@ def test_rank_correlation_is_the_correlation_of_mean_ranks():
         left, right = rng.integers(5, size=(2, 20))
         expected = np.corrcoef(ranks(left), ranks(right))[0, 1]
         assert rank_correlation(left, right) == pytest.approx(expected)
+        assert rank_correlation(left, right) == pytest.approx(stats.spearmanr(left, right)[0])
 
 
 def test_what_does_not_vary_has_no_rank_correlation():

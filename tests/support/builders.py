@@ -24,14 +24,23 @@ FOLDER = Path(__file__).resolve().parents[2] / "conf" / "algorithm"
 ALGORITHMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def build_algorithm(name, **settings):
+def build_algorithm(name, kind=None, **settings):
     """Return the algorithm of `conf/algorithm/<name>.yaml`, read as the bench reads it.
 
-    Settings that the algorithm does not have are left out, so that one call serves all of them.
+    Of what was chosen for a kind of world only the parts are taken, no numbers. Settings that
+    neither the algorithm nor a part of it has are left out, so that one call serves all of them;
+    where both have one, that of the part is named with it: ``{"follower.learning_rate": 5}``.
     """
     given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     del given["name"]
+    chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
     given["discount"] = 0.9
+    for several in [key for key in given if key.removesuffix("s") in given.keys() - {key}]:
+        part, parts = several.removesuffix("s"), given.pop(several)
+        own = dict(parts[settings.pop(part, chosen.get(part, given[part]))])
+        own |= {k: settings[k] for k in own if k in settings and k not in given}
+        own |= {k: settings[f"{part}.{k}"] for k in own if f"{part}.{k}" in settings}
+        given[part] = own
     return typed_object(given | {k: v for k, v in settings.items() if k in given}, "algorithm", ())
 
 

@@ -33,10 +33,16 @@ SERVER.set_forkserver_preload(
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run a command in this process and return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr(sys, "argv", ["bench", *_said_once(words)])
     with pytest.raises(SystemExit) as stop:
         main()
     return int(stop.value.code or 0)
+
+
+def _said_once(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words without those of `TINY` that a later one replaces."""
+    keys = [word.split("=")[0] for word in words]
+    return tuple(w for i, w in enumerate(words) if w not in TINY or keys[i] not in keys[i + 1 :])
 
 
 class Command:
@@ -47,7 +53,7 @@ class Command:
         # One thread everywhere, so that every engine rounds alike.
         os.environ["OMP_NUM_THREADS"] = "1"
         self.folder = folder
-        self.process = SERVER.Process(target=_run, args=(folder, words))
+        self.process = SERVER.Process(target=_run, args=(folder, _said_once(words)))
         self.process.start()
 
     @property

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from hydra.initialize import initialize_config_dir
 from bench import CONF
 from bench.__main__ import main
 from bench.data import degradations
-from bench.settings.run import HARNESS_KEYS
+from bench.settings.run import HARNESS_KEYS, run_config
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps import dry_run
+from bench.sweeps import opening, plan
 from bench.sweeps.execution import HarnessConfig
 from tests.support import commands
 from tests.support.sweeps import TINY
@@ -81,7 +82,7 @@ def test_stored_runs_are_skipped_and_the_rest_is_trained(
 
 
 def stored() -> dict[str, Path]:
-    return RunStore(Path("results/runs")).stored()
+    return {path.stem: path for path in Path("results/runs").glob("*/[!.]*.json")}
 
 
 def test_a_run_of_another_experiment_is_adopted_instead_of_trained(
@@ -134,7 +135,9 @@ def test_data_that_cannot_be_made_fails_that_run_only(
     assert command("-m", *TINY, "coverage=thin", "coverage.severity=0.25,0.5") == 1
     statuses = {r.dataset["severity"]: r.status for r in records().values()}
     assert statuses == {0.25: "completed", 0.5: "failed"}
-    assert "1 failed: RuntimeError: no such half" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "in __call__: RuntimeError: no such half" in said
+    assert "1 failed: bench/data/degradations.py:" in said
 
 
 def test_a_missing_gpu_is_said_at_once_and_leaves_no_failed_record(
@@ -169,7 +172,7 @@ def test_data_that_ends_up_empty_is_empty_and_not_failed(command: Any) -> None:
 
 def test_a_dry_run_writes_nothing(command: Any, capfd: pytest.CaptureFixture[str]) -> None:
     assert command("-m", *TINY, "seed=range(3)", "launcher.dry_run=true") == 0
-    assert capfd.readouterr().out.startswith("3 runs: 0 stored, 3 to train in 1 cohorts.")
+    assert capfd.readouterr().out.startswith("3 runs planned (algorithm x dataset ")
     assert list(Path().iterdir()) == []
 
 
@@ -181,32 +184,47 @@ def test_a_dry_run_says_how_much_of_everything_there_is(
     capfd.readouterr()
     grid = ("seed=range(3)", "algorithm.learning_rate=0.01,1e38", "launcher.cohort_size=8")
     assert command(*words, *grid, "launcher.dry_run=true") == 0
-    printed = capfd.readouterr().out
-    assert printed.startswith("24 runs: 8 stored (4 of them failed), 16 to train in 2 cohorts.")
-    rows = [line.split() for line in printed.splitlines()]
-    assert ["algorithm", "bc", "12", "2", "2", "8"] in rows
-    assert ["cql", "12", "2", "2", "8"] in rows
-    assert ["coverage", "none", "12", "2", "2", "8"] in rows
-    assert ["0.5", "12", "2", "2", "8"] in rows
+    first, *rest = capfd.readouterr().out.splitlines()
+    assert first == (
+        "24 runs planned (algorithm x dataset x coverage x severity x seed x "
+        "algorithm.learning_rate: 2 x 1 x 2 x 2 x 3 x 2), 8 stored, 16 to train in 2 cohorts."
+    )
+    rows = [line.split() for line in rest]
+    at = rows.index(["algorithm", "0", "0.5", "all"])
+    assert rows[at + 2 : at + 5] == [["bc", "1/6", "1/6", "2/12"], ["failed", "1", "1", "2"],
+                                     ["missing", "4", "4", "8"]]  # fmt: skip
+    assert ["all", "2/12", "2/12", "4/24"] in rows
     assert ["lock", "cql", "30", "8"] in rows
     # Failed runs that would be tried again are to be trained, and still said to have failed.
     assert command(*words, *grid, "launcher.dry_run=true", "launcher.retry_failed=true") == 0
     printed = capfd.readouterr().out
-    assert printed.startswith("24 runs: 4 stored, 20 to train in 4 cohorts.")
-    assert ["dataset", "lock", "24", "4", "4", "20"] in [x.split() for x in printed.splitlines()]
+    assert ", 4 stored, 20 to train in 4 cohorts." in printed
+    assert ["failed", "1", "1", "2"] in [line.split() for line in printed.splitlines()]
     assert "2 x" in printed or "8 + 2" in printed
 
 
+def test_the_plan_of_ten_runs_fits_a_small_screen(
+    command: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.2,0.4,0.6,0.8")
+    assert command("-m", *TINY, *words, "launcher.dry_run=true") == 0
+    printed = capfd.readouterr().out.splitlines()
+    assert printed[0].startswith("10 runs planned ")
+    assert sum(1 + len(line) // 80 for line in printed) <= 24
+
+
 def test_the_plan_of_a_large_sweep_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
-    dry_run.print_plan(commands.plan("experiment=coverage_full"))
+    opening.print_plan(commands.plan("experiment=coverage_full"))
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("7420 runs: 0 stored, 7420 to train in ")
+    assert printed[0].startswith("7,420 runs planned (")
+    assert ", 0 stored, 7,420 to train in " in printed[0]
     assert len(printed) < 120
-    assert max(map(len, printed)) <= 100
+    assert max(map(len, printed[1:])) <= 100
 
 
 def test_evaluating_more_often_changes_no_result(command: Any) -> None:
-    command("-m", *TINY, "eval_every=3,30", "algorithm=bcq")
+    words = [word for word in TINY if not word.startswith("eval_every=")]
+    command("-m", *words, "eval_every=3,30", "algorithm=bcq")
     often, once = records().values()
     assert often.config["eval_every"] != once.config["eval_every"]
     assert often.final == once.final
@@ -217,6 +235,26 @@ def test_severity_zero_is_one_run_for_all_degradations() -> None:
     assert [run.config.coverage.name for run in runs].count("none") == 1
     assert len(runs) == 4
     assert only_id(*TINY, "coverage=thin", "coverage.severity=0") == only_id(*TINY)
+
+
+def test_a_run_is_typed_once_and_as_it_arrives_at_whoever_trains_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = []
+
+    def count(settings: Any) -> Any:
+        typed.append(settings)
+        return run_config(settings)
+
+    monkeypatch.setattr(plan, "run_config", count)
+    words = ("coverage=thin,region", "coverage.severity=0,0.5")
+    runs = commands.plan(*TINY, *words).runs
+    assert len(typed) == 4
+    for run in runs:
+        arrived = pickle.loads(pickle.dumps(run)).config.coverage
+        here = run.config.coverage
+        assert (arrived.name, arrived.severity) == (here.name, here.severity)
+        assert (arrived.degrade.func, arrived.settings) == (here.degrade.func, here.settings)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +287,7 @@ def test_settings_that_differ_in_one_value_have_two_ids(word: str) -> None:
 @pytest.mark.parametrize(
     "word",
     ["experiment_name=x", "results_dir=y", "device=auto", "compile=off", "launcher.cohort_size=3",
-     "dataset.seed=0", "algorithm.discount=0.9", "algorithm.conservatism=1"],
+     "dataset.seed=0", "algorithm.discount=0.9", "algorithm.conservatism=0.1"],
 )  # fmt: skip
 def test_what_cannot_change_a_result_does_not_change_the_id(word: str) -> None:
     assert only_id(*TINY, word) == only_id(*TINY)
@@ -275,7 +313,7 @@ def test_hydra_composes_once_per_choice_of_groups_and_not_per_job() -> None:
 )
 def test_of_choices_in_several_groups_only_their_sum_is_composed(fixed: tuple[str, ...]) -> None:
     """Each choice alone, put together, is what Hydra composes from all of them."""
-    choices = {"dataset": ("lock_mixed", "taxi"), "algorithm": ("bc", "cql", "fqi"),
+    choices = {"dataset": ("lock", "taxi"), "algorithm": ("bc", "cql", "fqi"),
                "coverage": ("thin", "region")}  # fmt: skip
     words = [f"{group}={','.join(names)}" for group, names in choices.items()]
     GlobalHydra.instance().clear()
@@ -336,16 +374,6 @@ def test_a_record_does_not_follow_later_edits_of_the_configuration(command: Any)
     assert stored_config["algorithm"]["discount"] == stored_config["dataset"]["discount"]
     assert "${" not in path.read_text()
     assert None not in (stored_config["dataset"]["seed"], stored_config["algorithm"]["discount"])
-
-
-def test_jobs_of_hydras_own_sweeper_do_not_end_each_other(
-    command: Any, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Its launcher plugins (joblib, submitit) take the same way with one job each."""
-    words = ("-m", "hydra/sweeper=basic", *TINY, "algorithm.learning_rate=1e38,0.01,0.02")
-    assert command(*words) == 2
-    assert capfd.readouterr().err.splitlines()[-1].startswith("A job did not end well")
-    assert sorted(r.status for r in records().values()) == ["completed", "completed", "failed"]
 
 
 def test_the_keys_of_the_harness_are_those_that_it_reads() -> None:

@@ -277,7 +277,7 @@ def test_the_normalization_reaches_the_minibatches(normalization):
 def test_every_algorithm_learns_the_same_on_every_device(name, device):
     datasets = [random_dataset("discrete", n, seed) for seed, n in enumerate((30, 50))]
     here, there = (
-        train(make_cohort([build_algorithm(name)] * 2, datasets, device=where), 3)
+        train(make_cohort([build_algorithm(name, "table")] * 2, datasets, device=where), 3)
         for where in ("cpu", device)
     )
     for left, right in zip(tensors(here.state), tensors(there.state), strict=True):
@@ -288,6 +288,6 @@ def test_every_algorithm_learns_the_same_on_every_device(name, device):
 def test_everything_an_update_needs_is_on_the_cohorts_device(name):
     # The device `meta` holds shapes instead of numbers and refuses to mix with the CPU.
     datasets = [random_dataset("discrete", n, seed) for seed, n in enumerate((30, 50))]
-    cohort = make_cohort([build_algorithm(name)] * 2, datasets, device="meta")
+    cohort = make_cohort([build_algorithm(name, "table")] * 2, datasets, device="meta")
     train(cohort, 2)
     assert {leaf.device.type for leaf in tensors(cohort.state)} == {"meta"}

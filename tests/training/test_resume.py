@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.store import progress
 from bench.store.claims import Claims
+from bench.store.heartbeats import Heart
 from bench.store.records import RunRecord, RunStore
 from tests.support import sweeps
 from tests.support.sweeps import TINY
@@ -34,10 +34,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, *updates: int, passed: int = 0) -> None:
     """Let Ctrl-C arrive in the named updates, once each, after `passed` others of that number."""
-    to_come, beat = [updates[0]] * passed + list(updates), progress.Heartbeat.beat
+    to_come, beat = [updates[0]] * passed + list(updates), Heart.beat
     harmless = passed
 
-    def beat_and_interrupt(self: progress.Heartbeat, update: int) -> None:
+    def beat_and_interrupt(self: Heart, update: int) -> None:
         nonlocal harmless
         beat(self, update)
         if to_come and update == to_come[0]:
@@ -47,7 +47,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *updates: int, passed: int = 0) -
                 return
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(progress.Heartbeat, "beat", beat_and_interrupt)
+    monkeypatch.setattr(Heart, "beat", beat_and_interrupt)
 
 
 @pytest.fixture(scope="module")
@@ -178,14 +178,16 @@ def test_a_dry_run_says_what_would_go_on_be_skipped_and_be_trained(
     assert sweeps.run_here(monkeypatch, *words) == 0
     printed = capfd.readouterr().out.splitlines()
     assert printed[:4] == [
-        "6 runs: 1 stored, 5 to train in 3 cohorts.",
+        "6 runs planned (algorithm x dataset x coverage x severity x seed: 2 x 1 x 1 x 1 x 3), "
+        "1 stored, 5 to train in 3 cohorts.",
         "  algorithm: bc, cql",
         "  seed: 0, 1, 7",
         "stored: 1 in other",
     ]
     rows = [line.split() for line in printed]
     assert ["lock", "bc", "30", "2", "+", "1"] in rows
-    assert ["cql", "3", "1", "2"] in rows
+    assert ["bc", "0/3"] in rows
+    assert ["cql", "1/3"] in rows
     assert printed[-1] == "2 runs of bc on lock go on at update 12 of 30."
 
 

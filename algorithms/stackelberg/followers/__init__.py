@@ -1,1 +1,1 @@
-"""Followers: how each kind of critic answers the leader."""
+"""Followers: critics with settings of their own, each playing its side of a round."""

@@ -1,278 +1,196 @@
-"""The follower as a linear function of random features: its exact best response from moments.
+"""A linear function of random features that answers exactly, from running moments of the data."""
 
-    q(s, a) = v_min + phi(s, a) . w,     phi(s, a) = 1[a] features(s)
-    M = E_data[ phi_K (phi - discount (1 - terminated) phi'_pi)^T ],     b = E_data[ phi_K target ]
-    L_K = (b - M w)^T W (b - M w)
-
-phi_K are the kernel's features: phi itself and W = I for `feature` (the norm of the expected TD
-update, V-statistic), phi itself and ``W = E[phi phi^T]^-1`` for `normalized_feature` (the projected
-Bellman error; one transition's worth of identity is added), other random features for a kernel
-between states. Without a kernel (`Squares`), L_K is the mean squared residual. The moments come
-from algorithms/moments.py.
-"""
-
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from algorithms import networks
+from algorithms.networks import Network
 from algorithms.objectives import at_action
-from algorithms.stackelberg.game import solvers
-from algorithms.stackelberg.game.game import Aims, BatchGame, Points
-from algorithms.stackelberg.game.implicit import (
-    Direction,
-    Reply,
-    bordered_residual,
-    keep_constraint,
-)
+from algorithms.stackelberg.followers.base import Follower, Played, Turn, need_features
+from algorithms.stackelberg.game import moments as data_moments
+from algorithms.stackelberg.game.game import BatchGame, Points, batch_game
+from algorithms.stackelberg.game.implicit import cosine, leader_gradient
 from algorithms.stackelberg.game.kernels import Kernel
-from algorithms.stackelberg.game.moments import Moments, Seen, of_action, per_action, whitening
-from algorithms.stackelberg.game.terms import Terms
-
-EIGENVALUE_STEPS = 8
-BISECTION_STEPS = 40
-DIAGONAL_ROWS = 128
+from algorithms.stackelberg.game.terms import KernelLoss, outside
+from algorithms.stackelberg.responses import linear as linear_response
+from bench.types import Batch, Count, EnvSpec, Positive, PositiveFraction
 
 
-class Quadratic(NamedTuple):
-    """``|rotated b - rotated M w|^2``: the kernel loss with W taken apart as ``R^T R``."""
+class LinearMemory(NamedTuple):
+    """What a linear follower remembers."""
 
-    matrix: Tensor
-    target: Tensor
-    root: Tensor
-
-    def residual(self, weights: Tensor) -> Tensor:
-        """Return ``R (b - M w)``."""
-        return self.target - self.matrix @ weights
-
-    def curvature(self) -> Tensor:
-        """Return half the second derivative, ``[features, features]``."""
-        return self.matrix.T @ self.matrix
-
-    def slope(self) -> Tensor:
-        """Return minus half the derivative at weights of 0."""
-        return self.matrix.T @ self.target
-
-    def value(self, weights: Tensor) -> Tensor:
-        """Return the loss."""
-        return (self.residual(weights) ** 2).sum()
-
-    def gradient(self, weights: Tensor) -> Tensor:
-        """Return its derivative."""
-        return -2 * self.matrix.T @ self.residual(weights)
-
-    def pull(self, rotated: Tensor) -> Tensor:
-        """Return ``R^T`` times a vector, back in the kernel's features."""
-        return torch.linalg.solve_triangular(self.root.mT, rotated.unsqueeze(-1), upper=True)[:, 0]
+    features: data_moments.Features
+    moments: data_moments.Moments
 
 
-class Squares(NamedTuple):
-    """``E_data[ delta^2 ] = w^T matrix w - 2 target . w + constant``, biased by noise."""
-
-    matrix: Tensor
-    target: Tensor
-    constant: Tensor
-
-    def curvature(self) -> Tensor:
-        """Return half the second derivative, ``[features, features]``."""
-        return self.matrix
-
-    def slope(self) -> Tensor:
-        """Return minus half the derivative at weights of 0."""
-        return self.target
-
-    def value(self, weights: Tensor) -> Tensor:
-        """Return the loss."""
-        return weights @ (self.matrix @ weights - 2 * self.target) + self.constant
-
-    def gradient(self, weights: Tensor) -> Tensor:
-        """Return its derivative."""
-        return 2 * (self.matrix @ weights - self.target)
-
-
-Loss = Quadratic | Squares
-
-
-def quadratic(kernel: Kernel, moments: Moments, squared: bool = False) -> Loss:
-    """Return the loss as a quadratic form of the weights; `squared` for that without a kernel."""
-    if squared:
-        return Squares(moments.matrix, moments.target, moments.gram[0, 0])
-    root = whitening(kernel, moments.gram, moments.inverse_size)
-    both = torch.cat([moments.matrix, moments.target.unsqueeze(-1)], dim=-1)
-    rotated = torch.linalg.solve_triangular(root, both, upper=False)
-    return Quadratic(rotated[:, :-1], rotated[:, -1], root)
-
-
-class Response(NamedTuple):
-    """The best response.
+class LinearRound(NamedTuple):
+    """A leader's policy on a batch and the answer of a follower linear in features.
 
     Attributes:
-        weights: w, ``[features]``.
-        multiplier: ``[]``, lambda.
-        curvature: H, ``[features, features]``.
-        residual: ``[]``, relative, of the system that was solved.
-        bound: ``[]``, whether a constraint binds the weights.
+        game: The game on the batch.
+        places: Its observations.
+        policy: The leader's probabilities there.
+        seen: The features there.
+        moments: Of all batches so far, this one included.
+        loss: The kernel loss that they make.
+        starts: Derivatives of what the players are after.
+        number: ``[]``, transitions that the loss counts for.
+        response: The follower's answer.
     """
 
-    weights: Tensor
-    multiplier: Tensor
-    curvature: Tensor
-    residual: Tensor
-    bound: Tensor
+    game: BatchGame
+    places: Points
+    policy: Points
+    seen: data_moments.Seen
+    moments: data_moments.Moments
+    loss: linear_response.Loss
+    starts: linear_response.Starts
+    number: Tensor
+    response: linear_response.LinearResponse
 
 
-def best_response(
-    loss: Loss, start: Tensor, regularization: float | Tensor, multiplier: Tensor
-) -> Response:
-    """Return the minimum of ``start . w + multiplier L_K(w) + regularization |w|^2``."""
-    eye = torch.eye(len(start), dtype=start.dtype, device=start.device)
-    curvature = 2 * multiplier * loss.curvature() + 2 * regularization * eye
-    right = 2 * multiplier * loss.slope() - start
-    found = solvers.cholesky(curvature, right)
-    unbound = torch.zeros_like(multiplier, dtype=torch.bool)
-    return Response(found.x, multiplier, curvature, found.residual, unbound)
+@dataclass(frozen=True)
+class LinearFollower(Follower):
+    """A critic in random features per action.
 
-
-def constrained_response(
-    loss: Loss, start: Tensor, regularization: float | Tensor, allowed: Tensor, scale: Tensor
-) -> Response:
-    """Return the response whose kernel loss is `allowed`, by bisection on log multiplier.
-
-    `scale` is a multiplier of the right order; the search spans twelve orders around it. Where even
-    the largest does not reach what is allowed, the logged loss says so; where the smallest does,
-    regularization alone keeps the weights and the constraint does not bind.
+    Attributes:
+        regularization: Weight of its parameters in its objective.
+        num_features: Features per action.
+        moment_rate: Least weight of the last minibatch in the moments.
     """
 
-    def respond(exponent: Tensor) -> tuple[Response, Tensor]:
-        found = best_response(loss, start, regularization, scale * 10**exponent)
-        return found, loss.value(found.weights)
+    regularization: Positive
+    num_features: Count
+    moment_rate: PositiveFraction
 
-    low, high = torch.full_like(scale, -6.0), torch.full_like(scale, 6.0)
-    bound = respond(low)[1] > allowed
-    for _ in range(BISECTION_STEPS):
-        middle = (low + high) / 2
-        too_much = respond(middle)[1] > allowed
-        low, high = torch.where(too_much, middle, low), torch.where(too_much, high, middle)
-    return respond(high)[0]._replace(bound=bound)
+    def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
+        """Refuse kernels without features."""
+        super().check(kernel, kernel_loss, ridge)
+        need_features(kernel, "linear")
 
-
-def direction(
-    loss: Loss,
-    response: Response,
-    start: Tensor,
-    *,
-    ridge: float | Tensor | None,
-    constrained: bool,
-) -> tuple[Direction, Tensor]:
-    """Return ``(H + ridge I)^-1 start`` for start = d_w J_L, and the system's residual."""
-    curvature = response.curvature
-    if ridge is not None:
-        curvature = curvature + ridge * torch.eye(
-            len(start), dtype=start.dtype, device=start.device
+    def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> LinearMemory:
+        """Return the features and no moments."""
+        features = data_moments.draw_features(
+            kernel, spec.observation_size, self.num_features, generator
         )
-    found = solvers.cholesky(curvature, start)
-    if not constrained:
-        return Direction(found.x, torch.zeros_like(response.multiplier)), found.residual
-    gradient = loss.gradient(response.weights)
-    toward = solvers.cholesky(curvature, gradient).x
-    kept = keep_constraint(found.x, toward, gradient)
-    along = torch.where(response.bound, kept.along, found.x)
-    moves = Direction(along, torch.where(response.bound, kept.multiplier, 0.0))
-    held = torch.where(response.bound, gradient, 0.0)
-    return moves, bordered_residual(curvature @ along, held, moves, start)
+        return LinearMemory(features, data_moments.no_moments(self.num_features * spec.num_actions))
+
+    def play(self, turn: Turn, phase: int) -> Played:
+        """Return the leader's gradient against the exact answer to the moments so far."""
+        terms, batch = turn.terms, turn.batch
+        assert batch is not None
+        played = self.round_of(turn)
+        game, policy, response = played.game, played.policy, played.response
+        moves, residual = linear_response.direction(
+            played.loss,
+            response,
+            played.starts.leader,
+            ridge=terms.ridge,
+            constrained=terms.constrained,
+        )
+        reply = linear_response.reply(
+            game,
+            policy,
+            played.seen,
+            played.loss,
+            response,
+            moves,
+            turn.scale.v_min,
+            policy.initial.shape[-1],
+        )
+        metrics = terms.metrics(game, policy, reply, response.multiplier, turn.scale)
+        metrics |= linear_response.metrics(
+            played.loss, response, played.starts, terms.discount, self.regularization
+        )
+        taken = at_action(reply.q.observation, batch.action)
+        metrics["out_of_range"] = (outside(taken, turn.scale) * game.weight).sum()
+        metrics["solver_residual"] = residual
+
+        def policy_of(actor: Network) -> Points:
+            return _policy_at(actor, played.places)
+
+        gradient = leader_gradient(terms.aims, game, policy_of, turn.actor, reply)
+        return Played(gradient, LinearMemory(turn.memory.features, played.moments), metrics)
+
+    def diagnose(self, turn: Turn, phase: int, *, total: bool) -> dict[str, Tensor]:
+        """Return curvature, share of pairs with themselves, and the cosine of two batches.
+
+        `cosine_batches` is that of the implicit terms that an update would take on either half of
+        the batch alone: what the moments remember of other batches is the same for both.
+        """
+        assert turn.batch is not None
+        played = self.round_of(turn)
+        # The squared residual is nothing but its diagonal.
+        share = torch.ones_like(played.number)
+        if isinstance(played.loss, linear_response.Quadratic):
+            q = linear_response.values(
+                played.seen,
+                played.response.weights,
+                turn.scale.v_min,
+                played.policy.initial.shape[-1],
+            )
+            share = linear_response.diagonal_share(
+                played.game,
+                played.seen,
+                played.loss,
+                played.game.residual(played.policy, q),
+                played.loss.value(played.response.weights),
+                played.number,
+            )
+        first, second = (
+            self.play(turn._replace(batch=half), phase).gradient.implicit
+            for half in halves(turn.batch)
+        )
+        return {
+            "kernel_diagonal_share": share,
+            "smallest_curvature": linear_response.smallest_curvature(played.response),
+            "cosine_batches": cosine(first, second),
+        }
+
+    def round_of(self, turn: Turn) -> LinearRound:
+        """Return the answer to the leader's policy, this batch being one of all so far."""
+        terms, batch, summary, scale = turn.terms, turn.batch, turn.summary, turn.scale
+        assert batch is not None
+        game = batch_game(batch, terms.discount, scale.width)
+        places = Points(batch.observation, batch.next_observation, summary.initial_observations)
+        policy = _policy_at(turn.actor, places)
+        seen = data_moments.features_of(turn.memory.features, terms.kernel, terms.bandwidth, places)
+        rows = batch.weight.double().sum()
+        now = data_moments.moments_of(game, seen, policy, scale.v_min, rows)
+        if terms.squared:
+            now = data_moments.squares_of(now, game, seen, policy, scale.v_min)
+        moments = data_moments.running_mean(turn.memory.moments, now, self.moment_rate)
+        loss = linear_response.quadratic(terms.kernel, moments, terms.squared)
+        initial = data_moments.per_action(policy.initial, seen.initial).mean(0)
+        starts = linear_response.starts(terms.aims, moments, initial)
+        # A loss estimated on fewer transitions than there are deserves less weight.
+        number = torch.minimum(summary.num_transitions.double(), 1 / moments.inverse_size)
+        if terms.constrained:
+            response = linear_response.constrained_response(
+                loss, starts.follower, self.regularization, terms.allowed_loss(number), number
+            )
+        else:
+            response = linear_response.best_response(
+                loss, starts.follower, self.regularization, terms.multiplier(number)
+            )
+        return LinearRound(game, places, policy, seen, moments, loss, starts, number, response)
 
 
-def values(seen: Seen, weights: Tensor, base: Tensor | float, num_actions: int) -> Points:
-    """Return ``base + phi . w`` at the points of a batch."""
-    per = weights.reshape(num_actions, -1).T
-    return Points(*(base + x @ per for x in (seen.observation, seen.following, seen.initial)))
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """Return a batch twice, either half of its weight 0: its first rows and all others.
 
-
-def reply(
-    game: BatchGame,
-    policy: Points,
-    seen: Seen,
-    loss: Loss,
-    response: Response,
-    moves: Direction,
-    v_min: Tensor,
-    num_actions: int,
-) -> Reply:
-    """Return the answer as the leader needs it, on one batch."""
-    doubled = 2 * response.multiplier
-    q = values(seen, response.weights, v_min, num_actions)
-    q_dot = values(seen, moves.along, 0.0, num_actions)
-    if isinstance(loss, Squares):
-        pull = doubled * game.weight * game.residual(policy, q)
-        return Reply(q, q_dot, pull, doubled * game.weight * game.residual_along(policy, q_dot))
-    feature_pull = loss.pull(doubled * loss.residual(response.weights))
-    feature_pull_dot = loss.pull(doubled * -(loss.matrix @ moves.along))
-
-    def at_data(feature_pull: Tensor) -> Tensor:
-        per = seen.kernel_observation @ feature_pull.reshape(num_actions, -1).T
-        return game.weight * at_action(per, game.action)
-
-    pull = at_data(feature_pull)
-    pull_dot = at_data(feature_pull_dot) + moves.multiplier / response.multiplier * pull
-    return Reply(q, q_dot, pull, pull_dot)
-
-
-class Starts(NamedTuple):
-    """Derivatives in w, ``[features]``, of pessimism, J_L and the value of initial states."""
-
-    follower: Tensor
-    leader: Tensor
-    initial: Tensor
-
-
-def starts(aims: Aims, moments: Moments, initial: Tensor) -> Starts:
-    """Return the derivatives, given ``E_s0[phi(s0, pi)]``."""
-    leader = initial if aims.objective == "initial" else moments.mean_features
-    relative = moments.mean_features - moments.taken_features
-    return Starts(relative if aims.pessimism == "relative" else leader, leader, initial)
-
-
-def diagonal_share(
-    game: BatchGame, seen: Seen, loss: Quadratic, residual: Tensor, whole: Tensor, number: Tensor
-) -> Tensor:
-    """Return which part of a kernel loss is due to pairs of a transition with itself.
-
-    ``E_data[K(x, x) delta^2] / number``, the bias of the V-statistic of `number` transitions, over
-    the `whole` loss.
+    By weight and not by position, since the end of a batch may be nothing but padding.
     """
-    # A number that is only logged: some rows of a large batch will do.
-    every = -(-len(residual) // DIAGONAL_ROWS)
-    num_actions = len(loss.root) // seen.kernel_observation.shape[-1]
-    taken = of_action(game.action[::every], num_actions)
-    features = per_action(taken, seen.kernel_observation[::every])
-    weight = game.weight[::every]
-    rotated = torch.linalg.solve_triangular(loss.root, features.T, upper=False)
-    square = (rotated**2).sum(0) * residual[::every] ** 2
-    own = (weight * square).sum() / weight.sum().clamp_min(1e-12) / number
-    return own / whole.clamp_min(torch.finfo(whole.dtype).tiny)
-
-
-def smallest_curvature(response: Response) -> Tensor:
-    """Return the smallest eigenvalue of the curvature, from above."""
-    return solvers.smallest_of(response.curvature, EIGENVALUE_STEPS)
-
-
-def metrics(loss: Loss, response: Response, starting: Starts, terms: Terms) -> dict[str, Tensor]:
-    """Return what the response says of itself, scalars in normalised units.
-
-    `concentrability` is ``(1 - discount)^2 |R^-T M^-T p|^2``, p = ``E_s0[phi(s0, pi)]``: what the
-    policy's value from the initial states costs in pessimism, times ``2 multiplier``.
-    """
-    multiplier = response.multiplier
-    gradient = (
-        starting.follower
-        + multiplier * loss.gradient(response.weights)
-        + 2 * terms.regularization * response.weights
+    behind = batch.weight.double().cumsum(0)
+    early = (behind <= behind[-1] / 2).to(batch.weight.dtype)
+    return (
+        batch._replace(weight=batch.weight * early),
+        batch._replace(weight=batch.weight * (1 - early)),
     )
-    reached = (starting.initial * solvers.cholesky(response.curvature, starting.initial).x).sum()
-    return {
-        "kernel_loss": loss.value(response.weights),
-        "follower_gradient": (gradient**2).sum().sqrt(),
-        "response_residual": response.residual,
-        "concentrability": (1 - terms.discount) ** 2 * 2 * multiplier * reached,
-    }
+
+
+def _policy_at(actor: Network, places: Points) -> Points:
+    return Points(*(networks.apply(actor, x).double().softmax(-1) for x in places))

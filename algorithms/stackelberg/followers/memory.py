@@ -1,6 +1,6 @@
 """What a neural follower remembers, and how it sees a batch."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from torch.utils._pytree import tree_map
 from algorithms import networks
 from algorithms.networks import Network
 from algorithms.optimizers import AdamState, adam_init
-from algorithms.stackelberg.followers import neural as follower
+from algorithms.stackelberg.followers.base import Turn
 from algorithms.stackelberg.game import moments
-from algorithms.stackelberg.game.game import BatchGame, Points, Units, batch_game
+from algorithms.stackelberg.game.game import BatchGame, Points, batch_game
 from algorithms.stackelberg.game.kernels import random_features
 from algorithms.stackelberg.game.moments import Features
-from algorithms.stackelberg.game.terms import Terms
-from bench.types import Batch, DataSummary
+from algorithms.stackelberg.responses import neural as response
+from bench.types import Batch
 
 # Of the running mean of the kernel features' second moments.
 GRAM_RATE = 0.01
@@ -45,18 +45,6 @@ class Memory(NamedTuple):
     solver_residual: Tensor
 
 
-class Settings(NamedTuple):
-    """The terms of the game and what only a neural follower has to know of a learner."""
-
-    terms: Terms
-    statistic: follower.Statistic
-    ridge: float | Tensor
-    curvature: Literal["gauss_newton", "exact"]
-    solver: follower.Solver
-    learning_rate: float | Tensor
-    multiplier_rate: float | Tensor
-
-
 def remember(critic: Network, features: Features, num_actions: int) -> Memory:
     """Return the memory before the first update."""
     size = num_actions * features.kernel_phase.shape[-1]
@@ -71,39 +59,39 @@ class Sample(NamedTuple):
 
     game: BatchGame
     places: Points
-    pairs: follower.Pairs
+    pairs: response.Pairs
 
 
-def sample_of(
-    settings: Settings, memory: Memory, summary: DataSummary, batch: Batch, scale: Units
-) -> Sample:
+def sample_of(turn: Turn, batch: Batch) -> Sample:
     """Return a batch (without minibatches) with the features of its pairs."""
-    game = batch_game(batch, settings.terms.discount, scale.width)
+    terms, summary = turn.terms, turn.summary
+    game = batch_game(batch, terms.discount, turn.scale.width)
     places = Points(batch.observation, batch.next_observation, summary.initial_observations)
     rows = batch.weight.double().sum()
-    features = _kernel_features(settings, memory, batch.observation)
-    root = moments.whitening(
-        settings.terms.kernel, memory.gram, 1 / summary.num_transitions.double()
-    )
-    return Sample(game, places, follower.pairs(game, features, root, rows))
+    features = _kernel_features(turn, batch.observation)
+    root = moments.whitening(terms.kernel, turn.memory.gram, 1 / summary.num_transitions.double())
+    return Sample(game, places, response.pairs(game, features, root, rows))
 
 
-def observe(settings: Settings, memory: Memory, batch: Batch) -> Memory:
-    """Return the memory with a batch in the second moments of the kernel's features."""
-    features = _kernel_features(settings, memory, batch.observation)
+def sample_of_half(turn: Turn, half: int) -> Sample:
+    """Return the first (0) or second (1) half of minibatches ``[minibatches, batch, ...]``."""
+    assert turn.batch is not None
+    size = len(turn.batch.weight) // 2
+    joined = Batch(*(x[half * size : (half + 1) * size].flatten(0, 1) for x in turn.batch))
+    return sample_of(turn, joined)
+
+
+def observe(turn: Turn, batch: Batch) -> Turn:
+    """Return the turn with a batch in the second moments of the kernel's features."""
+    memory = turn.memory
+    features = _kernel_features(turn, batch.observation)
     num_actions = len(memory.gram) // features.shape[-1]
     weight = batch.weight.double() / batch.weight.sum().clamp_min(1e-12)
     weighted = weight.unsqueeze(-1) * moments.of_action(batch.action, num_actions)
     blocks = (weighted.T.unsqueeze(-1) * features).mT @ features
     now = moments.block_diagonal(blocks.flatten(0, 1), num_actions)
-    return memory._replace(gram=memory.gram + GRAM_RATE * (now - memory.gram))
-
-
-def _kernel_features(settings: Settings, memory: Memory, observation: Tensor) -> Tensor:
-    features = memory.features
-    return random_features(
-        observation, features.kernel_frequency, features.kernel_phase, settings.terms.bandwidth
-    )
+    gram = memory.gram + GRAM_RATE * (now - memory.gram)
+    return turn._replace(memory=memory._replace(gram=gram))
 
 
 def policy_at(actor: Network, places: Points) -> Points:
@@ -111,19 +99,23 @@ def policy_at(actor: Network, places: Points) -> Points:
     return Points(*(networks.apply(actor, x).double().softmax(-1) for x in places))
 
 
-def number_of(settings: Settings, summary: DataSummary, rows: Tensor) -> Tensor:
+def number_of(turn: Turn, rows: Tensor) -> Tensor:
     """Return how many transitions the loss may count for: a V-statistic is biased by 1 / rows."""
-    number = summary.num_transitions.double()
-    return torch.minimum(number, rows) if settings.statistic == "v" else number
+    number = turn.summary.num_transitions.double()
+    return torch.minimum(number, rows) if turn.terms.kernel_loss == "v" else number
 
 
-def answer_of(
-    settings: Settings, memory: Memory, summary: DataSummary, rows: Tensor
-) -> follower.Answer:
+def answer_of(turn: Turn, rows: Tensor, regularization: float | Tensor) -> response.Answer:
     """Return the numbers of the follower's objective."""
-    number = number_of(settings, summary, rows)
-    multiplier = settings.terms.multiplier(number)
-    if settings.terms.constrained:
-        multiplier = number * memory.log_multiplier.exp()
-    terms = settings.terms
-    return follower.Answer(terms.aims, settings.statistic, multiplier, terms.regularization)
+    terms, number = turn.terms, number_of(turn, rows)
+    multiplier = terms.multiplier(number)
+    if terms.constrained:
+        multiplier = number * turn.memory.log_multiplier.exp()
+    return response.Answer(terms.aims, terms.kernel_loss, multiplier, regularization)
+
+
+def _kernel_features(turn: Turn, observation: Tensor) -> Tensor:
+    features = turn.memory.features
+    return random_features(
+        observation, features.kernel_frequency, features.kernel_phase, turn.terms.bandwidth
+    )

@@ -1,273 +1,269 @@
-"""The follower as a network, squashed into the range of values; it answers by Adam steps.
+"""A network that answers by Adam steps, after a warm start on the data's behavior.
 
-    q = v_min + (v_max - v_min) sigmoid(f_psi(s)[a])
-    L_K = |E_data[ phi_K delta ]|^2  (V-statistic), or without a transition's pair with itself (U)
-    w = (2 multiplier J^T K J + ridge I)^-1 d_psi J_L,   J = d delta / d psi,   K = Phi Phi^T / n^2
-
-phi_K are the kernel's random features, whitened by ``E[phi_K phi_K^T]`` for `normalized_feature`;
-so K has low rank and w comes out of a system as large as there are features:
-
-    F = sqrt(2 multiplier) J^T Phi / n,   (F^T F + ridge I) y = F^T v,   w = (v - F y) / ridge
-
-in float64: in float32 the subtraction loses all digits. `exact` curvature, the dense Hessian of
-J_F, is an oracle for tests and for tiny networks; it can be indefinite.
+Of the minibatches an update gets, the first ones feed the follower's Adam steps, the first half is
+the large batch for curvature, pull and the leader's gradient, and the second half is disjoint from
+it: solved for anew, the implicit term there says how much of it is noise.
 """
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from algorithms import networks
 from algorithms.networks import Network
-from algorithms.objectives import at_action
-from algorithms.stackelberg.game import solvers
-from algorithms.stackelberg.game.game import Aims, BatchGame, Points, Units
-from algorithms.stackelberg.game.implicit import Reply, low_rank_direction
-from algorithms.stackelberg.game.moments import of_action, per_action
-
-Statistic = Literal["u", "v", "squared"]
-Solver = Literal["gram", "cg"]
-GRADIENT_STEPS = 50
-EIGENVALUE_STEPS = 50
-
-
-def values(critic: Network, places: Points, scale: Units) -> Points:
-    """Return q at observations, ``[points, num_actions]`` each, float64."""
-    width = scale.v_max - scale.v_min
-    return Points(
-        *(scale.v_min + width * networks.apply(critic, x).double().sigmoid() for x in places)
-    )
-
-
-class Pairs(NamedTuple):
-    """What weighs a batch's residuals against each other.
-
-    Attributes:
-        features: ``[batch, kernel features]`` of (s, a), whitened where the kernel is.
-        weight: ``[batch]``, sums to 1.
-        rows: ``[]``, transitions that the weights stand for.
-    """
-
-    features: Tensor
-    weight: Tensor
-    rows: Tensor
-
-    def loss(self, residual: Tensor, statistic: Statistic) -> Tensor:
-        """Return ``L_K`` of residuals ``[batch]``."""
-        if statistic == "squared":
-            return (self.weight * residual**2).sum()
-        weighted = self.weight * residual
-        every_pair = ((weighted @ self.features) ** 2).sum()
-        if statistic == "v":
-            return every_pair
-        # A row of weight c is c equal rows, of which only pairs of one with itself do not count.
-        return (every_pair - self.diagonal(residual)) / (1 - 1 / self.rows)
-
-    def diagonal(self, residual: Tensor) -> Tensor:
-        """Return what pairs of a transition with itself add to the V-statistic."""
-        own = (self.features**2).sum(-1) * residual**2
-        return (self.weight * own).sum() / self.rows
-
-    def root(self, statistic: Statistic) -> Tensor:
-        """Return F with ``L_K = |F^T delta|^2``, ``[batch, columns]``; of V also for U."""
-        if statistic == "squared":
-            return torch.diag(self.weight.sqrt())
-        return self.weight.unsqueeze(-1) * self.features
-
-    def pull(self, residual: Tensor, statistic: Statistic) -> Tensor:
-        """Return the derivative of ``L_K`` in each residual ``[batch]``; linear in them."""
-        return torch.func.grad(self.loss)(residual, statistic)
+from algorithms.objectives import negative_log_likelihood, weighted_mean
+from algorithms.optimizers import adam
+from algorithms.stackelberg.followers.base import (
+    LEAD,
+    LEAD_AND_SOLVE,
+    WARM_START,
+    Follower,
+    Played,
+    Turn,
+    WarmStart,
+    need_features,
+)
+from algorithms.stackelberg.followers.memory import (
+    Memory,
+    Sample,
+    answer_of,
+    number_of,
+    observe,
+    policy_at,
+    remember,
+    sample_of,
+    sample_of_half,
+)
+from algorithms.stackelberg.game import moments as data_moments
+from algorithms.stackelberg.game.game import Points, Units, batch_game
+from algorithms.stackelberg.game.implicit import LeaderGradient, Reply, cosine, leader_gradient
+from algorithms.stackelberg.game.kernels import Kernel
+from algorithms.stackelberg.game.terms import KernelLoss
+from algorithms.stackelberg.responses import neural as response
+from bench.types import Batch, Count, EnvSpec, Natural, Positive
 
 
-def pairs(game: BatchGame, features: Tensor, root: Tensor | None, rows: Tensor) -> Pairs:
-    """Return the pairs of a batch whose kernel features are ``[batch, features per action]``."""
-    num_actions = 1 if root is None else len(root) // features.shape[-1]
-    whole = per_action(of_action(game.action, num_actions), features)
-    if root is not None:
-        whole = torch.linalg.solve_triangular(root, whole.T, upper=False).T
-    return Pairs(whole, game.weight, rows)
-
-
-class Answer(NamedTuple):
-    """The numbers in a follower's objective besides its parameters."""
-
-    aims: Aims
-    statistic: Statistic
-    multiplier: Tensor
-    regularization: float | Tensor
-
-
-def objective(
-    critic: Network,
-    anchor: Network,
-    answer: Answer,
-    game: BatchGame,
-    policy: Points,
-    places: Points,
-    scale: Units,
-    batch: Pairs,
-) -> tuple[Tensor, Tensor]:
-    """Return ``J_F`` and ``L_K`` on a batch."""
-    q = values(critic, places, scale)
-    loss = batch.loss(game.residual(policy, q), answer.statistic)
-    away = zip(tree_leaves(critic), tree_leaves(anchor), strict=True)
-    size = torch.stack([((x - y).double() ** 2).sum() for x, y in away]).sum()
-    pessimism = answer.aims.follower(game, policy, q)
-    return pessimism + answer.multiplier * loss + answer.regularization * size, loss
-
-
-def flat(tree: Any) -> Tensor:
-    """Return the leaves of a tree as one float64 vector."""
-    return torch.cat([x.double().flatten() for x in tree_leaves(tree)])
-
-
-def like(vector: Tensor, tree: Any) -> Any:
-    """Return a vector in the shape of a tree, keeping its own type."""
-    leaves, structure = tree_flatten(tree)
-    parts = vector.split([x.numel() for x in leaves])
-    return tree_unflatten(
-        [v.reshape(x.shape) for v, x in zip(parts, leaves, strict=True)], structure
-    )
-
-
-def jacobian(
-    critic: Network, game: BatchGame, policy: Points, places: Points, scale: Units
-) -> Tensor:
-    """Return ``d delta / d psi``, ``[batch, parameters]``, float64."""
-
-    def one(
-        critic: Network, here: Tensor, there: Tensor, row: BatchGame, chances: Tensor
-    ) -> Tensor:
-        q = values(critic, Points(here, there, there), scale)
-        return row.bootstrap * (chances * q.following).sum() - at_action(q.observation, row.action)
-
-    rows = torch.func.vmap(torch.func.grad(one), in_dims=(None, 0, 0, 0, 0))(
-        critic, places.observation, places.following, game, policy.following
-    )
-    return torch.cat([x.double().flatten(1) for x in tree_leaves(rows)], dim=1)
-
-
-class Curved(NamedTuple):
-    """``w``, shaped like the critic and float64, with the relative residual of its system."""
-
-    along: Network
-    residual: Tensor
-
-
-def gauss_newton_direction(
-    critic: Network,
-    gradient: Network,
-    rows: Tensor,
-    batch: Pairs,
-    multiplier: Tensor,
-    ridge: float | Tensor,
-    solver: Solver,
-    statistic: Statistic = "v",
-) -> Curved:
-    """Return w by the Gauss-Newton curvature, of V also for U, given the Jacobian's rows.
-
-    The residual is that of ``(F F^T + ridge I) w``, whichever system was solved for it.
-    """
-    weighted = (2 * multiplier).sqrt() * batch.root(statistic)
-
-    def project(v: Tensor) -> Tensor:
-        return weighted.T @ (rows @ v)
-
-    def spread(y: Tensor) -> Tensor:
-        return rows.T @ (weighted @ y)
-
-    def solve(small: Any, right: Tensor) -> solvers.Solution:
-        if solver == "cg":
-            return solvers.conjugate_gradients(small, right, GRADIENT_STEPS)
-        factor = weighted.T @ rows
-        eye = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-        return solvers.cholesky(factor @ factor.T + ridge * eye, right)
-
-    found = low_rank_direction(flat(gradient), project, spread, solve, ridge)
-    return Curved(like(found.x, critic), found.residual)
-
-
-class Spectrum(NamedTuple):
-    """Smallest eigenvalues of the curvature of the follower's objective, scalars.
+@dataclass(frozen=True)
+class NeuralFollower(Follower):
+    """A critic network, squashed into the range of values.
 
     Attributes:
-        smallest: Of all.
-        smallest_seen: Of those in the span of what the data's kernel features constrain, all others
-            being the regularization's own.
+        regularization: Weight of its parameters' distance from those of the warm start.
+        num_features: Random features of the kernel per action.
+        hidden_sizes: Of the critic.
+        learning_rate: Of the critic.
+        updates: Adam steps per update of the leader.
+        multiplier_rate: Of the constraint form's multiplier, per step.
+        warm_updates: Of behavior cloning and fitted evaluation, before the leader leads.
+        solve_interval: Updates between solves for where the follower moves.
+        curvature: Whose curvature that is by; the exact one is dense, for tiny networks.
+        curvature_minibatches: That make up the batch of curvature and leader.
+        solver: Of the system that says where the follower moves.
     """
 
-    smallest: Tensor
-    smallest_seen: Tensor
+    regularization: Positive
+    num_features: Count
+    hidden_sizes: tuple[Count, ...]
+    learning_rate: Positive
+    updates: Count
+    multiplier_rate: Positive
+    warm_updates: Natural
+    solve_interval: Count
+    curvature: Literal["gauss_newton", "exact"]
+    curvature_minibatches: Count
+    solver: response.Solver
+
+    def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
+        """Refuse kernels without features, and a curvature of low rank without a ridge."""
+        need_features(kernel, "neural")
+        if ridge is None:
+            raise ValueError(
+                "ridge is null, but follower=neural has a curvature of low rank, which needs one"
+            )
+
+    def minibatches(self) -> int:
+        """Return two disjoint batches of curvature."""
+        return 2 * self.curvature_minibatches
+
+    def phase(self, step: int, *, total: bool) -> int:
+        """Return whether a step warms up, leads, or leads by a direction that is solved for."""
+        if step < self.warm_updates:
+            return WARM_START
+        solves = total and (step - self.warm_updates) % self.solve_interval == 0
+        return LEAD_AND_SOLVE if solves else LEAD
+
+    def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> Memory:
+        """Return a critic that has seen nothing."""
+        features = data_moments.draw_features(
+            kernel, spec.observation_size, self.num_features, generator
+        )
+        critic = networks.action_network(spec, self.hidden_sizes, generator)
+        return remember(critic, features, spec.num_actions)
+
+    def warm_start(self, turn: Turn) -> WarmStart:
+        """Clone the data's behavior and evaluate it: one step each on one minibatch."""
+        assert turn.batch is not None
+        batch, memory, scale = Batch(*(x[0] for x in turn.batch)), turn.memory, turn.scale
+        game = batch_game(batch, turn.terms.discount, scale.width)
+        initial = turn.summary.initial_observations
+        places = Points(batch.observation, batch.next_observation, initial)
+        policy = policy_at(turn.actor, places)
+
+        def cloning(actor: Network) -> Tensor:
+            logits = networks.apply(actor, batch.observation)
+            return weighted_mean(negative_log_likelihood(logits, batch.action), batch.weight)
+
+        fixed = response.values(memory.critic, places, scale)
+
+        def evaluation(critic: Network) -> Tensor:
+            q = response.values(critic, places, scale)
+            residual = game.residual(policy, q._replace(following=fixed.following))
+            return (game.weight * residual**2).sum()
+
+        gradient, loss = torch.func.grad_and_value(evaluation)(memory.critic)
+        critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
+        memory = observe(turn, batch).memory
+        memory = memory._replace(critic=critic, anchor=critic, optimizer=optimizer)
+        gradient, likelihood = torch.func.grad_and_value(cloning)(turn.actor)
+        return WarmStart(gradient, memory, {"cloning_loss": likelihood, "evaluation_loss": loss})
+
+    def play(self, turn: Turn, phase: int) -> Played:
+        """Answer by Adam steps; return the leader's gradient on the first half of minibatches."""
+        assert turn.batch is not None
+        for index in range(self.updates):
+            one = Batch(*(x[index % self.curvature_minibatches] for x in turn.batch))
+            turn = self.respond(turn, one)
+        return self.lead(turn, solve=phase == LEAD_AND_SOLVE)
+
+    def respond(self, turn: Turn, batch: Batch) -> Turn:
+        """Return the turn after one Adam step of the follower on one minibatch."""
+        turn = observe(turn, batch)
+        sample, memory = sample_of(turn, batch), turn.memory
+        policy = policy_at(turn.actor, sample.places)
+        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, turn.scale)
+        critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
+        allowed = turn.terms.allowed_loss(number_of(turn, sample.pairs.rows))
+        step = self.multiplier_rate * ((loss - allowed) / allowed).clamp(-1, 1)
+        log_multiplier = memory.log_multiplier + step
+        return turn._replace(
+            memory=memory._replace(
+                critic=critic, optimizer=optimizer, log_multiplier=log_multiplier
+            )
+        )
+
+    def lead(self, turn: Turn, *, solve: bool) -> Played:
+        """Return the leader's gradient against the critic as it is; with `solve`, w anew."""
+        sample, terms, scale = sample_of_half(turn, 0), turn.terms, turn.scale
+        if solve:
+            turn = self._solved(turn, sample)
+        gradient, answer, reply = self._leader_gradient(turn, sample)
+        policy = policy_at(turn.actor, sample.places)
+        own, (_, loss) = _objective_gradient(turn.memory, answer, sample, policy, scale)
+        along = 2 * answer.multiplier * terms.aims.leader(sample.game, policy, reply.q_dot)
+        metrics = terms.metrics(sample.game, policy, reply, answer.multiplier, scale)
+        metrics |= {
+            "concentrability": (1 - terms.discount) ** 2 * along,
+            "out_of_range": torch.zeros_like(along),
+            "kernel_loss": loss,
+            "follower_gradient": response.flat(own).norm(),
+            "solver_residual": turn.memory.solver_residual,
+        }
+        return Played(gradient, turn.memory, metrics)
+
+    def diagnose(self, turn: Turn, phase: int, *, total: bool) -> dict[str, Tensor]:
+        """Return curvatures, the share of pairs with themselves, and the cosine of two batches.
+
+        Without `total` there is no implicit term and the cosine is 0; nothing in the warm start.
+        """
+        if phase == WARM_START:
+            return {}
+        sample, memory = sample_of_half(turn, 0), turn.memory
+        policy = policy_at(turn.actor, sample.places)
+        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        q = response.values(memory.critic, sample.places, turn.scale)
+        residual = sample.game.residual(policy, q)
+        share = torch.ones_like(answer.multiplier)
+        if not turn.terms.squared:  # which is nothing but its diagonal
+            whole = sample.pairs.loss(residual, "v").clamp_min(torch.finfo(torch.float64).tiny)
+            share = sample.pairs.diagonal(residual) / whole
+        rows = response.jacobian(memory.critic, sample.game, policy, sample.places, turn.scale)
+        found = response.gauss_newton_spectrum(
+            rows, sample.pairs, answer.multiplier, self.regularization, turn.terms.kernel_loss
+        )
+        agreement = torch.zeros_like(share)
+        if total:
+            implicit = []
+            for half in (0, 1):
+                one = sample_of_half(turn, half)
+                solved = self._solved(turn, one)
+                implicit.append(self._leader_gradient(solved, one)[0].implicit)
+            agreement = cosine(*implicit)
+        return {
+            "kernel_diagonal_share": share,
+            "smallest_curvature": found.smallest,
+            "smallest_seen_curvature": found.smallest_seen,
+            "cosine_batches": agreement,
+        }
+
+    def _leader_gradient(
+        self, turn: Turn, sample: Sample
+    ) -> tuple[LeaderGradient, response.Answer, Reply]:
+        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        policy = policy_at(turn.actor, sample.places)
+        game, places, memory = sample.game, sample.places, turn.memory
+        reply = response.reply(
+            memory.critic, memory.along, answer, game, policy, places, turn.scale, sample.pairs
+        )
+        gradient = leader_gradient(
+            turn.terms.aims, game, lambda x: policy_at(x, places), turn.actor, reply
+        )
+        return gradient, answer, reply
+
+    def _solved(self, turn: Turn, sample: Sample) -> Turn:
+        """Return the turn with w solved for on a sample."""
+        terms, memory, scale = turn.terms, turn.memory, turn.scale
+        assert terms.ridge is not None
+        policy = policy_at(turn.actor, sample.places)
+        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        game, places = sample.game, sample.places
+
+        def leader(critic: Network) -> Tensor:
+            return terms.aims.leader(game, policy, response.values(critic, places, scale))
+
+        gradient = torch.func.grad(leader)(memory.critic)
+        if self.curvature == "exact":
+            hessian = response.hessian_of(
+                memory.critic, memory.anchor, answer, game, policy, places, scale, sample.pairs
+            )
+            found = response.exact_direction(hessian, memory.critic, gradient, terms.ridge)
+        else:
+            rows = response.jacobian(memory.critic, game, policy, places, scale)
+            found = response.gauss_newton_direction(
+                memory.critic,
+                gradient,
+                rows,
+                sample.pairs,
+                answer.multiplier,
+                terms.ridge + 2 * self.regularization,
+                self.solver,
+                terms.kernel_loss,
+            )
+        memory = memory._replace(along=found.along, solver_residual=found.residual)
+        return turn._replace(memory=memory)
 
 
-def gauss_newton_spectrum(
-    rows: Tensor,
-    batch: Pairs,
-    multiplier: Tensor,
-    regularization: float | Tensor,
-    statistic: Statistic = "v",
-) -> Spectrum:
-    """Return the spectrum's end of ``2 multiplier J^T K J + 2 regularization I``, from above.
+def _objective_gradient(
+    memory: Memory, answer: response.Answer, sample: Sample, policy: Points, scale: Units
+) -> tuple[Network, tuple[Tensor, Tensor]]:
+    """Return the follower's gradient with its objective and kernel loss."""
 
-    Where there are more parameters than kernel features, the smallest is 2 regularization exactly.
-    """
-    factor = (2 * multiplier).sqrt() * batch.root(statistic).T @ rows  # F^T
-    features, parameters = factor.shape
-    small = factor @ factor.T if features < parameters else factor.T @ factor
-    floor = 2 * torch.as_tensor(regularization, dtype=small.dtype, device=small.device)
-    matrix = small + floor * torch.eye(len(small), dtype=small.dtype, device=small.device)
-    seen = solvers.smallest_of(matrix, EIGENVALUE_STEPS)
-    return Spectrum(floor if features < parameters else seen, seen)
+    def objective(critic: Network) -> tuple[Tensor, Tensor]:
+        return response.objective(
+            critic, memory.anchor, answer, sample.game, policy, sample.places, scale, sample.pairs
+        )
 
-
-def exact_direction(hessian: Tensor, critic: Network, gradient: Network, ridge: Any) -> Curved:
-    """Return w by a dense Hessian of the follower's objective ``[parameters, parameters]``."""
-    right = flat(gradient)
-    matrix = hessian + ridge * torch.eye(len(right), dtype=right.dtype, device=right.device)
-    x = torch.linalg.solve_ex(matrix, right)[0]
-    return Curved(like(x, critic), solvers.relative_residual(matrix @ x, right))
-
-
-def hessian_of(
-    critic: Network,
-    anchor: Network,
-    answer: Answer,
-    game: BatchGame,
-    policy: Points,
-    places: Points,
-    scale: Units,
-    batch: Pairs,
-) -> Tensor:
-    """Return the dense Hessian of ``J_F`` in the critic's parameters, float64."""
-    start = flat(critic)
-    doubled = tree_map(lambda x: x.double() if x.is_floating_point() else x, (anchor, places))
-
-    def of_vector(vector: Tensor) -> Tensor:
-        moved = like(vector, critic)
-        return objective(
-            moved, doubled[0], answer, game, policy, Points(*doubled[1]), scale, batch
-        )[0]
-
-    return torch.func.hessian(of_vector)(start)
-
-
-def reply(
-    critic: Network,
-    along: Network,
-    answer: Answer,
-    game: BatchGame,
-    policy: Points,
-    places: Points,
-    scale: Units,
-    batch: Pairs,
-) -> Reply:
-    """Return the answer as the leader needs it, on one batch."""
-    tangent = tree_map(lambda w, x: w.to(x.dtype), along, critic)
-    moving = torch.func.jvp(lambda c: values(c, places, scale), (critic,), (tangent,))
-    q, q_dot = moving[0], moving[1]
-    residual, moved = game.residual(policy, q), game.residual_along(policy, q_dot)
-    pull = answer.multiplier * batch.pull(residual, answer.statistic)
-    pull_dot = answer.multiplier * batch.pull(moved, answer.statistic)
-    return Reply(q, q_dot, pull, pull_dot)
+    gradient, (value, loss) = torch.func.grad_and_value(objective, has_aux=True)(memory.critic)
+    return gradient, (value, loss)

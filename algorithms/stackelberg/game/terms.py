@@ -10,6 +10,8 @@ from algorithms.stackelberg.game.implicit import Reply
 from algorithms.stackelberg.game.kernels import Kernel
 
 Form = Literal["penalty", "constraint"]
+# Of pairs, with those of a transition with itself (V) or without (U); or of single residuals.
+KernelLoss = Literal["u", "v", "squared"]
 
 
 class Terms(NamedTuple):
@@ -22,9 +24,8 @@ class Terms(NamedTuple):
         bandwidth: ``[]``, its scale.
         conservatism: C.
         discount: ``[]``, float64.
-        regularization: Weight of the follower's parameters in its objective.
         ridge: Added to the curvature when the leader asks how the follower moves; None is none.
-        squared: Whether the loss is the mean squared residual instead, without a kernel.
+        kernel_loss: Which statistic of residuals the loss is; `squared` knows no kernel.
     """
 
     aims: Aims
@@ -33,14 +34,18 @@ class Terms(NamedTuple):
     bandwidth: Tensor
     conservatism: float | Tensor
     discount: Tensor
-    regularization: float | Tensor
     ridge: float | Tensor | None
-    squared: bool = False
+    kernel_loss: KernelLoss = "v"
 
     @property
     def constrained(self) -> bool:
         """Whether the kernel loss is limited."""
         return self.form == "constraint"
+
+    @property
+    def squared(self) -> bool:
+        """Whether the loss is the mean squared residual, without a kernel."""
+        return self.kernel_loss == "squared"
 
     def multiplier(self, number: Tensor) -> Tensor:
         """Return ``n / C``, the weight of the kernel loss as a penalty."""

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from algorithms import networks
-from algorithms.stackelberg.followers import linear as linear_follower
-from algorithms.stackelberg.followers import table as table_follower
 from algorithms.stackelberg.game import implicit
 from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, TableGame, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient, norm
+from algorithms.stackelberg.responses import linear as linear_response
+from algorithms.stackelberg.responses import table as table_response
 from bench.worlds import exact
 from tests.support.builders import make_spec, random_batch, random_network
 from tests.support.worlds import random_mdp
@@ -67,21 +67,21 @@ def logits_of(states=6, actions=3, seed=1):
 
 
 def policy_of(logits):
-    return table_follower.on_states(logits.softmax(-1))
+    return table_response.on_states(logits.softmax(-1))
 
 
 def table_answer(game, aims, logits, kernel="delta", form="penalty", ridge=None):
     """Return the response, the reply and the leader's gradient against a table."""
     policy = logits.softmax(-1)
-    weights = table_follower.cell_weights(kernel, game, 1.5)
-    response = table_follower.best_response(
+    weights = table_response.cell_weights(kernel, game, 1.5)
+    response = table_response.best_response(
         game, aims, weights, policy, V_MIN,
         multiplier=MULTIPLIER if form == "penalty" else None, allowed_loss=ALLOWED,
     )  # fmt: skip
-    moves = table_follower.direction(
+    moves = table_response.direction(
         game, weights, policy, response, ridge=ridge, constrained=form == "constraint"
     )
-    reply = table_follower.reply(game, weights, policy, response, moves)
+    reply = table_response.reply(game, weights, policy, response, moves)
     return response, reply, leader_gradient(aims, game, policy_of, logits, reply)
 
 
@@ -132,20 +132,20 @@ def zero_sum_error(aims=AIMS[0], kernel="normalized_delta"):
     """Return the implicit term of a leader whose objective is the follower's, relatively."""
     game, logits = game_of(world(), uncovered=4), logits_of()
     policy = logits.softmax(-1)
-    weights = table_follower.cell_weights(kernel, game, 1.5)
-    response = table_follower.best_response(
+    weights = table_response.cell_weights(kernel, game, 1.5)
+    response = table_response.best_response(
         game, aims, weights, policy, V_MIN, multiplier=MULTIPLIER, allowed_loss=ALLOWED
     )
 
     def shared(q):
-        points, values = policy_of(logits), table_follower.on_states(q)
+        points, values = policy_of(logits), table_response.on_states(q)
         error = game.residual(points, values)
         loss = (error * weights.weigh(error)).sum()
         return aims.follower(game, points, values) + MULTIPLIER * loss
 
     response = response._replace(leader_start=torch.func.grad(shared)(response.q))
-    moves = table_follower.direction(game, weights, policy, response, ridge=None, constrained=False)
-    reply = table_follower.reply(game, weights, policy, response, moves)
+    moves = table_response.direction(game, weights, policy, response, ridge=None, constrained=False)
+    reply = table_response.reply(game, weights, policy, response, moves)
     gradient = leader_gradient(aims, game, policy_of, logits, reply)
     return (norm(gradient.implicit) / norm(gradient.direct)).item()
 
@@ -180,23 +180,23 @@ def linear_answer(aims, kernel, form, parameters, ridge=None, allowed=0.01, deri
     policy = policy_of(parameters)
     seen = data_moments.features_of(features, kernel, 1.5, places)
     moments = data_moments.moments_of(game, seen, policy, V_MIN, data.weight.sum())
-    loss = linear_follower.quadratic(kernel, moments)
+    loss = linear_response.quadratic(kernel, moments)
     start = data_moments.per_action(policy.initial, seen.initial).mean(0)
-    starts = linear_follower.starts(aims, moments, start)
+    starts = linear_response.starts(aims, moments, start)
     if form == "penalty":
-        response = linear_follower.best_response(loss, starts.follower, 0.05, MULTIPLIER)
+        response = linear_response.best_response(loss, starts.follower, 0.05, MULTIPLIER)
     else:
-        response = linear_follower.constrained_response(
+        response = linear_response.constrained_response(
             loss, starts.follower, 0.05, torch.tensor(allowed), MULTIPLIER
         )
-    q = linear_follower.values(seen, response.weights, V_MIN, 3)
+    q = linear_response.values(seen, response.weights, V_MIN, 3)
     objective = aims.leader(game, policy, q)
     if not derivative:
         return objective
-    moves, _ = linear_follower.direction(
+    moves, _ = linear_response.direction(
         loss, response, starts.leader, ridge=ridge, constrained=form == "constraint"
     )
-    reply = linear_follower.reply(game, policy, seen, loss, response, moves, V_MIN, 3)
+    reply = linear_response.reply(game, policy, seen, loss, response, moves, V_MIN, 3)
     return leader_gradient(aims, game, policy_of, parameters, reply)
 
 
@@ -209,7 +209,7 @@ def linear_error(aims=AIMS[0], kernel="normalized_feature", ridge=None):
 
 @pytest.mark.parametrize("aims", AIMS, ids=str)
 @pytest.mark.parametrize("kernel", ["feature", "normalized_feature", "gaussian", "laplacian"])
-def test_against_a_linear_follower_it_is_the_derivative_through_the_solve(aims, kernel):
+def test_against_a_linear_response_it_is_the_derivative_through_the_solve(aims, kernel):
     assert linear_error(aims, kernel) < 1e-9
 
 
@@ -242,7 +242,7 @@ def linear_constraint_error(aims=AIMS[0], allowed=0.01):
 
 @pytest.mark.parametrize("aims", AIMS, ids=str)
 @pytest.mark.parametrize("allowed", [0.01, 1e6], ids=["binding", "idle"])
-def test_against_a_constrained_linear_follower_it_is_the_slope(aims, allowed):
+def test_against_a_constrained_linear_response_it_is_the_slope(aims, allowed):
     assert linear_constraint_error(aims, allowed) < 1e-4
 
 
@@ -251,7 +251,7 @@ def table_error(aims=AIMS[0], kernel="normalized_delta", form="penalty", ridge=N
 
     def objective(logits):
         response = table_answer(game, aims, logits, kernel, form)[0]
-        return aims.leader(game, policy_of(logits), table_follower.on_states(response.q))
+        return aims.leader(game, policy_of(logits), table_response.on_states(response.q))
 
     gradient = table_answer(game, aims, logits, kernel, form, ridge)[2]
     return relative(total(gradient), torch.func.grad(objective)(logits))
@@ -276,9 +276,9 @@ def feature_kernel_error():
     seen = data_moments.features_of(features, "feature", 1.5, places)
     policy = Points(*(networks.apply(LEADER, x).softmax(-1) for x in places))
     moments = data_moments.moments_of(game, seen, policy, V_MIN, data.weight.sum())
-    loss = linear_follower.quadratic("feature", moments)
+    loss = linear_response.quadratic("feature", moments)
     weights = torch.randn(12, generator=generator, dtype=torch.float64)
-    q = linear_follower.values(seen, weights, V_MIN, 3)
+    q = linear_response.values(seen, weights, V_MIN, 3)
     delta = game.weight * game.residual(policy, q)
     pairs = 0.0
     for i, j in product(range(40), repeat=2):
@@ -312,7 +312,7 @@ def concentrability_error(form="penalty"):
     value = exact.policy_value(mdp, policy.numpy(), DISCOUNT)
     visits = exact.occupancy(mdp, policy.numpy(), DISCOUNT) / (1 - DISCOUNT)
     size = (visits**2 / game.share.numpy()).sum()  # E_mu[(d / mu)^2]
-    pessimistic = game.initial_value(points, table_follower.on_states(response.q)).item()
+    pessimistic = game.initial_value(points, table_response.on_states(response.q)).item()
     if form == "penalty":
         return abs(pessimistic / (value - size / (2 * MULTIPLIER.item())) - 1)
     allowed = ALLOWED.item()
@@ -328,7 +328,7 @@ def test_the_pessimistic_value_is_the_value_less_the_concentrability(form):
     assert concentrability_error(form) < 1e-10
 
 
-def test_in_features_that_are_a_table_the_linear_follower_is_the_table():
+def test_in_features_that_are_a_table_the_linear_response_is_the_table():
     """One-hot features make M square and R^T R the inverse shares: identity 8 in both forms."""
     game, logits = game_of(world()), logits_of()
     policy = logits.softmax(-1)
@@ -337,16 +337,16 @@ def test_in_features_that_are_a_table_the_linear_follower_is_the_table():
     step = torch.einsum("sat,tb->satb", game.transition, policy).reshape(size, size)
     matrix = torch.eye(size, dtype=torch.float64) - step
     root = torch.diag(share.sqrt())
-    loss = linear_follower.Quadratic(
+    loss = linear_response.Quadratic(
         root @ matrix, share.sqrt() * game.reward.flatten(), torch.eye(size, dtype=torch.float64)
     )
     start = (game.initial_share.unsqueeze(-1) * policy).flatten()
     aims = Aims("initial", "absolute")
     expected = table_answer(game, aims, logits, "normalized_delta")[0].q.flatten()
-    found = linear_follower.best_response(loss, start, 0.0, MULTIPLIER).weights
+    found = linear_response.best_response(loss, start, 0.0, MULTIPLIER).weights
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
     tight = table_answer(game, aims, logits, "normalized_delta", "constraint")[0].q.flatten()
-    found = linear_follower.constrained_response(loss, start, 0.0, ALLOWED, MULTIPLIER).weights
+    found = linear_response.constrained_response(loss, start, 0.0, ALLOWED, MULTIPLIER).weights
     torch.testing.assert_close(found, tight, rtol=1e-6, atol=1e-6)
 
 
@@ -369,7 +369,7 @@ def _one_end_only(monkeypatch):
 
 
 def _pull_without_its_two(monkeypatch):
-    for module in (table_follower, linear_follower):
+    for module in (table_response, linear_response):
         right = module.reply
 
         def half(*inputs, right=right):
@@ -380,15 +380,15 @@ def _pull_without_its_two(monkeypatch):
 
 
 def _visits_not_transposed(monkeypatch):
-    monkeypatch.setattr(table_follower, "visits", table_follower.evaluate)
+    monkeypatch.setattr(table_response, "visits", table_response.evaluate)
 
 
 def _values_transposed(monkeypatch):
-    monkeypatch.setattr(table_follower, "evaluate", table_follower.visits)
+    monkeypatch.setattr(table_response, "evaluate", table_response.visits)
 
 
 def _multiplier_doubled(monkeypatch):
-    for module in (table_follower, linear_follower):
+    for module in (table_response, linear_response):
         right = module.best_response
 
         def doubled(*inputs, right=right, **named):
@@ -402,7 +402,7 @@ def _root_not_transposed(monkeypatch):
     def pull(self, rotated):
         return torch.linalg.solve_triangular(self.root, rotated.unsqueeze(-1), upper=False)[:, 0]
 
-    monkeypatch.setattr(linear_follower.Quadratic, "pull", pull)
+    monkeypatch.setattr(linear_response.Quadratic, "pull", pull)
 
 
 def _matrix_transposed(monkeypatch):
@@ -416,7 +416,7 @@ def _matrix_transposed(monkeypatch):
 
 
 def _normalized_like_plain(monkeypatch):
-    monkeypatch.setattr(table_follower.CellWeights, "_diagonal", lambda self: self.share**2)
+    monkeypatch.setattr(table_response.CellWeights, "_diagonal", lambda self: self.share**2)
 
 
 def _multiplier_kept(monkeypatch):
@@ -425,7 +425,7 @@ def _multiplier_kept(monkeypatch):
     def keep(along, toward, loss_gradient):
         return implicit.Direction(along, torch.zeros_like(along.sum()))
 
-    for module in (table_follower, linear_follower):
+    for module in (table_response, linear_response):
         monkeypatch.setattr(module, "keep_constraint", keep)
 
 
@@ -471,11 +471,11 @@ def test_a_ridge_is_caught(error):
 
 
 def test_the_implicit_term_of_a_wrong_response_does_not_vanish_in_a_zero_sum_game(monkeypatch):
-    right = table_follower.best_response
+    right = table_response.best_response
 
     def wrong(*inputs, **named):
         response = right(*inputs, **named)
         return response._replace(q=response.q * 1.1)
 
-    monkeypatch.setattr(table_follower, "best_response", wrong)
+    monkeypatch.setattr(table_response, "best_response", wrong)
     assert zero_sum_error() > 1e-2

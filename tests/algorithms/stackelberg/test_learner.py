@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.stackelberg import exact_play
+from algorithms.stackelberg.followers.linear import halves
+from algorithms.stackelberg.followers.table import round_of
 from bench import CONF
-from bench.settings.run import fill_defaults, run_config
+from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
 from bench.store.records import RunStore
 from bench.worlds import exact
@@ -27,12 +28,12 @@ from tests.support.builders import (
     train,
 )
 
-README = (CONF.parent / "README.md").read_text()
+README = (CONF.parent / "algorithms" / "README.md").read_text()
 
 
 def documented(follower):
     """Return the metrics that the README's table says such a follower logs while it leads."""
-    table = README.partition("#### What a run logs")[2].partition("####")[0]
+    table = README.partition("## What StackelbergLearner logs")[2].partition("\n## ")[0]
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row[1])}
     assert len(named) == sum(len(re.findall(r"`(\w+)`", row[1])) for row in rows), "named twice"
@@ -45,7 +46,7 @@ def documented(follower):
 
 
 def learner(**settings):
-    return build_algorithm("stackelberg", **{"hidden_sizes": [], **settings})
+    return build_algorithm("stackelberg", "table", **{"hidden_sizes": [], **settings})
 
 
 @pytest.mark.parametrize(
@@ -68,10 +69,10 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(settings, message):
 
 
 @cache
-def task(name, seed):
+def task(name, seed, *words):
     """Return the task of `conf/dataset/<name>.yaml` with a tuning seed."""
-    (job,) = commands.settings(f"dataset={name}", f"seed={seed}")
-    dataset = run_config(fill_defaults(job)).dataset
+    (job,) = commands.settings(f"dataset={name}", f"seed={seed}", *words)
+    dataset = run_config(job).dataset
     return dataset.source.load(dataset.name, dataset.seed, dataset.discount, None)
 
 
@@ -122,7 +123,8 @@ def first_updates(algorithm, data, num_updates=2):
 @pytest.mark.parametrize("kind", ["discrete", "vector"])
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
 def test_every_variant_trains_and_logs_what_a_run_should(kind, settings):
-    algorithm = learner(hidden_sizes=[8] if kind == "vector" else [], num_features=10, **settings)
+    follower, sizes = ("linear", [8]) if kind == "vector" else ("table", [])
+    algorithm = learner(follower=follower, hidden_sizes=sizes, num_features=10, **settings)
     state, metrics = first_updates(algorithm, random_dataset(kind, 60, 0))
     assert set(metrics) == documented("table" if kind == "discrete" else "linear")
     assert all(value.isfinite() for value in [*metrics.values(), *map(torch.sum, tensors(state))])
@@ -164,7 +166,7 @@ def test_a_record_holds_what_is_documented_at_every_evaluation(tmp_path, monkeyp
 
 def test_on_a_covered_table_the_follower_s_value_is_the_exact_one_less_pessimism():
     """Both in the environment's units, of one policy, which is stochastic."""
-    world = task("cliff_mixed_slip_0", 1000)
+    world = task("cliff", 1000, "behavior=mixed", "dataset.environment.slip=0.0")
     gaps = {}
     for conservatism in (1e-6, 1.0):
         algorithm = learner(
@@ -188,9 +190,8 @@ def test_a_table_s_diagonal_share_is_that_of_its_double_loop():
         algorithm = learner(kernel=kernel, conservatism=30.0, bandwidth=1.0)
         cohort = make_cohort([algorithm], [data])
         state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
-        terms = algorithm._terms(summary)
         found = algorithm.diagnose(state, summary, None, 0)["kernel_diagonal_share"]
-        played = exact_play._table_round(terms, state.actor, summary, state.units)
+        played = round_of(algorithm._turn(state, summary, None))
         q, policy = played.response.q, played.points.observation
         value = (policy * q).sum(-1)
         width = state.units.width
@@ -215,7 +216,7 @@ def test_a_table_s_diagonal_share_is_that_of_its_double_loop():
 
 
 def test_two_halves_of_the_data_agree_more_the_more_the_moments_remember():
-    settings = {"hidden_sizes": [8], "num_features": 10}
+    settings = {"follower": "linear", "hidden_sizes": [8], "num_features": 10}
     data = random_dataset("vector", 400, 0)
     told = [
         first_updates(learner(**settings, moment_rate=rate), data, 40)[1]["cosine_batches"]
@@ -227,9 +228,11 @@ def test_two_halves_of_the_data_agree_more_the_more_the_moments_remember():
 def test_both_halves_of_a_padded_batch_have_rows():
     data = random_dataset("vector", 20, 0)
     cohort = make_cohort(
-        [learner()] * 2, [data, random_dataset("vector", 90, 1)], batch_size="full"
+        [learner(follower="linear")] * 2,
+        [data, random_dataset("vector", 90, 1)],
+        batch_size="full",
     )
-    first, second = exact_play.halves(of_run(cohort.replay.batch(cohort.step), 0))
+    first, second = halves(of_run(cohort.replay.batch(cohort.step), 0))
     assert first.weight.sum() == second.weight.sum() == 10
     assert (first.weight * second.weight).sum() == 0
 
@@ -243,7 +246,8 @@ def test_a_constraint_is_met():
 
 def test_a_constraint_is_met_in_features():
     """With as many transitions as the batch has, the kernel loss's own estimate."""
-    settings = {"form": "constraint", "hidden_sizes": [8], "num_features": 10, "moment_rate": 1.0}
+    settings = {"follower": "linear", "form": "constraint", "hidden_sizes": [8]}
+    settings |= {"num_features": 10, "moment_rate": 1.0}
     data = random_dataset("vector", 80, 0)
     metrics = first_updates(learner(**settings, conservatism=0.1), data)[1]
     assert metrics["kernel_loss"].item() == pytest.approx(0.01 / 16, rel=1e-4)

@@ -7,9 +7,9 @@ import torch
 from torch.utils._pytree import tree_map
 
 from algorithms import networks
-from algorithms.stackelberg.followers import neural as neural_follower
 from algorithms.stackelberg.game.game import Aims, Points, batch_game, units
 from algorithms.stackelberg.game.implicit import inner, leader_gradient
+from algorithms.stackelberg.responses import neural as neural_follower
 from tests.algorithms.stackelberg.test_learner import GAMES, documented, first_updates
 from tests.support.builders import (
     assert_close,
@@ -219,7 +219,7 @@ def test_slips_are_caught(monkeypatch):
 SETTINGS = {
     "follower": "neural",
     "hidden_sizes": [8],
-    "follower_hidden_sizes": [8],
+    "follower.hidden_sizes": [8],
     "num_features": 6,
     "ridge": 0.01,
     "warm_updates": 2,
@@ -248,7 +248,7 @@ def test_a_run_alone_is_the_run_in_a_cohort(settings):
         {"curvature": "exact"},
         {"solver": "cg"},
         {"leader_gradient": "individual"},
-        {"follower_updates": 3},
+        {"updates": 3},
     ],
     ids=str,
 )

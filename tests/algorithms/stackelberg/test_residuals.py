@@ -8,11 +8,11 @@ beside what catches it.
 import pytest
 import torch
 
-from algorithms.stackelberg.followers import linear as linear_follower
-from algorithms.stackelberg.followers import neural as neural_follower
-from algorithms.stackelberg.followers import table as table_follower
-from algorithms.stackelberg.followers.linear import Quadratic, best_response, constrained_response
 from algorithms.stackelberg.game import implicit, solvers
+from algorithms.stackelberg.responses import linear as linear_response
+from algorithms.stackelberg.responses import neural as neural_follower
+from algorithms.stackelberg.responses import table as table_response
+from algorithms.stackelberg.responses.linear import Quadratic, best_response, constrained_response
 from tests.algorithms.stackelberg.test_identities import ALLOWED, V_MIN, game_of, logits_of, world
 from tests.algorithms.stackelberg.test_neural_follower import (
     AIMS,
@@ -76,7 +76,7 @@ def linear_error(ridge=10.0):
     response = best_response(loss, start, 0.05, MULTIPLIER)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solvers, "cholesky", early)
-        moves, reported = linear_follower.direction(
+        moves, reported = linear_response.direction(
             loss, response, right, ridge=ridge, constrained=False
         )
     dense = 2 * MULTIPLIER * loss.matrix.T @ loss.matrix + (0.1 + ridge) * torch.eye(12).double()
@@ -88,7 +88,7 @@ def linear_constraint_error(ridge=100.0):
     response = constrained_response(loss, start, 0.05, torch.tensor(0.01), MULTIPLIER)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solvers, "cholesky", early)
-        moves, reported = linear_follower.direction(
+        moves, reported = linear_response.direction(
             loss, response, right, ridge=ridge, constrained=True
         )
     eye = torch.eye(12).double()
@@ -101,29 +101,29 @@ def linear_constraint_error(ridge=100.0):
 
 def table_error(form="penalty", ridge=1.0):
     game, policy = game_of(world(), uncovered=4), logits_of().softmax(-1)
-    aims, weights = AIMS[0], table_follower.cell_weights("normalized_delta", game, 1.5)
+    aims, weights = AIMS[0], table_response.cell_weights("normalized_delta", game, 1.5)
     constrained = form == "constraint"
-    response = table_follower.best_response(
+    response = table_response.best_response(
         game, aims, weights, policy, V_MIN,
         multiplier=None if constrained else MULTIPLIER, allowed_loss=ALLOWED,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solvers, "cholesky", early)
-        moves = table_follower.direction(
+        moves = table_response.direction(
             game, weights, policy, response, ridge=ridge, constrained=constrained
         )
     discount = torch.tensor(0.9)
-    found = table_follower.metrics(
+    found = table_response.metrics(
         game, aims, weights, policy, response, moves, discount, ridge=ridge
     )
-    points = table_follower.on_states(policy)
+    points = table_response.on_states(policy)
 
     def loss(q):
-        error = game.residual(points, table_follower.on_states(q.reshape(policy.shape)))
+        error = game.residual(points, table_response.on_states(q.reshape(policy.shape)))
         return (weights.share * error**2).sum()
 
     def leader(q):
-        return aims.leader(game, points, table_follower.on_states(q.reshape(policy.shape)))
+        return aims.leader(game, points, table_response.on_states(q.reshape(policy.shape)))
 
     at, seen = response.q.flatten(), game.covered.flatten()
     dense = response.multiplier * torch.func.hessian(loss)(at) + ridge * torch.eye(len(at)).double()
@@ -192,8 +192,8 @@ def _of_the_small_system(monkeypatch):
 
 
 def _ridge_forgotten(monkeypatch):
-    low_rank, of_table = implicit.low_rank_direction, table_follower.metrics
-    of_features = linear_follower.direction
+    low_rank, of_table = implicit.low_rank_direction, table_response.metrics
+    of_features = linear_response.direction
 
     def neural(gradient, project, spread, solve, ridge):
         found = low_rank(gradient, project, spread, solve, ridge)
@@ -207,15 +207,15 @@ def _ridge_forgotten(monkeypatch):
         return moves, solvers.relative_residual(image, start)
 
     monkeypatch.setattr(neural_follower, "low_rank_direction", neural)
-    monkeypatch.setattr(linear_follower, "direction", linear)
+    monkeypatch.setattr(linear_response, "direction", linear)
     monkeypatch.setattr(
-        table_follower, "metrics", lambda *inputs, ridge: of_table(*inputs, ridge=None)
+        table_response, "metrics", lambda *inputs, ridge: of_table(*inputs, ridge=None)
     )
 
 
 def _half_the_curvature(monkeypatch):
-    right = table_follower.apply_curvature
-    monkeypatch.setattr(table_follower, "apply_curvature", lambda *inputs: right(*inputs) / 2)
+    right = table_response.apply_curvature
+    monkeypatch.setattr(table_response, "apply_curvature", lambda *inputs: right(*inputs) / 2)
 
 
 def _constraint_forgotten(monkeypatch):
@@ -224,7 +224,7 @@ def _constraint_forgotten(monkeypatch):
     def first_alone(image, loss_gradient, moves, wanted):
         return solvers.relative_residual(image, wanted)
 
-    for module in (table_follower, linear_follower):
+    for module in (table_response, linear_response):
         monkeypatch.setattr(module, "bordered_residual", first_alone)
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from algorithms import networks
-from algorithms.stackelberg.followers import linear as linear_follower
-from algorithms.stackelberg.followers import neural as neural_follower
-from algorithms.stackelberg.followers import table as table_follower
-from algorithms.stackelberg.followers.squared_table import TransitionWeights
 from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, batch_game, table_game, transition_game
 from algorithms.stackelberg.game.implicit import leader_gradient
+from algorithms.stackelberg.responses import linear as linear_response
+from algorithms.stackelberg.responses import neural as neural_follower
+from algorithms.stackelberg.responses import table as table_response
+from algorithms.stackelberg.responses.squared_table import TransitionWeights
 from bench.data.summary import tabular_statistics
 from bench.settings.typed import ConfigError
 from tests.algorithms.stackelberg.test_identities import (
@@ -79,10 +79,10 @@ def brute_force(data, policy, q):
 def test_it_is_the_loop_over_transitions_up_to_a_constant():
     data, policy = data_of(), logits().softmax(-1)
     game, draw = games(data)[1], torch.Generator().manual_seed(2)
-    points, away = table_follower.on_states(policy), []
+    points, away = table_response.on_states(policy), []
     for _ in range(3):
         q = torch.randn(STATES, ACTIONS, generator=draw, dtype=torch.float64)
-        error = game.residual(points, table_follower.on_states(q))
+        error = game.residual(points, table_response.on_states(q))
         away.append(brute_force(data, policy, q) - (game.weight * error**2).sum())
     assert away[0] >= 0
     torch.testing.assert_close(torch.stack(away), away[0].expand(3), rtol=1e-5, atol=1e-6)
@@ -91,16 +91,16 @@ def test_it_is_the_loop_over_transitions_up_to_a_constant():
 def answer(data, aims, logits, ridge=None):
     game, policy = games(data)[1], logits.softmax(-1)
     weights = TransitionWeights(game.weight)
-    response = table_follower.best_response(
+    response = table_response.best_response(
         game, aims, weights, policy, V_MIN, multiplier=WEIGHT, allowed_loss=WEIGHT
     )
-    moves = table_follower.direction(
+    moves = table_response.direction(
         game, weights, policy, response, ridge=ridge, constrained=False
     )
-    reply = table_follower.reply(game, weights, policy, response, moves)
+    reply = table_response.reply(game, weights, policy, response, moves)
 
     def policy_of(logits):
-        return table_follower.on_states(logits.softmax(-1))
+        return table_response.on_states(logits.softmax(-1))
 
     return game, response, leader_gradient(aims, game, policy_of, logits, reply)
 
@@ -109,11 +109,11 @@ def answer(data, aims, logits, ridge=None):
 def test_a_table_s_answer_is_the_lowest(aims):
     data, policy = data_of(), logits().softmax(-1)
     game, response, _ = answer(data, aims, logits())
-    points = table_follower.on_states(policy)
+    points = table_response.on_states(policy)
 
     def objective(q):
         loss = brute_force(data, policy, q)
-        return aims.follower(game, points, table_follower.on_states(q)) + WEIGHT * loss
+        return aims.follower(game, points, table_response.on_states(q)) + WEIGHT * loss
 
     slope = torch.func.grad(objective)(response.q)
     assert slope[game.covered].abs().max() < 1e-5  # rewards are kept in float32
@@ -129,7 +129,7 @@ def test_the_total_derivative_is_the_slope_through_the_answer(aims, ridge):
     def value(logits):
         game, response, _ = answer(data, aims, logits)
         return aims.leader(
-            game, table_follower.on_states(logits.softmax(-1)), table_follower.on_states(response.q)
+            game, table_response.on_states(logits.softmax(-1)), table_response.on_states(response.q)
         )
 
     slopes, step = torch.zeros_like(start), 1e-5
@@ -145,8 +145,8 @@ def test_the_total_derivative_is_the_slope_through_the_answer(aims, ridge):
 
 def delta_answer(data, aims):
     game = games(data)[0]
-    weights = table_follower.cell_weights("normalized_delta", game, 1.0)
-    return table_follower.best_response(
+    weights = table_response.cell_weights("normalized_delta", game, 1.0)
+    return table_response.best_response(
         game, aims, weights, logits().softmax(-1), V_MIN, multiplier=WEIGHT, allowed_loss=WEIGHT
     ).q
 
@@ -171,7 +171,7 @@ def test_noise_makes_it_prefer_values_that_vary_little():
     data, aims = random_dataset("discrete", 600, 0, spec=TABLE), Indifferent("data", "relative")
     game, response, _ = answer(data, aims, logits())
     policy, exact = logits().softmax(-1), delta_answer(data, aims)
-    torch.testing.assert_close(exact, table_follower.evaluate(games(data)[0], policy, (
+    torch.testing.assert_close(exact, table_response.evaluate(games(data)[0], policy, (
         games(data)[0].reward
     )))  # fmt: skip
 
@@ -200,23 +200,23 @@ def linear_answer(network, derivative=True):
     seen = data_moments.features_of(features, "gaussian", 1.5, places)
     moments = data_moments.moments_of(game, seen, policy, V_MIN, data.weight.sum())
     moments = data_moments.squares_of(moments, game, seen, policy, V_MIN)
-    loss = linear_follower.quadratic("gaussian", moments, squared=True)
+    loss = linear_response.quadratic("gaussian", moments, squared=True)
     start = data_moments.per_action(policy.initial, seen.initial).mean(0)
-    starts = linear_follower.starts(aims, moments, start)
-    response = linear_follower.best_response(loss, starts.follower, 0.05, WEIGHT)
-    q = linear_follower.values(seen, response.weights, V_MIN, SPEC.num_actions)
+    starts = linear_response.starts(aims, moments, start)
+    response = linear_response.best_response(loss, starts.follower, 0.05, WEIGHT)
+    q = linear_response.values(seen, response.weights, V_MIN, SPEC.num_actions)
     by_loop = (game.weight * game.residual(policy, q) ** 2).sum()
     torch.testing.assert_close(loss.value(response.weights), by_loop)
     if not derivative:
         return aims.leader(game, policy, q)
-    moves, _ = linear_follower.direction(
+    moves, _ = linear_response.direction(
         loss, response, starts.leader, ridge=None, constrained=False
     )
-    reply = linear_follower.reply(game, policy, seen, loss, response, moves, V_MIN, 3)
+    reply = linear_response.reply(game, policy, seen, loss, response, moves, V_MIN, 3)
     return leader_gradient(aims, game, policy_of, network, reply)
 
 
-def test_against_a_linear_follower_it_is_the_derivative_through_the_solve():
+def test_against_a_linear_response_it_is_the_derivative_through_the_solve():
     draw = torch.Generator().manual_seed(5)
     along = torch.utils._pytree.tree_map(
         lambda x: torch.randn(x.shape, generator=draw, dtype=x.dtype), LEADER
@@ -253,7 +253,7 @@ def test_a_network_s_loss_and_curvature_are_those_of_squares():
 def test_it_trains_and_logs_what_a_run_should(kind):
     settings = {"hidden_sizes": [], "num_features": 10, "kernel_loss": "squared"}
     data = random_dataset(kind, 60, 0)
-    metrics = first_updates(build_algorithm("stackelberg", **settings), data)[1]
+    metrics = first_updates(build_algorithm("stackelberg", kind, **settings), data)[1]
     assert set(metrics) == documented("table" if kind == "discrete" else "linear")
     assert all(value.isfinite() for value in metrics.values())
     assert metrics["follower_gradient"] < 1e-6

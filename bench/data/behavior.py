@@ -1,0 +1,109 @@
+"""Behavior policies: mixtures of episodes, each epsilon-greedy around the reference policy."""
+
+from collections.abc import Callable
+
+import numpy as np
+from typing_extensions import TypedDict
+
+from bench import seeding
+from bench.types import Fraction, Positive
+from bench.worlds import exact
+from bench.worlds.base import Environment, World, rollout
+from bench.worlds.tabular import TabularEnvironment
+
+# Instances of a world that its halfway epsilon is found on; no figure uses these seeds.
+INSTANCES = range(1000, 1008)
+
+
+class Component(TypedDict):
+    """A share of the episodes, collected epsilon-greedily around the reference policy.
+
+    The reference policy is the optimal one where the MDP is known and the environment's scripted
+    controller elsewhere; epsilon 1 is the uniform policy.
+    """
+
+    epsilon: Fraction
+    share: Positive
+
+
+def actor(
+    environment: Environment,
+    behavior: tuple[Component, ...],
+    rng: np.random.Generator,
+    num_episodes: int,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the behavior policy for some episodes, each of which belongs to one component."""
+    component = rng.choice(len(behavior), size=num_episodes, p=shares(behavior))
+    epsilon = np.array([part["epsilon"] for part in behavior])[component]
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        explore = rng.random(num_episodes) < epsilon
+        uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
+        if explore.all():
+            return np.broadcast_to(uniform, observation.shape[:2])
+        return np.where(explore, uniform, environment.reference_action(observation))
+
+    return act
+
+
+def shares(behavior: tuple[Component, ...]) -> np.ndarray:
+    weights = np.array([part["share"] for part in behavior])
+    return weights / weights.sum()
+
+
+def mean_return(environment: Environment, behavior: tuple[Component, ...]) -> float:
+    """Return the mean return of fresh episodes, the same ones for every seed."""
+    episodes = environment.value_episodes
+    world = seeding.numpy_generator("behavior", "world")
+    act = actor(environment, behavior, seeding.numpy_generator("behavior", "action"), episodes)
+    simulator = environment.simulator([environment], [world], episodes)
+    steps = rollout(simulator, act, environment.spec.horizon)
+    return float(sum((step.reward * step.active).sum() for step in steps)) / episodes
+
+
+def exact_values(environment: TabularEnvironment, behavior: tuple[Component, ...]) -> np.ndarray:
+    """Return the exact value of each component ``[components]``."""
+    return exact.policy_value(
+        environment.mdp, tables(environment, behavior), environment.spec.discount
+    )
+
+
+def tables(environment: TabularEnvironment, behavior: tuple[Component, ...]) -> np.ndarray:
+    """Return the policies ``[components, states, actions]`` of a mixture."""
+    optimal, num_actions = environment.optimal_actions, environment.mdp.num_actions
+    return np.stack(
+        [exact.epsilon_greedy(optimal, num_actions, part["epsilon"]) for part in behavior]
+    )
+
+
+def halfway_epsilon(world: World, discount: float, max_steps: int) -> float:
+    """Return the epsilon, to two digits, whose value is halfway from uniform to the reference.
+
+    On average over instances of the world, where a seed draws them.
+    """
+    environments = [world.environment("", seed, discount, max_steps) for seed in INSTANCES]
+    if not world.tabular:
+        # Whatever the seed, it is one world, and simulating takes time.
+        environments = environments[:1]
+
+    def share(epsilon: float) -> float:
+        """Return where the value lies, 0 the uniform policy's and 1 the reference's."""
+        found = []
+        for environment in environments:
+            behavior: tuple[Component, ...] = ({"epsilon": epsilon, "share": 1.0},)
+            low, high = environment.uniform, environment.optimum
+            assert low is not None
+            assert high is not None
+            value = (
+                float(exact_values(environment, behavior)[0])
+                if isinstance(environment, TabularEnvironment)
+                else mean_return(environment, behavior)
+            )
+            found.append((value - low) / (high - low))
+        return float(np.mean(found))
+
+    low, high = 0, 100
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if share(middle / 100) > 0.5 else (low, middle)
+    return min((low, high), key=lambda percent: abs(share(percent / 100) - 0.5)) / 100

@@ -1,0 +1,162 @@
+"""From composed settings to those of one run: whatever depends on another setting is filled in.
+
+What a record says of its settings is what stands here at the end.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from bench.data.collected import Collected
+from bench.data.registered import Gymnasium
+from bench.data.sources import Facts
+from bench.settings.groups import file_of, known_names, mapping
+from bench.settings.run import HALFWAY, TrainingConfig, data_source
+from bench.settings.typed import ConfigError
+
+# A mapping from kinds of worlds to settings, in a learner's file.
+KINDS = "kinds"
+
+
+def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings of one run with everything filled in that others decide.
+
+    ``dataset.seed`` follows the seed and ``algorithm.discount`` the dataset; a behavior becomes
+    part of the dataset; what was chosen for the learner in worlds of the dataset's kind stands
+    where nobody has `said` otherwise (dotted names); a part of a learner that is named has its own
+    settings, a degradation inside another one those of its file; an evaluation without an interval
+    comes at the end.
+
+    Raises:
+        ConfigError: If a name is unknown, or data cannot be had.
+    """
+    settings = {**settings, **{g: dict(mapping(settings, g)) for g in ("algorithm", "dataset")}}
+    chosen, behavior = settings.pop("chosen", None), settings.pop("behavior", None)
+    _check_names(settings)
+    dataset = settings["dataset"]
+    if dataset.get("seed") is None and settings.get("seed") is not None:
+        dataset["seed"] = settings["seed"]
+    halfway = dataset.pop(HALFWAY, None)
+    differs = _differences(dataset)
+    if behavior is not None:
+        _let_collect(dataset, behavior, halfway)
+    dataset["name"] += differs
+    facts = _facts(dataset)
+    _choose_by_kind(settings, facts, chosen, said)
+    algorithm = settings["algorithm"]
+    _choose_parts(algorithm, said)
+    if algorithm.get("discount") is None and dataset.get("discount") is not None:
+        algorithm["discount"] = dataset["discount"]
+    if settings.get("eval_every") is None and "eval_every" in settings:
+        settings["eval_every"] = settings["num_updates"]
+    settings["coverage"] = _degradation(dict(mapping(settings, "coverage")), facts)
+    return settings
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    for group in ("algorithm", "dataset", "coverage"):
+        name = mapping(settings, group).get("name")
+        if name not in known_names(group):
+            allowed = ", ".join(known_names(group))
+            raise ConfigError(f"{group}.name is {name!r}, but should be one of: {allowed}.")
+
+
+def _differences(dataset: Mapping[str, Any]) -> str:
+    """Return what a world has otherwise than its file as part of a name: no figure mixes two."""
+    usual = file_of("dataset", dataset["name"]).get("environment", {})
+    own = dataset.get("environment")
+    parts = own.items() if isinstance(own, Mapping) else ()
+    return "".join(
+        f"_{key}_{value:g}" if isinstance(value, float) else f"_{key}_{value}"
+        for key, value in parts
+        if key in usual and value != usual[key] and isinstance(value, int | float | str)
+    )
+
+
+def _let_collect(dataset: dict[str, Any], behavior: Any, halfway: float | None) -> None:
+    """Make a behavior that of the dataset, in its settings and in its name."""
+    if "behavior" not in dataset:
+        raise ConfigError(
+            f"behavior={behavior['name']} is for data that is collected here, "
+            f"which dataset={dataset['name']} is not."
+        )
+    dataset["name"] += f"_{behavior['name']}"
+    dataset["behavior"] = behavior["components"]
+    if any(part["epsilon"] == "halfway" for part in dataset["behavior"]):
+        found = _halfway(dataset) if halfway is None else halfway
+        dataset["behavior"] = [
+            {**part, "epsilon": found if part["epsilon"] == "halfway" else part["epsilon"]}
+            for part in dataset["behavior"]
+        ]
+
+
+def _halfway(dataset: Mapping[str, Any]) -> float:
+    source = data_source({**dataset, "behavior": [{"epsilon": 1.0, "share": 1.0}]})
+    assert isinstance(source, Collected | Gymnasium)
+    return source.halfway(dataset["discount"])
+
+
+def _facts(dataset: Mapping[str, Any]) -> Facts:
+    try:
+        return data_source(dataset).facts()
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+
+
+def _choose_by_kind(
+    settings: dict[str, Any], facts: Facts, chosen: Any, said: Collection[str]
+) -> None:
+    """Set what was chosen for the learner in such worlds: in its file, or in one of conf/chosen."""
+    algorithm = settings["algorithm"]
+    kinds, name = algorithm.pop(KINDS, None) or {}, algorithm.get("name")
+    others = (chosen or {}).get(name, {})
+    choices = {**kinds.get(facts.kind, {}), **others.get(facts.kind, {})}
+    for key, value in choices.items():
+        if key in algorithm:
+            place, dotted = algorithm, f"algorithm.{key}"
+        elif key in TrainingConfig.model_fields:
+            place, dotted = settings, key
+        else:
+            allowed = ", ".join(sorted({*algorithm, *TrainingConfig.model_fields} - {"name"}))
+            raise ConfigError(
+                f"algorithm.{KINDS}.{facts.kind} of {name} holds {key!r}; allowed: {allowed}."
+            )
+        if dotted not in said:
+            place[key] = value
+
+
+def _choose_parts(algorithm: dict[str, Any], said: Collection[str]) -> None:
+    """Replace the name of a part by its settings: ``follower: table`` is one of ``followers``."""
+    for several in [key for key in algorithm if key.removesuffix("s") in algorithm.keys() - {key}]:
+        key, parts = several.removesuffix("s"), algorithm.pop(several)
+        chosen = algorithm[key]
+        if not isinstance(parts, Mapping) or chosen not in parts:
+            allowed = ", ".join(sorted(parts))
+            raise ConfigError(f"algorithm.{key} is {chosen!r}, but should be one of: {allowed}.")
+        for word in said:
+            if word.startswith(f"algorithm.{several}.") and word.split(".")[2] != chosen:
+                raise ConfigError(f"{word} is of no use here, since algorithm.{key} is {chosen}.")
+        algorithm[key] = dict(parts[chosen])
+
+
+def _degradation(coverage: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """Return a degradation's settings with those of the degradations in it filled in."""
+    if isinstance(coverage.get("steps"), list):
+        coverage["steps"] = [_step(step, "coverage.steps", facts) for step in coverage["steps"]]
+    if coverage.get("of") is not None:
+        coverage["of"] = _step(coverage["of"], "coverage.of", facts)
+    if "dimension" in coverage and coverage["dimension"] is None:
+        coverage["dimension"] = facts.slab_dimension
+    return coverage
+
+
+def _step(step: Any, where: str, facts: Facts) -> dict[str, Any]:
+    given = {"name": step} if isinstance(step, str) else step
+    known = known_names("coverage")
+    if not isinstance(given, Mapping) or given.get("name") not in known:
+        raise ConfigError(
+            f"{where} holds {step!r}, but should name a degradation, as in "
+            f"{{name: thin, severity: 0.5}}; known are: {', '.join(known)}."
+        )
+    # A step's severity is a share of the whole's.
+    settings = {**file_of("coverage", given["name"]), "severity": 1.0, **given}
+    return _degradation(settings, facts)

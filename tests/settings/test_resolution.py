@@ -1,0 +1,106 @@
+"""Settings by kind of world: who decides, and in which order."""
+
+import pytest
+import yaml
+
+from bench import CONF
+from bench.settings import resolution
+from bench.settings.groups import file_of, known_names
+from bench.settings.run import run_config
+from bench.settings.typed import ConfigError
+from tests.support import commands
+
+LEARNERS = [n for n in known_names("algorithm") if "kinds" in file_of("algorithm", n)]
+WORLDS = {"table": "lock", "vector": "cartpole"}
+
+
+def one(*words):
+    (job,) = commands.settings(*words)
+    return job
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(n, kind) for n in LEARNERS for kind in file_of("algorithm", n)["kinds"]]
+)
+def test_a_learner_has_what_its_file_says_for_the_kind_of_world(name, kind):
+    chosen = file_of("algorithm", name)["kinds"][kind]
+    job = one(f"algorithm={name}", f"dataset={WORLDS[kind]}")
+    assert "kinds" not in job["algorithm"]
+    parts = file_of("algorithm", name)
+    for key, value in chosen.items():
+        # The name of a part has become the part.
+        wanted = parts[f"{key}s"][value] if f"{key}s" in parts else value
+        assert (job["algorithm"] | job)[key] == wanted
+    run_config(job)
+
+
+def test_what_is_said_comes_before_what_was_chosen():
+    job = one("algorithm=stackelberg", "dataset=cartpole", "num_updates=7", "algorithm.ridge=null")
+    assert job["num_updates"] == 7
+    assert job["algorithm"]["ridge"] is None
+    assert job["batch_size"] == 1024
+    assert job["algorithm"]["discount"] == 0.98
+
+
+def test_a_grid_and_an_experiment_s_own_settings_come_before_what_was_chosen():
+    runs = commands.settings("experiment=tuning", "algorithm=bc", "dataset=garnet", "seed=1000")
+    assert {job["algorithm"]["top_fraction"] for job in runs} == {0.1, 0.25, 0.5, 1}
+    assert {job["eval_every"] for job in runs} == {3000}  # null: at the end, of 3000 updates
+
+
+def test_settings_of_an_experiment_come_before_the_learner_s_own():
+    (job,) = commands.settings(
+        "experiment=coverage_ablation", "algorithm=bc", "dataset=lock", "seed=0",
+        "coverage=thin", "coverage.severity=0.5",
+    )  # fmt: skip
+    hand = yaml.safe_load((CONF / "chosen" / "hand.yaml").read_text())["bc"]["table"]
+    assert job["num_updates"] == job["eval_every"] == hand["num_updates"]
+    assert job["algorithm"]["learning_rate"] == hand["learning_rate"]
+    assert job["algorithm"]["hidden_sizes"] == []
+
+
+def test_chosen_files_name_learners_and_kinds_that_there_are():
+    for name in known_names("chosen"):
+        for learner, kinds in file_of("chosen", name).items():
+            assert learner in known_names("algorithm")
+            assert set(kinds) <= set(WORLDS)
+
+
+def test_a_choice_that_no_setting_has_is_refused():
+    settings = one("algorithm=cql", "dataset=lock")
+    algorithm = {**settings["algorithm"], "kinds": {"table": {"nonsense": 1}}}
+    with pytest.raises(ConfigError, match="holds 'nonsense'; allowed: batch_size, conservatism"):
+        resolution.resolved({**settings, "algorithm": algorithm})
+
+
+def test_a_slab_is_one_of_the_dimension_that_the_world_says():
+    assert one("dataset=cartpole", "coverage=region")["coverage"]["dimension"] == "angle"
+    assert one("dataset=lock", "coverage=region")["coverage"]["dimension"] is None
+    inner = one("dataset=cartpole", "coverage=size_matched", "coverage.of=region")["coverage"]["of"]
+    assert inner["dimension"] == "angle"
+    said = one("dataset=cartpole", "coverage=region", "coverage.dimension=velocity")
+    assert said["coverage"]["dimension"] == "velocity"
+
+
+def test_resolving_twice_changes_nothing():
+    job = one("algorithm=stackelberg", "dataset=cartpole", "coverage=region")
+    assert resolution.resolved(job) == job
+
+
+def test_pairs_that_cannot_be_are_left_out_with_a_line():
+    plan = commands.plan("algorithm=fqi_exact,bc", "dataset=lock,cartpole")
+    pairs = {(r.config.algorithm_name, r.config.dataset.name) for r in plan.runs}
+    assert pairs == {("fqi_exact", "lock"), ("bc", "lock"), ("bc", "cartpole")}
+    (line,) = plan.left_out
+    assert "algorithm=fqi_exact needs a tabular dataset" in line
+    with pytest.raises(ConfigError, match="needs a tabular dataset"):
+        commands.plan("algorithm=fqi_exact", "dataset=cartpole")
+
+
+def test_a_newcomer_joins_an_experiment_by_its_name():
+    """Whatever is in a grid for others: data, coverage and seeds are the newcomer's, once each."""
+    words = ("experiment=claim", "dataset=lock", "behavior=mixed", "seed=0")
+    own = commands.plan(*words, "algorithm=bc")
+    with_others = commands.plan(*words, "algorithm=bc,stackelberg")
+    assert len(own.runs) == 6
+    assert len(with_others.runs) == 6 + 12

@@ -1,0 +1,153 @@
+"""Rewritten programs give what the functions themselves give; one that does not is not used."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from bench.training import graphs
+from bench.training.agreement import agree
+from bench.training.graphs import Traced
+
+RUNS, ROWS, ACTIONS, BATCH = 3, 7, 4, 20
+aten = torch.ops.aten
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    """Return normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def index(high: int, seed: int = 1) -> Tensor:
+    """Return whole numbers ``[run, batch]``."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(high, (RUNS, BATCH), generator=generator)
+
+
+def rows(table: Tensor, states: Tensor) -> Tensor:
+    """Return rows of one run's table, as learners look them up."""
+    return table[states]
+
+
+def entries(table: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    """Return one entry of each row."""
+    return table[states].gather(1, actions[:, None])[:, 0]
+
+
+def td_loss(table: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+    """Return what both a lookup of entries and a log-sum-exp of rows go into."""
+    conservative = table[states].logsumexp(-1) - entries(table, states, actions)
+    return (entries(table, states, actions) ** 2 + conservative).sum()
+
+
+# What learners do with a table [rows, actions], states [batch] and actions [batch] of one run.
+FUNCTIONS = {
+    "rows": lambda q, s, a: rows(q, s),
+    "entries": entries,
+    "largest": lambda q, s, a: rows(q, s).amax(-1),
+    "largest kept": lambda q, s, a: rows(q, s) - rows(q, s).amax(-1, keepdim=True),
+    "best": lambda q, s, a: rows(q, s).argmax(-1),
+    "best of all": lambda q, s, a: q.argmax(-1),
+    "sum": lambda q, s, a: rows(q, s).sum(-1),
+    "sum over rows": lambda q, s, a: rows(q, s).sum(0),
+    "everything": lambda q, s, a: rows(q, s).sum(),
+    "softmax": lambda q, s, a: rows(q, s).softmax(-1),
+    "log-sum-exp": lambda q, s, a: rows(q, s).logsumexp(-1),
+    "value": lambda q, s, a: (rows(q, s).softmax(-1) * rows(q, s)).sum(-1),
+    "masked": lambda q, s, a: rows(q, s).masked_fill(rows(q, s) < 0, -torch.inf).amax(-1),
+    "two lookups": lambda q, s, a: rows(q, s) * rows(q, s.flip(0)) + rows(q, s),
+    "other numbers beside": lambda q, s, a: rows(q, s).exp() + a[:, None],
+    "reversed difference": lambda q, s, a: 1 - rows(q, s),
+    "product": lambda q, s, a: rows(q, s) @ q.T @ q[:, :2],
+    "gradient": lambda q, s, a: torch.func.grad(td_loss)(q, s, a),
+    "gradient of a policy": lambda q, s, a: torch.func.grad(
+        lambda x: (x[s].softmax(-1) * q[s]).sum() + entries(x, s, a).sum()
+    )(q),
+    "gradient of the largest": lambda q, s, a: torch.func.grad(lambda x: x[s].amax(-1).sum())(q),
+}  # fmt: skip
+
+
+def traced(function) -> Traced:
+    """Return a function of one run as one of all runs, on examples like those of `inputs`."""
+
+    def update(fixed, varying):
+        return (torch.func.vmap(function)(*varying),)
+
+    return Traced(update, (), inputs(0))
+
+
+def inputs(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return tables ``[run, rows, actions]``, states and actions ``[run, batch]``."""
+    return drawn(RUNS, ROWS, ACTIONS, seed=seed), index(ROWS, seed), index(ACTIONS, seed + 1)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.filterwarnings("error:A rewritten update")
+def test_a_program_gives_what_its_function_gives(name):
+    program = traced(FUNCTIONS[name]).program(0)
+    for seed in (0, 5):
+        expected = torch.func.vmap(FUNCTIONS[name])(*inputs(seed))
+        torch.testing.assert_close(program(program.prepare(()), inputs(seed)), expected)
+
+
+def test_what_has_ties_gives_the_first_of_the_largest():
+    program = traced(FUNCTIONS["best"]).program(0)
+    table, states, actions = inputs(0)
+    for ties in (torch.zeros_like(table), (table > 0).float()):
+        found = program(program.prepare(()), (ties, states, actions))
+        assert torch.equal(found, torch.func.vmap(FUNCTIONS["best"])(ties, states, actions))
+
+
+def test_infinite_entries_do_not_make_a_difference():
+    table, states, actions = inputs(0)
+    table[:, :, 1] = -torch.inf
+    for name in ("softmax", "log-sum-exp", "largest", "best"):
+        program = traced(FUNCTIONS[name]).program(0)
+        found = program(program.prepare(()), (table, states, actions))
+        torch.testing.assert_close(found, torch.func.vmap(FUNCTIONS[name])(table, states, actions))
+
+
+def test_slow_operations_are_gone():
+    """Otherwise the tests above would compare a function with itself."""
+    slow = {aten.argmax.default, aten.amax.default, aten._softmax.default, torch.argmax,
+            torch.amax, torch._softmax, aten.logsumexp.default, torch.logsumexp}  # fmt: skip
+    for name in ("largest", "best", "softmax", "log-sum-exp"):
+        program = traced(FUNCTIONS[name]).program(0)
+        assert not slow & {node.target for node in program.rest.graph.nodes}
+
+
+def test_what_never_changes_is_computed_ahead():
+    def function(fixed, varying):
+        return ((fixed.exp().sum() * varying,),)
+
+    program = Traced(function, drawn(5), drawn(2)).program(0)
+    (ready,) = program.prepare(drawn(5))
+    assert ready.shape == ()
+    (found,) = program([ready], drawn(2))
+    torch.testing.assert_close(found, drawn(5).exp().sum() * drawn(2))
+
+
+def test_a_wrong_rewriting_is_not_used(monkeypatch):
+    """A rule that is wrong costs time, never a number."""
+
+    def wrong(module, examples):
+        for node in module.graph.nodes:
+            if node.target is aten.sub.Tensor:
+                node.target = aten.add.Tensor
+        module.recompile()
+
+    function = FUNCTIONS["largest kept"]
+    monkeypatch.setattr(graphs, "rewrite", wrong)
+    with pytest.warns(UserWarning, match="as written, slower"):
+        program = traced(function).program(0)
+    found = program(program.prepare(()), inputs(3))
+    torch.testing.assert_close(found, torch.func.vmap(function)(*inputs(3)))
+
+
+def test_programs_are_compared_away_from_zeros_and_ties():
+    at_rest = torch.zeros(RUNS, ACTIONS)
+    first = make_fx(lambda x: [x.argmax(-1)])(at_rest)
+    last = make_fx(lambda x: [ACTIONS - 1 - x.flip(-1).argmax(-1)])(at_rest)
+    none = make_fx(lambda x: [x.argmin(-1)])(at_rest)
+    assert agree(first, last, [at_rest])
+    assert not agree(first, none, [at_rest])
