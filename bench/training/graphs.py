@@ -81,6 +81,14 @@ class Traced:
         graph = _restricted(self.module, outputs)
         return [bool(node.users) for node in _inputs(graph)]
 
+    def let_examples_move(self, output: int, times: int) -> None:
+        """Let an output take the place of the first varying examples, so many times over."""
+        plain = _restricted(self.module, [output])
+        for _ in range(times):
+            with torch.no_grad():
+                moved = list(plain(*self.tensors))
+            self.tensors[self.num_fixed : self.num_fixed + len(moved)] = moved
+
     def program(
         self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
     ) -> "Program":

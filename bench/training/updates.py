@@ -15,6 +15,8 @@ from bench.types import Batch
 
 # An update's outputs.
 STATE, METRICS = 0, 1
+# Updates before rewritten programs are compared with plain ones.
+MOVES = 3
 
 
 @dataclass(eq=False)
@@ -101,6 +103,8 @@ class Updates:
             return torch.func.vmap(one_run, in_dims=axes(given))(*given)
 
         traced = Traced(update, part.constant, (state, batch, noise))
+        # Away from the ties and zeros of the beginning, which would hide a wrong rewriting.
+        traced.let_examples_move(STATE, MOVES)
         names = _needed(traced, every, (part.constant, state))
         if not names:
             return _Update(traced, (), self.compiled)

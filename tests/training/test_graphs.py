@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from bench.training import graphs
 from bench.training.agreement import agree
@@ -145,9 +144,23 @@ def test_a_wrong_rewriting_is_not_used(monkeypatch):
 
 
 def test_programs_are_compared_away_from_zeros_and_ties():
-    at_rest = torch.zeros(RUNS, ACTIONS)
-    first = make_fx(lambda x: [x.argmax(-1)])(at_rest)
-    last = make_fx(lambda x: [ACTIONS - 1 - x.flip(-1).argmax(-1)])(at_rest)
-    none = make_fx(lambda x: [x.argmin(-1)])(at_rest)
-    assert agree(first, last, [at_rest])
-    assert not agree(first, none, [at_rest])
+    """On tables of zeros every entry is the largest, and any rule would pass."""
+
+    def update(fixed, varying):
+        table, states = varying
+        best = table.argmax(-1)
+        return (table - 0.1 * (drawn(ACTIONS) - best[:, None])[states],), (best,)
+
+    program = Traced(update, (), (torch.zeros(ROWS, ACTIONS), torch.arange(ROWS)))
+    assert program.tensors[0].unique().numel() == 1
+    program.let_examples_move(0, 2)
+    assert program.tensors[0].unique().numel() >= ACTIONS
+    assert torch.equal(program.tensors[1], torch.arange(ROWS))
+
+
+def test_what_is_lost_is_not_compared_and_what_is_not_is():
+    lost = torch.tensor([1.0, torch.nan, torch.inf, 1e30])
+    assert agree(lambda x: [x], lambda x: [torch.tensor([1.0, 2.0, 3.0, 4.0])], [lost])
+    assert not agree(lambda x: [x], lambda x: [x * torch.tensor([1.1, 1, 1, 1])], [lost])
+    assert not agree(lambda x: [x], lambda x: [x * torch.nan], [torch.ones(2)])
+    assert not agree(lambda x: [x], lambda x: [x.double()], [torch.ones(2)])
