@@ -13,10 +13,13 @@ LOST = 1e10
 
 
 def agree(one: Callable[..., Any], other: Callable[..., Any], examples: list[Tensor]) -> bool:
-    """Return whether two functions of tensors give the same numbers, where the first is finite."""
+    """Return whether two functions of tensors give the same numbers, where the first is finite.
+
+    Tensors without memory have none.
+    """
     with torch.no_grad():
         pairs = zip(one(*examples), other(*examples), strict=True)
-        return all(_close(x, y) for x, y in pairs)
+        return all(x.device.type == "meta" or _close(x, y) for x, y in pairs)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
