@@ -7,12 +7,14 @@ with the questions that they answer.
 
 import re
 import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from bench.atomic import atomic_write
 from bench.store import manifest
+from bench.store.code import code_of
 from bench.store.records import RunRecord, RunStore
 from plots.frame import Frame
 from plots.markup import escape_markdown, markdown_table
@@ -21,6 +23,8 @@ from plots.report import exchanged
 from plots.sections import Section
 
 README = "README.md"
+# Words of a command that say where and how records are made, and change nothing in them.
+WHERE = re.compile(r" (results_dir|tracking|launcher[.\w]*)=\S+")
 BEGIN = "<!-- Down to the next mark this is written by `python -m plots EXPERIMENT --keep`. -->"
 END = "<!-- Up to here. -->"
 TEMPLATE = """\
@@ -71,7 +75,7 @@ def keep(store: RunStore, frame: Frame, found: list[Section], drawn: Path, root:
             if own.exists()
             else TEMPLATE.format(experiment=frame.experiment, begin=BEGIN, end=END)
         )
-        made = _made(frame, sorted({plan.command for plan in plans}))
+        made = _made(frame, sorted({WHERE.sub("", plan.command) for plan in plans}))
         (draft / README).write_text(between_marks(text, made))
     index = root / README
     text = index.read_text() if index.exists() else f"# Reference results\n\n{BEGIN}\n{END}\n"
@@ -111,9 +115,27 @@ def _made(frame: Frame, commands: list[str]) -> str:
         f"The last line draws everything from [{FILE}]({FILE}), which holds "
         f"{_statuses(frame.records)}.",
         markdown_table(("learner", "code", "runs"), rows, 2).rstrip(),
-        f"Made with {_versions(frame.records)}.",
+        f"{_commit(frame.records)}Made with {_versions(frame.records)}.",
     ]
     return "\n\n".join(parts)
+
+
+def _commit(records: Iterable[RunRecord]) -> str:
+    """Return which commit has the code of all records, nothing where none is known to."""
+    if any(r.code is None or r.code != code_of(r.config) for r in records):
+        return ""
+    if _git("status", "--porcelain", "--", "algorithms", "bench", "conf") != "":
+        return ""
+    return f"This is the code of commit {_git('rev-parse', '--short', 'HEAD')}. "
+
+
+def _git(*words: str) -> str | None:
+    """Return what git says of this checkout, None where it says nothing."""
+    command = ["git", "-C", str(Path(__file__).parent.parent), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _statuses(records: Iterable[RunRecord]) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from bench.errors import UserError
 from bench.store import manifest
+from bench.store.code import code_of
 from bench.store.records import RunRecord
+from plots import keeping
 from plots.keeping import BEGIN, END, README, between_marks, listed
 from plots.records import rounded
 from plots.reference import FILE, pack, unpack
@@ -225,6 +227,25 @@ def test_a_real_runs_record_is_kept_whole_and_has_no_column_without_a_word(tmp_p
     assert list(line) == list(COLUMNS)
     unknown = {"error", "code", "peak_gpu_memory_mb"}
     assert {name for name, value in line.items() if not value} <= unknown
+
+
+def test_a_kept_command_does_not_say_where_it_was_run():
+    command = "python -m bench experiment=claim results_dir=/tmp/x launcher.workers=2 tracking=none"
+    assert keeping.WHERE.sub("", command) == "python -m bench experiment=claim"
+    assert keeping.WHERE.sub("", f"{command} seed=0") == "python -m bench experiment=claim seed=0"
+
+
+def test_a_commit_is_named_only_for_records_of_its_code(records, monkeypatch):
+    today = [replace(r, code=code_of(r.config)) for r in records]
+    answers = {"status": "", "rev-parse": "abc1234"}
+    monkeypatch.setattr(keeping, "_git", lambda *words: answers[words[0]])
+    assert keeping._commit(today) == "This is the code of commit abc1234. "
+    assert keeping._commit([*today, replace(today[0], code="another")]) == ""
+    assert keeping._commit([*today, replace(today[0], code=None)]) == ""
+    answers["status"] = " M algorithms/cql.py"
+    assert keeping._commit(today) == ""
+    answers["status"] = None
+    assert keeping._commit(today) == ""
 
 
 REFERENCE = ROOT / "results" / "reference"
