@@ -3,8 +3,7 @@
 The only file, beside replay and evaluation, that knows of a run axis. `vmap` and `grad` are traced
 away once per phase of the update, which leaves a flat list of tensor operations, the making of the
 minibatch among them: a cohort then costs little more than its arithmetic. Compiling that list is an
-option on top. Runs are updated some at a time, as many as the processor's cache holds; metrics are
-computed when somebody asks for them, which is at evaluations.
+option on top. Metrics are computed when somebody asks for them, which is at evaluations.
 """
 
 from collections.abc import Iterator
@@ -26,10 +25,9 @@ from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
-from bench.training.parts import part_lengths
 from bench.training.replay import Replay
-from bench.training.stacking import axes, joined, of_runs, pad_and_stack, stack, stack_algorithms
-from bench.training.updates import METRICS, STATE, Part, Updates
+from bench.training.stacking import axes, pad_and_stack, stack, stack_algorithms
+from bench.training.updates import METRICS, STATE, Updates
 from bench.types import EnvSpec
 
 Compile = Literal["auto", "on", "off"]
@@ -94,42 +92,26 @@ class Cohort:
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
         self._noise: dict[str, Tensor] = {}
-        self._parts = self._divided(stack(states, self.device))
-        self._updates = Updates(self.algorithm, self.replay, self._parts, compiled)
-        self._whole: tuple[int, Any] | None = None
+        self.state = stack(states, self.device)
+        constant = self.hyperparameters, self.summary
+        self._updates = Updates(self.algorithm, self.replay, constant, self.state, compiled)
+        self._before: Any = None  # The states that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
-
-    @property
-    def state(self) -> Any:
-        """The learners' states as they are now, ``[run, ...]``."""
-        if self._whole is None or self._whole[0] != self.step:
-            self._whole = self.step, joined([part.state for part in self._parts])
-        return self._whole[1]
-
-    @state.setter
-    def state(self, state: Any) -> None:
-        for part in self._parts:
-            part.state, part.before = of_runs(state, part.runs), None
-        self._whole = self.step, state
 
     @property
     def metrics(self) -> dict[str, Tensor]:
         """What the last update says of itself, ``[run]`` by name; computed when asked for."""
         if self._metrics[0] != self.step:
-            told = [
-                self._updates.call(part, METRICS, part.before, self.step - 1, self._noise)
-                for part in self._parts
-            ]
-            self._metrics = self.step, joined(told)
+            told = self._updates.call(METRICS, self._before, self.step - 1, self._noise)
+            self._metrics = self.step, told
         return self._metrics[1]
 
     def train(self, num_updates: int) -> Iterator[int]:
         """Make updates, yielding the number made so far after each."""
         for _ in range(num_updates):
             self._noise = self._next_noise()
-            for part in self._parts:
-                part.before = part.state
-                part.state = self._updates.call(part, STATE, part.before, self.step, self._noise)
+            self._before = self.state
+            self.state = self._updates.call(STATE, self.state, self.step, self._noise)
             self.step += 1
             yield self.step
 
@@ -152,7 +134,7 @@ class Cohort:
         if [_shape(x) for x in leaves] != [_shape(x) for x in saved["state"]]:
             raise ValueError("The snapshot is of other members.")
         to_device = partial(torch.Tensor.to, device=self.device)
-        self.step = saved["step"]
+        self.step, self._before = saved["step"], None
         self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
         self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
         for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
@@ -165,7 +147,7 @@ class Cohort:
         the first update of this process there is nothing to say.
         """
         says = type(self.algorithm).diagnose is not Algorithm.diagnose
-        if not says or self._parts[0].before is None:
+        if not says or self._before is None:
             return {}
         phase, batch = self.algorithm.phase(self.step - 1), self.replay.batch(self.step - 1)
         given = self.hyperparameters, self.state, self.summary, batch
@@ -194,18 +176,6 @@ class Cohort:
         leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
-
-    def _divided(self, state: Any) -> list[Part]:
-        """Return the cohort in parts whose state stays in the processor's cache."""
-        on_cpu = self.device.type == "cpu"
-        lengths = part_lengths(state, self.num_runs) if on_cpu else [self.num_runs]
-        parts, start = [], 0
-        for length in lengths:
-            runs = slice(start, start + length)
-            constant = self.hyperparameters, self.summary
-            parts.append(Part(runs, of_runs(constant, runs), of_runs(state, runs)))
-            start += length
-        return parts
 
     def _next_noise(self) -> dict[str, Tensor]:
         """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""

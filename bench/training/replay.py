@@ -89,11 +89,11 @@ class Replay:
         every = Batch._fields
         return Batch(**self.fields(every, self.feed(every), self.drawn(every, step)))
 
-    def feed(self, names: tuple[str, ...], runs: slice = slice(None)) -> Feed | Fields:
-        """Return what the named fields of some runs are made of; full batches are made already."""
+    def feed(self, names: tuple[str, ...]) -> Feed | Fields:
+        """Return what the named fields are made of; full batches are made already."""
         if self.full:
-            return {name: field[runs] for name, field in self._full_batch(names).items()}
-        return self._feed(names, runs)
+            return self._full_batch(names)
+        return self._feed(names)
 
     def drawn(self, names: tuple[str, ...], step: int) -> Fields:
         """Return the numbers ``[seed, minibatches * batch]`` that an update's fields need."""
@@ -127,17 +127,17 @@ class Replay:
             found = {name: field.unflatten(1, shape) for name, field in found.items()}
         return found
 
-    def _feed(self, names: tuple[str, ...], runs: slice) -> Feed:
+    def _feed(self, names: tuple[str, ...]) -> Feed:
         standardised = self.encoder.standardises and bool(set(VECTORS) & set(names))
         return Feed(
-            self.size[runs],
-            self.first[runs],
-            self.draws.of_run[runs],
+            self.size,
+            self.first,
+            self.draws.of_run,
             self.rows,
             tuple(pack for _, pack in self._packed(names)),
-            self.encoder.mean[runs].unsqueeze(1) if standardised else None,
-            self.encoder.scale[runs].unsqueeze(1) if standardised else None,
-            self.initial_observations[runs] if "initial_observation" in names else None,
+            self.encoder.mean.unsqueeze(1) if standardised else None,
+            self.encoder.scale.unsqueeze(1) if standardised else None,
+            self.initial_observations if "initial_observation" in names else None,
         )
 
     def _of_rows(self, names: tuple[str, ...], feed: Feed, positions: Tensor) -> Fields:
@@ -194,7 +194,7 @@ class Replay:
         """Return all transitions of every run, padded to the longest with weight 0."""
         position = torch.arange(self.batch_size, device=self.device)
         at = torch.minimum(position.expand(len(self.size), -1), self.size - 1)
-        found = self._of_rows(names, self._feed(names, slice(None)), self.first + at)
+        found = self._of_rows(names, self._feed(names), self.first + at)
         found["weight"] = (position < self.size).float()
         if "initial_observation" in names:
             # In turn, so that what a run gets does not depend on the padding beside it.

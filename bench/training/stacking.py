@@ -45,18 +45,6 @@ def pad_and_stack(tensors: list[Tensor]) -> Tensor:
     return stacked
 
 
-def of_runs(tree: Any, runs: slice) -> Any:
-    """Return the part of a cohort's tree that belongs to some runs."""
-    return tree_map(lambda leaf: leaf[runs] if isinstance(leaf, Tensor) else leaf, tree)
-
-
-def joined(trees: list[Any]) -> Any:
-    """Return the tree of all runs of those of some."""
-    if len(trees) == 1:
-        return trees[0]
-    return tree_map(lambda *x: torch.cat(x) if isinstance(x[0], Tensor) else x[0], *trees)
-
-
 def axes(tree: Any) -> Any:
     """Return the axis to map each leaf over; absent ones (no batch, no counts) have none."""
     return tree_map(lambda leaf: 0 if isinstance(leaf, Tensor) else None, tree)

@@ -1,6 +1,7 @@
-"""The update of a learner as programs, called on some of a cohort's runs at a time."""
+"""The update of a cohort's learner as programs."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,79 +20,53 @@ STATE, METRICS = 0, 1
 MOVES = 3
 
 
-@dataclass(eq=False)
-class Part:
-    """Some of a cohort's runs, whose updates are made one after the other's.
-
-    Attributes:
-        runs: Which of the cohort's.
-        constant: Their hyperparameters and summaries.
-        state: The learners' states ``[run, ...]``.
-        before: Those that the last update started from; None before the first.
-        prepared: By phase and output, what programs need of what never changes.
-    """
-
-    runs: slice
-    constant: Any
-    state: Any
-    before: Any = None
-    prepared: dict[Any, list[Tensor]] = field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        """The number of its runs."""
-        return int(self.runs.stop - self.runs.start)
-
-
 class _Update:
-    """One phase of an update for a number of runs: its programs, made when first called."""
+    """One phase of an update: its programs, each made when first called."""
 
     def __init__(self, traced: Traced, names: tuple[str, ...], compiled: bool):
         """Take the traced function and the fields of a batch that it needs."""
         self.traced, self.names = traced, names
         self.compiler = compilation.compile_graph if compiled else None
-        self._programs: dict[int, Program] = {}
+        self._programs: dict[int, tuple[Program, list[Tensor]]] = {}
 
-    def program(self, output: int) -> Program:
-        """Return what computes one of the outputs."""
+    def program(self, output: int, fixed: Callable[[], Any]) -> tuple[Program, list[Tensor]]:
+        """Return what computes one of the outputs, and what it needs of what never changes."""
         if output not in self._programs:
-            self._programs[output] = self.traced.program(output, self.compiler)
+            program = self.traced.program(output, self.compiler)
+            self._programs[output] = program, program.prepare(fixed())
         return self._programs[output]
 
 
 class Updates:
     """All phases of a learner's update, each traced when it is first called."""
 
-    def __init__(self, algorithm: Algorithm, replay: Replay, parts: list[Part], compiled: bool):
-        """Take what the parts of a cohort share; the parts hold their initial states."""
+    def __init__(
+        self, algorithm: Algorithm, replay: Replay, constant: Any, state: Any, compiled: bool
+    ):
+        """Take what never changes, hyperparameters and summaries, and the initial states."""
         self.algorithm, self.replay, self.compiled = algorithm, replay, compiled
-        # Every phase is traced on these, so that going on from a snapshot traces the same graphs.
-        self.examples = {part.length: (part, part.state) for part in parts}
-        self._updates: dict[tuple[int, int], _Update] = {}
+        # Every phase is traced on this, so that going on from a snapshot traces the same graphs.
+        self.constant, self.initial = constant, state
+        self._updates: dict[int, _Update] = {}
 
-    def call(self, part: Part, output: int, state: Any, step: int, noise: dict[str, Tensor]) -> Any:
-        """Return one output of an update, counted from 0, from a state of a part of the runs."""
+    def call(self, output: int, state: Any, step: int, noise: dict[str, Tensor]) -> Any:
+        """Return one output of an update, counted from 0, from the states ``[run, ...]``."""
         phase = self.algorithm.phase(step)
-        noise = {name: x[part.runs] for name, x in noise.items()}
-        key = part.length, phase
-        if key not in self._updates:
-            self._updates[key] = self._trace(phase, part.length, noise)
-        update = self._updates[key]
-        program = update.program(output)
-        if (phase, output) not in part.prepared:
-            feed = self.replay.feed(update.names, part.runs) if update.names else None
-            part.prepared[phase, output] = program.prepare((part.constant, feed))
-        drawn = self.replay.drawn(update.names, step) if update.names else {}
-        return program(part.prepared[phase, output], (state, noise, drawn))
+        if phase not in self._updates:
+            self._updates[phase] = self._trace(phase, noise)
+        update = self._updates[phase]
 
-    def _trace(self, phase: int, length: int, noise: dict[str, Tensor]) -> _Update:
-        """Return the update of one phase for so many runs as programs."""
-        part, state = self.examples[length]
+        def fixed() -> Any:
+            return self.constant, self.replay.feed(update.names) if update.names else None
+
+        program, prepared = update.program(output, fixed)
+        drawn = self.replay.drawn(update.names, step) if update.names else {}
+        return program(prepared, (state, noise, drawn))
+
+    def _trace(self, phase: int, noise: dict[str, Tensor]) -> _Update:
+        """Return the update of one phase as programs."""
         every = Batch._fields if self.replay.num_minibatches else ()
-        batch = None
-        if every:
-            feed = self.replay.feed(every, part.runs)
-            batch = Batch(**self.replay.fields(every, feed, self.replay.drawn(every, 0)))
+        batch = self.replay.batch(0)
 
         def one_run(constant: Any, state: Any, batch: Any, noise: Any) -> Any:
             hyperparameters, summary = constant
@@ -102,20 +77,20 @@ class Updates:
             given = constant, *varying
             return torch.func.vmap(one_run, in_dims=axes(given))(*given)
 
-        traced = Traced(update, part.constant, (state, batch, noise))
+        traced = Traced(update, self.constant, (self.initial, batch, noise))
         # Away from the ties and zeros of the beginning, which would hide a wrong rewriting.
         traced.let_examples_move(STATE, MOVES)
-        names = _needed(traced, every, (part.constant, state))
+        names = _needed(traced, every, (self.constant, self.initial))
         if not names:
             return _Update(traced, (), self.compiled)
 
         # The minibatch is made inside, of fields that are needed alone.
         source = Traced(
             lambda feed, drawn: ([self.replay.fields(names, feed, drawn)[name] for name in names],),
-            self.replay.feed(names, part.runs),
+            self.replay.feed(names),
             self.replay.drawn(names, 0),
         )
-        first = count_tensors((part.constant, state))
+        first = count_tensors((self.constant, self.initial))
         places = {
             first + i: names.index(name) if name in names else None for i, name in enumerate(every)
         }

@@ -1,10 +1,9 @@
 """Runs that are trained together: alike, few enough, of equal number, the longest first."""
 
 import pytest
-import torch
 
 from bench.sweeps import grouping
-from bench.training.parts import LEAST_TOGETHER, equal_parts, part_lengths
+from bench.training.parts import equal_parts
 from tests.support.commands import plan
 from tests.support.sweeps import TINY
 
@@ -61,13 +60,3 @@ def test_parts_are_equal_up_to_one(count, at_most):
     assert sum(parts) == count
     assert max(parts) <= at_most
     assert max(parts) - min(parts) <= 1
-
-
-@pytest.mark.parametrize("runs", [1, 8, 64, 101, 128])
-@pytest.mark.parametrize("numbers", [10, 10_000, 1_000_000])
-def test_a_part_fits_the_cache_unless_it_would_be_too_few_runs(runs, numbers):
-    state = {"weights": torch.zeros(runs, numbers), "none": None}
-    lengths = part_lengths(state, runs)
-    assert sum(lengths) == runs
-    assert max(lengths) - min(lengths) <= 1
-    assert max(lengths) <= max(2 * LEAST_TOGETHER, 2 * 2**20 // (4 * numbers))

@@ -191,14 +191,6 @@ def test_a_field_is_the_same_whether_others_are_asked_for_or_not(kind):
         assert set(drawn) == {asked.get(name, "row") for name in names} - {None}
 
 
-def test_runs_may_be_asked_for_apart():
-    datasets = [numbered("vector", n, i) for i, n in enumerate((30, 50, 9))]
-    replay = make_replay(datasets, seeds=[1, 2, 1]).replay
-    names, whole = Batch._fields, replay.batch(3)
-    part = replay.fields(names, replay.feed(names, slice(1, 3)), replay.drawn(names, 3))
-    assert same(Batch(**part), Batch(*(field[1:] for field in whole)))
-
-
 def test_no_draw_comes_twice():
     drawn = rows_drawn(
         make_replay([numbered("vector", 900)], batch_size=64), 3 * (draws.BLOCK // 64)
