@@ -10,9 +10,10 @@ import torch
 
 from bench.engines import stopping
 from bench.measures.evaluation import evaluate
+from bench.programs import compilation
 from bench.settings.spec import RunSpec
 from bench.store.records import RunRecord
-from bench.training import compilation, memory
+from bench.training import memory
 from bench.training.checkpoints import Checkpoints
 from bench.training.cohort import Cohort, Member
 from bench.training.history import History

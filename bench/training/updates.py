@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm
-from bench.training import compilation
-from bench.training.graphs import Program, Traced
+from bench.programs import compilation
+from bench.programs.graphs import Program, Traced
 from bench.training.replay import Replay
 from bench.training.stacking import axes, count_tensors
 from bench.types import Batch

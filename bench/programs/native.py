@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from bench.training.nodes import example
+from bench.programs.nodes import example
 
 aten = torch.ops.aten
 

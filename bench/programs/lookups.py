@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from bench.training.nodes import Builder, args_of, example, shape, tensors_of
+from bench.programs.nodes import Builder, args_of, example, shape, tensors_of
 
 aten = torch.ops.aten
 ROW_BY_ROW = (

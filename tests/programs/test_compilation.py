@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from bench.training import compilation
-from bench.training.compilation import WORTHWHILE_UPDATES, wanted
+from bench.programs import compilation
+from bench.programs.compilation import WORTHWHILE_UPDATES, wanted
 from tests.support.builders import assert_close, build_algorithm, make_cohort, random_dataset, train
 
 LONG, SHORT = WORTHWHILE_UPDATES, WORTHWHILE_UPDATES - 1

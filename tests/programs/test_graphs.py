@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.training import graphs
-from bench.training.agreement import agree
-from bench.training.graphs import Traced
+from bench.programs import graphs
+from bench.programs.agreement import agree
+from bench.programs.graphs import Traced
 
 RUNS, ROWS, ACTIONS, BATCH = 3, 7, 4, 20
 aten = torch.ops.aten

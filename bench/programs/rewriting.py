@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from bench.training import lookups
-from bench.training.nodes import Builder, args_of, example, note_examples, shape, tensors_of
+from bench.programs import lookups
+from bench.programs.nodes import Builder, args_of, example, note_examples, shape, tensors_of
 
 aten = torch.ops.aten
 # An axis up to this long is reduced entry by entry.

@@ -14,9 +14,9 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from bench.training.agreement import agree
-from bench.training.native import call_natively
-from bench.training.rewriting import rewrite
+from bench.programs.agreement import agree
+from bench.programs.native import call_natively
+from bench.programs.rewriting import rewrite
 
 aten = torch.ops.aten
 # Under no_grad these are their argument.

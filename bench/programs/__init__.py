@@ -1,0 +1,1 @@
+"""Programs: functions of tensors as flat lists of operations, and made fast."""
