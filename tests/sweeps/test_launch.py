@@ -336,12 +336,12 @@ def test_cohorts_share_everything_but_seeds_data_and_float_settings() -> None:
     cohorts = commands.plan(*words).cohorts
     assert [len(cohort) for cohort in cohorts] == [12, 12]
     assert [len(c) for c in commands.plan(*words, "launcher.cohort_size=5").cohorts] == [
-        5,
-        5,
-        2,
-        5,
-        5,
-        2,
+        4,
+        4,
+        4,
+        4,
+        4,
+        4,
     ]
 
 

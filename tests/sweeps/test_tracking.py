@@ -295,7 +295,7 @@ def test_figures_and_what_no_sweep_has_mirrored_are_written_into_the_same_files(
     folder.mkdir(parents=True)
     Figure().savefig(folder / "regret.png")
     (folder / "table.md").write_text("| a |")
-    options = ["--offline", "--figures", str(tmp_path / "figures"), "--results", str(tmp_path)]
+    options = ["--offline", "--results", str(tmp_path)]
     assert sync.main(["study", *options]) == 0
     assert capsys.readouterr().out.startswith("2 written to ")
     wandb.teardown()
