@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from bench.settings.run import RunConfig
 from bench.settings.spec import RunSpec
+from bench.training.parts import equal_parts
 
 # Rough seconds of one core, good enough to tell long from short: an update of a run costs what its
 # operations do in company, and what the products of its networks do.
@@ -47,5 +48,4 @@ def _divided(group: list[RunSpec], at_most: int) -> list[list[RunSpec]]:
     """Return a group in as few consecutive parts, equal up to one, as are short enough."""
     wanted = math.ceil(sum(map(seconds, group)) / LONGEST_SECONDS)
     number = max(min(wanted, len(group) // FEWEST_RUNS), math.ceil(len(group) / at_most))
-    bounds = [len(group) * index // number for index in range(number + 1)]
-    return [group[start:end] for start, end in pairwise(bounds)]
+    return equal_parts(group, number)

@@ -1,7 +1,12 @@
 """Dividing runs into parts of equal size."""
 
+from itertools import pairwise
+from typing import TypeVar
 
-def equal_parts(count: int, at_most: int) -> list[int]:
-    """Return the sizes of as few consecutive parts as possible, equal up to one."""
-    parts = -(-count // max(1, at_most))
-    return [count * (i + 1) // parts - count * i // parts for i in range(parts)]
+Run = TypeVar("Run")
+
+
+def equal_parts(items: list[Run], number: int) -> list[list[Run]]:
+    """Return so many consecutive parts, their sizes equal up to one."""
+    bounds = [len(items) * index // number for index in range(number + 1)]
+    return [items[start:end] for start, end in pairwise(bounds)]

@@ -4,6 +4,7 @@ It claims the runs, trains them and writes their records itself: the store is th
 whatever happens to the launching process loses nothing that has been recorded.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -183,9 +184,7 @@ class Worker:
         except Exception:
             # A run that cannot even begin; training finds out which one and records why.
             return [ready]
-        supply = iter(ready)
-        sizes = equal_parts(len(ready), at_most)
-        return [[next(supply) for _ in range(size)] for size in sizes]
+        return equal_parts(ready, math.ceil(len(ready) / max(1, at_most)))
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
         compiled = self.trainer.compiled(runs[0])

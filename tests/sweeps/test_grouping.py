@@ -54,9 +54,10 @@ def test_cohorts_do_not_depend_on_how_many_workers_there_are():
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(("count", "at_most"), [(1, 1), (7, 3), (128, 20), (5, 100)])
-def test_parts_are_equal_up_to_one(count, at_most):
-    parts = equal_parts(count, at_most)
-    assert sum(parts) == count
-    assert max(parts) <= at_most
-    assert max(parts) - min(parts) <= 1
+@pytest.mark.parametrize(("count", "number"), [(1, 1), (7, 3), (128, 7), (5, 5)])
+def test_parts_are_equal_up_to_one(count, number):
+    parts = equal_parts(list(range(count)), number)
+    assert [item for part in parts for item in part] == list(range(count))
+    sizes = [len(part) for part in parts]
+    assert len(sizes) == number
+    assert max(sizes) - min(sizes) <= 1
