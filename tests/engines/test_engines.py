@@ -18,7 +18,7 @@ RAY = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -e .[ray]"
 )
 ENGINES = [
-    pytest.param(("launcher=local",), id="local"),
+    pytest.param((), id="local"),
     pytest.param(("launcher=processes", "launcher.workers=2"), id="processes"),
     pytest.param(("launcher=slurm", "launcher.cluster=local", "launcher.cpus=1"), id="slurm"),
     pytest.param(("launcher=ray",), id="ray", marks=RAY),

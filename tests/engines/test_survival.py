@@ -99,11 +99,11 @@ def test_kills_at_random_moments_lose_no_run_and_record_none_twice(
 
 def test_workers_leave_once_the_launching_process_has_gone(tmp_path: Path) -> None:
     """The one in training after a checkpoint, and the one without an order too."""
-    words = (*TINY, "num_updates=10000000", "compile=off", "algorithm=bc",
+    words = (*TINY, "num_updates=1,10000000", "eval_every=1000000", "compile=off", "algorithm=bc",
              "launcher.checkpoint_seconds=1000")  # fmt: skip
     command = Command(tmp_path, *words, *IN_PROCESSES)
     heartbeats = tmp_path / "results/runs/default/.sweep/heartbeats"
-    sweeps.wait_for(lambda: list(heartbeats.glob("[!.]*.json")))
+    sweeps.wait_for(lambda: sweeps.records(tmp_path) and list(heartbeats.glob("[!.]*.json")))
     command.kill(group=False)
     sweeps.wait_for(lambda: not sweeps.group_is_alive(command.pid), 30)
     assert len(sweeps.checkpoints(tmp_path)) == 1
@@ -201,7 +201,8 @@ def test_a_disk_too_full_for_checkpoints_costs_no_record(
     monkeypatch.chdir(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     words = (*TINY, "launcher.checkpoint_seconds=0", "dataset=cartpole")
-    sweeps.run_here(monkeypatch, *words, "num_updates=1", "launcher.checkpoint_seconds=60")
+    others = ("num_updates=1", "eval_every=1", "launcher.checkpoint_seconds=60")
+    assert sweeps.run_here(monkeypatch, *words, *others) == 0
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
         assert sweeps.run_here(monkeypatch, *words) == 0

@@ -14,7 +14,7 @@ import pytest
 
 from bench.__main__ import main
 
-# Small data and few updates.
+# Small data and few updates, in the launching process.
 TINY = (
     "dataset=lock",
     "dataset.num_transitions=200",
@@ -22,12 +22,13 @@ TINY = (
     "eval_every=10",
     "eval_episodes=3",
     "tracking=none",
+    "launcher=local",
 )
 # Processes are forked from one that has imported all this: a second less than Python and torch
 # need to start, and a kill at a random moment rarely hits an import.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["bench.__main__", "bench.sweeps.launch", "algorithms.bc", "algorithms.fqi", "tests.sweeps"]
+    ["bench.__main__", "bench.sweeps.launch", "algorithms.bc", "algorithms.fqi", "tests.support.sweeps"]
 )
 
 
@@ -40,9 +41,9 @@ def run_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 
 
 def _said_once(words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the words without those of `TINY` that a later one replaces."""
+    """Return the words without those that a later one replaces."""
     keys = [word.split("=")[0] for word in words]
-    return tuple(w for i, w in enumerate(words) if w not in TINY or keys[i] not in keys[i + 1 :])
+    return tuple(word for i, word in enumerate(words) if keys[i] not in keys[i + 1 :])
 
 
 class Command:

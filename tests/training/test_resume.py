@@ -13,14 +13,12 @@ from bench.store.records import RunRecord, RunStore
 from tests.support import sweeps
 from tests.support.sweeps import TINY
 
-# Interrupts are sent from within.
-HERE = "launcher=local"
 # Three cohorts: learners with and without minibatches, the follower linear, and a run that turns
 # NaN beside healthy ones.
 GRIDS = {
-    "tables": ("-m", *TINY, HERE, "seed=0,1", "algorithm=bc,fqi_exact"),
-    "lost": ("-m", *TINY, HERE, "algorithm=fqi", "algorithm.learning_rate=0.01,1e38,0.02"),
-    "linear": ("-m", "dataset=cartpole", "dataset.num_transitions=300", *TINY[2:], HERE, "seed=0,1",
+    "tables": ("-m", *TINY, "seed=0,1", "algorithm=bc,fqi_exact"),
+    "lost": ("-m", *TINY, "algorithm=fqi", "algorithm.learning_rate=0.01,1e38,0.02"),
+    "linear": ("-m", "dataset=cartpole", "dataset.num_transitions=300", *TINY[2:], "seed=0,1",
                "algorithm=stackelberg"),
 }  # fmt: skip
 
