@@ -17,6 +17,7 @@ from rich.table import Table
 from algorithms.base import Algorithm
 from bench.data.sources import Task
 from bench.errors import Words
+from bench.programs.compilation import Mode
 from bench.settings.composition import Composer
 from bench.settings.groups import known_names
 from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
@@ -48,13 +49,14 @@ def main(words: list[str]) -> int:
         table.add_column(name)
     for name in ("per run", "in total"):
         table.add_column(name, justify="right")
-    for row in rows(arguments.seconds, arguments.compile, arguments.device):
+    mode: Mode = "compiled" if arguments.compile else "traced"
+    for row in rows(arguments.seconds, mode, arguments.device):
         table.add_row(*row)
     console.print(table)
     return 0
 
 
-def rows(seconds: float, compiled: bool, device: str) -> Iterator[tuple[str, ...]]:
+def rows(seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the table, row by row."""
     tasks: dict[str, Task] = {}
     for name in known_names("algorithm"):
@@ -69,19 +71,17 @@ def rows(seconds: float, compiled: bool, device: str) -> Iterator[tuple[str, ...
             resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                rate = updates_per_second(
-                    algorithm, tasks[data.name], size, seconds, compiled, device
-                )
+                rate = updates_per_second(algorithm, tasks[data.name], size, seconds, mode, device)
                 shown = "table" if width is None else str(width)
                 yield name, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
 
 
 def updates_per_second(
-    algorithm: Algorithm, task: Task, size: int, seconds: float, compiled: bool, device: str
+    algorithm: Algorithm, task: Task, size: int, seconds: float, mode: Mode, device: str
 ) -> float:
     """Return the updates per second of each run of a cohort, minibatches included."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
-    cohort = Cohort(members, BATCH_SIZE, device=device, compiled=compiled)
+    cohort = Cohort(members, BATCH_SIZE, device=device, mode=mode)
     # Both variants of an update that copies a target every so often are traced before timing.
     warm_up = max(2, getattr(algorithm, "target_interval", 0) + 1)
     _finish(cohort, warm_up, device)

@@ -1,4 +1,4 @@
-"""Compiling a traced update, where a compiler is at hand and the run is long enough."""
+"""How updates are made: as written, traced, or compiled, the longer a training the more."""
 
 import shutil
 import warnings
@@ -7,17 +7,24 @@ from typing import Any, Literal
 
 import torch
 
+Mode = Literal["plain", "traced", "compiled"]
+# Tracing took 0.7 to 6 s and paid for itself within 25 to 190 updates (five learners on tables and
+# vectors, cohorts of 2 to 64, one thread).
+WORTH_TRACING = 200
 # Compiling an update took 3 to 6 s and saved 0.3 to 0.9 ms of each (width 64, batch 256, two
 # cores; `python -m bench.speed --compile`), so that a shorter training does not pay for it.
-WORTHWHILE_UPDATES = 20_000
+WORTH_COMPILING = 20_000
 
 
-def wanted(setting: Literal["auto", "on", "off"], num_updates: int, device: str = "cpu") -> bool:
-    """Return whether to compile; `auto` needs a long training and, on a CPU, a C++ compiler."""
-    if setting != "auto":
-        return setting == "on"
+def chosen(setting: Literal["auto", "on", "off"], num_updates: int, device: str = "cpu") -> Mode:
+    """Return how a training's updates are made, which nothing but its length decides.
+
+    `auto` compiles a long one where, on a CPU, there is a C++ compiler.
+    """
     at_hand = device == "cuda" or any(map(shutil.which, ("g++", "clang++")))
-    return at_hand and num_updates >= WORTHWHILE_UPDATES
+    if setting == "on" or (setting == "auto" and at_hand and num_updates >= WORTH_COMPILING):
+        return "compiled"
+    return "traced" if num_updates >= WORTH_TRACING else "plain"
 
 
 def compile_graph(graph: torch.fx.GraphModule) -> Callable[..., Any]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from bench.atomic import atomic_write
+from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec, planned
 from bench.settings.typed import ConfigError
 from bench.store.code import code_of
@@ -41,24 +42,24 @@ class Conditions:
     Attributes:
         device: Kind and model: other chips round sums in another order.
         threads: Threads of an operation.
-        compiled: Whether updates are compiled.
+        updates: How they are made: plain, traced or compiled.
         versions: Of what computes.
         code: Fingerprint of the algorithm's code, and the generation of the harness.
     """
 
     device: str
     threads: int
-    compiled: bool
+    updates: Mode
     versions: str
     code: str
 
     @classmethod
-    def here(cls, run: RunSpec, device: str, compiled: bool) -> "Conditions":
+    def here(cls, run: RunSpec, device: str, updates: Mode) -> "Conditions":
         """Return the conditions of this process for a run and all that are trained with it."""
         return cls(
             _device_name(device),
             torch.get_num_threads(),
-            compiled,
+            updates,
             f"torch {torch.__version__}, numpy {np.__version__}",
             f"{GENERATION}-{code_of(run.settings)}",
         )

@@ -1,9 +1,10 @@
 """Cohort: runs trained together, one vmapped update for all of them.
 
-The only file, beside replay and evaluation, that knows of a run axis. `vmap` and `grad` are traced
-away once per phase of the update, which leaves a flat list of tensor operations, the making of the
-minibatch among them: a cohort then costs little more than its arithmetic. Compiling that list is an
-option on top. Metrics are computed when somebody asks for them, which is at evaluations.
+The only file, beside replay and evaluation, that knows of a run axis. In all but short trainings
+`vmap` and `grad` are traced away once per phase of the update, which leaves a flat list of tensor
+operations, the making of the minibatch among them: a cohort then costs little more than its
+arithmetic. Compiling that list is an option on top. Metrics are computed when somebody asks for
+them, which is at evaluations.
 """
 
 from collections.abc import Iterator
@@ -25,12 +26,11 @@ from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
+from bench.programs.compilation import Mode
 from bench.training.replay import Replay
 from bench.training.stacking import axes, pad_and_stack, stack, stack_algorithms
 from bench.training.updates import METRICS, STATE, Updates
 from bench.types import EnvSpec
-
-Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +52,14 @@ class Cohort:
         batch_size: int | Literal["full"],
         normalization: Normalization = "data",
         device: torch.device | str = "cpu",
-        compiled: bool = False,
+        mode: Mode = "plain",
     ):
         """Initialise every run from its own generator.
 
         Raises:
             ValueError: If the runs differ in more than seed, data and float hyperparameters.
         """
-        self.device, self.compiled = torch.device(device), compiled
+        self.device = torch.device(device)
         self.spec = members[0].dataset.spec
         self.algorithm, settings = stack_algorithms([m.algorithm for m in members])
         self.hyperparameters = {name: x.to(self.device) for name, x in settings.items()}
@@ -94,7 +94,7 @@ class Cohort:
         self._noise: dict[str, Tensor] = {}
         self.state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
-        self._updates = Updates(self.algorithm, self.replay, constant, self.state, compiled)
+        self._updates = Updates(self.algorithm, self.replay, constant, self.state, mode)
         self._before: Any = None  # The states that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
 

@@ -11,6 +11,7 @@ import torch
 from bench.engines import stopping
 from bench.measures.evaluation import evaluate
 from bench.programs import compilation
+from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
 from bench.store.records import RunRecord
 from bench.training import memory
@@ -32,9 +33,9 @@ class Trainer:
             # knows no other way torch says so once.
             torch.use_deterministic_algorithms(True, warn_only=True)
 
-    def compiled(self, run: RunSpec) -> bool:
-        """Return whether a run's updates are compiled."""
-        return compilation.wanted(self.compile_setting, run.config.num_updates, self.device)
+    def mode(self, run: RunSpec) -> Mode:
+        """Return how a run's updates are made."""
+        return compilation.chosen(self.compile_setting, run.config.num_updates, self.device)
 
     def bytes_per_run(self, example: Prepared) -> int:
         """Return an estimate of what one run more like the example takes in training."""
@@ -113,7 +114,7 @@ class Trainer:
             config.batch_size,
             config.dataset.normalization,
             self.device,
-            self.compiled(ready[0].spec),
+            self.mode(ready[0].spec),
         )
 
 

@@ -1,4 +1,4 @@
-"""The update of a cohort's learner as programs."""
+"""The update of a cohort's learner: as it is written, or as programs where that pays off."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from algorithms.base import Algorithm
 from bench.programs import compilation
+from bench.programs.compilation import Mode
 from bench.programs.graphs import Program, Traced
 from bench.training.replay import Replay
 from bench.training.stacking import axes, count_tensors
@@ -23,10 +24,10 @@ MOVES = 3
 class _Update:
     """One phase of an update: its programs, each made when first called."""
 
-    def __init__(self, traced: Traced, names: tuple[str, ...], compiled: bool):
+    def __init__(self, traced: Traced, names: tuple[str, ...], mode: Mode):
         """Take the traced function and the fields of a batch that it needs."""
         self.traced, self.names = traced, names
-        self.compiler = compilation.compile_graph if compiled else None
+        self.compiler = compilation.compile_graph if mode == "compiled" else None
         self._programs: dict[int, tuple[Program, list[Tensor]]] = {}
 
     def program(self, output: int, fixed: Callable[[], Any]) -> tuple[Program, list[Tensor]]:
@@ -38,13 +39,11 @@ class _Update:
 
 
 class Updates:
-    """All phases of a learner's update, each traced when it is first called."""
+    """All phases of a learner's update; unless plain, each is traced when it is first called."""
 
-    def __init__(
-        self, algorithm: Algorithm, replay: Replay, constant: Any, state: Any, compiled: bool
-    ):
+    def __init__(self, algorithm: Algorithm, replay: Replay, constant: Any, state: Any, mode: Mode):
         """Take what never changes, hyperparameters and summaries, and the initial states."""
-        self.algorithm, self.replay, self.compiled = algorithm, replay, compiled
+        self.algorithm, self.replay, self.mode = algorithm, replay, mode
         # Every phase is traced on this, so that going on from a snapshot traces the same graphs.
         self.constant, self.initial = constant, state
         self._updates: dict[int, _Update] = {}
@@ -52,6 +51,10 @@ class Updates:
     def call(self, output: int, state: Any, step: int, noise: dict[str, Tensor]) -> Any:
         """Return one output of an update, counted from 0, from the states ``[run, ...]``."""
         phase = self.algorithm.phase(step)
+        if self.mode == "plain":
+            with torch.no_grad():
+                given = self.constant, state, self.replay.batch(step), noise
+                return self._all_runs(phase, *given)[output]
         if phase not in self._updates:
             self._updates[phase] = self._trace(phase, noise)
         update = self._updates[phase]
@@ -63,26 +66,29 @@ class Updates:
         drawn = self.replay.drawn(update.names, step) if update.names else {}
         return program(prepared, (state, noise, drawn))
 
-    def _trace(self, phase: int, noise: dict[str, Tensor]) -> _Update:
-        """Return the update of one phase as programs."""
-        every = Batch._fields if self.replay.num_minibatches else ()
-        batch = self.replay.batch(0)
+    def _all_runs(self, phase: int, *given: Any) -> Any:
+        """Return all outputs of an update of every run, from what one of them is given, stacked."""
 
         def one_run(constant: Any, state: Any, batch: Any, noise: Any) -> Any:
             hyperparameters, summary = constant
             algorithm = replace(self.algorithm, **hyperparameters)
             return algorithm.update(state, summary, batch, noise, phase)
 
-        def update(constant: Any, varying: Any) -> Any:
-            given = constant, *varying
-            return torch.func.vmap(one_run, in_dims=axes(given))(*given)
+        return torch.func.vmap(one_run, in_dims=axes(given))(*given)
 
-        traced = Traced(update, self.constant, (self.initial, batch, noise))
+    def _trace(self, phase: int, noise: dict[str, Tensor]) -> _Update:
+        """Return the update of one phase as programs."""
+        every = Batch._fields if self.replay.num_minibatches else ()
+        traced = Traced(
+            lambda constant, varying: self._all_runs(phase, constant, *varying),
+            self.constant,
+            (self.initial, self.replay.batch(0), noise),
+        )
         # Away from the ties and zeros of the beginning, which would hide a wrong rewriting.
         traced.let_examples_move(STATE, MOVES)
         names = _needed(traced, every, (self.constant, self.initial))
         if not names:
-            return _Update(traced, (), self.compiled)
+            return _Update(traced, (), self.mode)
 
         # The minibatch is made inside, of fields that are needed alone.
         source = Traced(
@@ -94,7 +100,7 @@ class Updates:
         places = {
             first + i: names.index(name) if name in names else None for i, name in enumerate(every)
         }
-        return _Update(traced.fed(source, places), names, self.compiled)
+        return _Update(traced.fed(source, places), names, self.mode)
 
 
 def _needed(traced: Traced, fields: tuple[str, ...], before: Any) -> tuple[str, ...]:

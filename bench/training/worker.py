@@ -187,8 +187,8 @@ class Worker:
         return equal_parts(ready, math.ceil(len(ready) / max(1, at_most)))
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
-        compiled = self.trainer.compiled(runs[0])
-        conditions = Conditions.here(runs[0], self.device, compiled)
+        mode = self.trainer.mode(runs[0])
+        conditions = Conditions.here(runs[0], self.device, mode)
         seconds = self.place.checkpoint_seconds
         return Checkpoints(self.files.checkpoints, runs, conditions, seconds)
 

@@ -1,6 +1,6 @@
 """What holds for every algorithm of `conf/algorithm/`, whoever wrote it."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 
 import numpy as np
@@ -93,9 +93,9 @@ def cohort_of(name, kind, runs=(0, 1, 2), **settings):
 
 
 @cache
-def trained_together(name, kind):
+def trained_together(name, kind, mode="plain"):
     """Return the three runs after thirty updates, and state and metrics after the first."""
-    cohort = train(cohort_of(name, kind), 1)
+    cohort = train(cohort_of(name, kind, mode=mode), 1)
     first = cohort.state, cohort.metrics
     return train(cohort, 29), first
 
@@ -181,9 +181,10 @@ def test_an_update_touches_no_global_generator(name, kind):
         assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
 
 
+@pytest.mark.parametrize("mode", ["plain", "traced"])
 @every_case
-def test_a_traced_update_is_the_update_of_one_run(name, kind):
-    traced = trained_together(name, kind)[1]
+def test_the_update_of_a_cohort_is_the_update_of_each_run(name, kind, mode):
+    together = trained_together(name, kind, mode)[1]
     cohort = cohort_of(name, kind)
     batch = cohort.replay.batch(cohort.step)
     for run, algorithm in enumerate(variants(name, kind)):
@@ -194,29 +195,12 @@ def test_a_traced_update_is_the_update_of_one_run(name, kind):
             noise_of(cohort, SEEDS[run]),
             algorithm.phase(0),
         )
-        assert_close(of_run(traced, run), expected, **CLOSE)
+        assert_close(of_run(together, run), expected, **CLOSE)
 
 
 @every_case
-def test_a_traced_update_is_the_mapped_one(name, kind):
-    cohort = cohort_of(name, kind)
-    noises = [noise_of(cohort, seed) for seed in SEEDS]
-    noise = {key: torch.stack([noise[key] for noise in noises]) for key in noises[0]}
-    floats = [float_settings(algorithm) for algorithm in variants(name, kind)]
-    settings = {key: torch.tensor([values[key] for values in floats]) for key in floats[0]}
-    given = (settings, cohort.state, cohort.summary, cohort.replay.batch(cohort.step), noise)
-
-    def one_run(settings, *inputs):
-        return replace(cohort.algorithm, **settings).update(*inputs, cohort.algorithm.phase(0))
-
-    axes = tree_map(lambda leaf: 0 if isinstance(leaf, torch.Tensor) else None, given)
-    expected = torch.func.vmap(one_run, in_dims=axes)(*given)
-    assert_close(trained_together(name, kind)[1], expected, **CLOSE)
-
-
-@every_case
-def test_a_run_alone_is_the_run_in_a_cohort(name, kind):
-    together = trained_together(name, kind)[0]
+def test_a_run_alone_is_the_run_in_a_cohort_traced_or_not(name, kind):
+    together = trained_together(name, kind, "traced")[0]
     alone = train(cohort_of(name, kind, runs=[2]), 30)
     assert_close(of_run(alone.state, 0), of_run(together.state, 2), **CLOSE)
     assert_close(of_run(alone.metrics, 0), of_run(together.metrics, 2), **CLOSE)
@@ -224,7 +208,7 @@ def test_a_run_alone_is_the_run_in_a_cohort(name, kind):
 
 @every_case
 def test_a_run_alone_is_the_run_in_a_cohort_with_full_batches(name, kind):
-    together = train(cohort_of(name, kind, runs=[1, 2], batch_size="full"), 5)
+    together = train(cohort_of(name, kind, runs=[1, 2], batch_size="full", mode="traced"), 5)
     alone = train(cohort_of(name, kind, runs=[2], batch_size="full"), 5)
     assert_close(of_run(alone.state, 0), of_run(together.state, 1), **CLOSE)
     assert_close(of_run(alone.metrics, 0), of_run(together.metrics, 1), **CLOSE)
@@ -232,7 +216,10 @@ def test_a_run_alone_is_the_run_in_a_cohort_with_full_batches(name, kind):
 
 @every_case
 def test_a_run_that_is_lost_leaves_the_others_alone_bit_for_bit(name, kind):
-    together, broken = trained_together(name, kind)[0], cohort_of(name, kind)
+    together, broken = (
+        trained_together(name, kind, "traced")[0],
+        cohort_of(name, kind, mode="traced"),
+    )
     for leaf in tensors(broken.state):
         leaf[1] = torch.nan
     train(broken, 30)
@@ -346,7 +333,7 @@ def corridor(kind, seed, num_episodes=120):
 def test_it_solves_a_trivial_problem(name, kind):
     algorithm = small(name, kind, learning_rate=0.01)
     datasets = [corridor(kind, seed) for seed in range(3)]
-    cohort = train(make_cohort([algorithm] * 3, datasets, batch_size=64), 300)
+    cohort = train(make_cohort([algorithm] * 3, datasets, batch_size=64, mode="traced"), 300)
     places = np.arange(3) if kind == "discrete" else PLACES.astype(np.float32)
     actions = cohort.policy(np.stack([places] * 3)).mode()
     assert actions.tolist() == [RIGHT.tolist()] * 3

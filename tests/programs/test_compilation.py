@@ -1,4 +1,4 @@
-"""When an update is compiled, and that compiling changes nothing but speed."""
+"""When an update is traced or compiled, and that it changes nothing but speed."""
 
 import os
 import shutil
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench.programs import compilation
-from bench.programs.compilation import WORTHWHILE_UPDATES, wanted
+from bench.programs.compilation import WORTH_COMPILING, WORTH_TRACING, chosen
 from tests.support.builders import assert_close, build_algorithm, make_cohort, random_dataset, train
 
-LONG, SHORT = WORTHWHILE_UPDATES, WORTHWHILE_UPDATES - 1
+LONG, MIDDLE, SHORT = WORTH_COMPILING, WORTH_COMPILING - 1, WORTH_TRACING - 1
 
 
 def at_hand(monkeypatch, *, compilers=(), gpu=False):
@@ -24,30 +24,32 @@ def at_hand(monkeypatch, *, compilers=(), gpu=False):
 @pytest.mark.parametrize("num_updates", [1, LONG])
 def test_on_and_off_are_obeyed_whatever_is_at_hand(monkeypatch, compilers, num_updates):
     at_hand(monkeypatch, compilers=compilers)
-    assert wanted("on", num_updates)
-    assert not wanted("off", num_updates)
+    assert chosen("on", num_updates) == "compiled"
+    assert chosen("off", num_updates) == ("plain" if num_updates == 1 else "traced")
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 def test_a_long_training_is_compiled_where_a_compiler_is_at_hand(monkeypatch, compiler):
     at_hand(monkeypatch, compilers=(compiler,))
-    assert wanted("auto", LONG)
+    assert chosen("auto", LONG) == "compiled"
 
 
 def test_a_long_training_on_a_gpu_needs_no_compiler_of_the_machine(monkeypatch):
     at_hand(monkeypatch, gpu=True)
-    assert wanted("auto", LONG, device="cuda")
-    assert not wanted("auto", LONG, device="cpu")
+    assert chosen("auto", LONG, device="cuda") == "compiled"
+    assert chosen("auto", LONG, device="cpu") == "traced"
 
 
-def test_a_short_training_does_not_pay_for_compiling(monkeypatch):
+def test_a_shorter_training_does_not_pay_for_compiling_nor_a_short_one_for_tracing(monkeypatch):
     at_hand(monkeypatch, compilers=("g++",), gpu=True)
-    assert not wanted("auto", SHORT)
+    assert chosen("auto", MIDDLE) == "traced"
+    assert chosen("auto", WORTH_TRACING) == "traced"
+    assert chosen("auto", SHORT) == "plain"
 
 
 def test_without_a_compiler_a_long_training_stays_as_it_is(monkeypatch):
     at_hand(monkeypatch)
-    assert not wanted("auto", LONG)
+    assert chosen("auto", LONG) == "traced"
 
 
 def small_cohort(**settings):
@@ -64,16 +66,16 @@ def test_nothing_is_compiled_unless_asked_for(monkeypatch):
         raise AssertionError("This was not to be compiled.")
 
     monkeypatch.setattr(compilation, "compile_graph", refuse)
-    train(small_cohort(), 1)
+    train(small_cohort(mode="traced"), 1)
     with pytest.raises(AssertionError, match="not to be compiled"):
-        train(small_cohort(compiled=True), 1)
+        train(small_cohort(mode="compiled"), 1)
 
 
 @pytest.mark.skipif(
     not any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++"))),
     reason="compiling needs a C++ compiler",
 )
-def test_a_compiled_training_equals_an_eager_one():
-    eager, compiled = train(small_cohort(), 30), train(small_cohort(compiled=True), 30)
-    assert_close(compiled.state, eager.state, rtol=1e-4, atol=1e-5)
-    assert_close(compiled.metrics, eager.metrics, rtol=1e-4, atol=1e-5)
+def test_a_compiled_training_equals_a_plain_one():
+    plain, compiled = train(small_cohort(), 30), train(small_cohort(mode="compiled"), 30)
+    assert_close(compiled.state, plain.state, rtol=1e-4, atol=1e-5)
+    assert_close(compiled.metrics, plain.metrics, rtol=1e-4, atol=1e-5)

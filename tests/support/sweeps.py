@@ -28,7 +28,13 @@ TINY = (
 # need to start, and a kill at a random moment rarely hits an import.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["bench.__main__", "bench.sweeps.launch", "algorithms.bc", "algorithms.fqi", "tests.support.sweeps"]
+    [
+        "bench.__main__",
+        "bench.sweeps.launch",
+        "algorithms.bc",
+        "algorithms.fqi",
+        __name__,
+    ]
 )
 
 

@@ -25,12 +25,12 @@ from tests.support.builders import (
 )
 
 
-def cohort_of(name, kind="discrete", device="cpu", compiled=False, **settings):
+def cohort_of(name, kind="discrete", device="cpu", mode="plain", **settings):
     """Return a fresh cohort of three runs that differ in seed, data and learning rate."""
     rates = (0.01, 0.02, 0.03)
     algorithms = [build_algorithm(name, kind, learning_rate=rate, **settings) for rate in rates]
     datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 70, 12))]
-    return make_cohort(algorithms, datasets, [4, 0, 9], device=device, compiled=compiled)
+    return make_cohort(algorithms, datasets, [4, 0, 9], device=device, mode=mode)
 
 
 def through_a_file(snapshot):
@@ -73,13 +73,18 @@ def test_so_it_does_from_before_the_first_update_and_from_any_place_in_the_draws
 
 def test_so_does_a_cohort_whose_updates_have_phases():
     settings = {"follower": "neural", "ridge": 0.1, "kernel": "laplacian"}
-    goes_on(lambda: cohort_of("fqi", target_interval=3), [1, 2, 3], 7)
+    goes_on(lambda: cohort_of("fqi", target_interval=3, mode="traced"), [1, 2, 3], 7)
     goes_on(lambda: cohort_of("stackelberg", "vector", **settings), [2], 6)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("bcq", "discrete"), ("bcq", "vector")])
+def test_so_does_one_that_is_traced_again(name, kind):
+    goes_on(lambda: cohort_of(name, kind, mode="traced"), [13], 20)
 
 
 @pytest.mark.slow
 def test_so_does_a_compiled_cohort():
-    goes_on(lambda: cohort_of("bc", "vector", compiled=True), [3], 6)
+    goes_on(lambda: cohort_of("bc", "vector", mode="compiled"), [3], 6)
 
 
 def test_so_does_a_run_that_is_lost_and_the_runs_beside_it():
@@ -143,7 +148,7 @@ def test_a_damaged_one_is_left_out_for_the_one_before(kept: Checkpoints, harm: s
         ({"device": "cuda H100"}, "instead of cuda H100"),
         ({"versions": "torch 99"}, "instead of torch 99"),
         ({"code": "0-0"}, "instead of 0-0"),
-        ({"compiled": True}, "compiled False instead of True"),
+        ({"updates": "compiled"}, "updates plain instead of compiled"),
     ],
 )
 def test_one_made_under_other_conditions_is_left_alone_and_named(
