@@ -116,7 +116,7 @@ def kept(tmp_path: Path) -> Checkpoints:
 
 def of_two_runs(folder: Path, **changed: object) -> Checkpoints:
     runs = commands.plan("dataset=lock", "seed=0,1").runs
-    conditions = Conditions(**{**vars(Conditions.here(runs[0], "cpu", False)), **changed})
+    conditions = Conditions(**{**vars(Conditions.here(runs[0], "cpu", "plain")), **changed})
     return Checkpoints(folder, runs, conditions, 60)
 
 
@@ -207,6 +207,6 @@ def test_a_checkpoint_is_due_only_after_its_time(tmp_path: Path, monkeypatch: py
 
 def test_the_conditions_name_the_code_of_the_learner_alone():
     words = ("dataset=lock", "algorithm=bc,cql")
-    bc, cql = (Conditions.here(run, "cpu", False) for run in commands.plan(*words).runs)
+    bc, cql = (Conditions.here(run, "cpu", "plain") for run in commands.plan(*words).runs)
     assert bc.code.endswith(code.fingerprint("algorithms.bc.BehaviorCloning"))
     assert bc.code != cql.code
