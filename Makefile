@@ -14,8 +14,9 @@ sweep: $(STAMP)
 	$(BENCH) plot coverage_ablation && \
 	$(BENCH) sync coverage_ablation --offline && exit $$status
 
+# One process per core; the tests of a file share what they set up.
 test: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
 
 slow: $(STAMP)
 	$(VENV)/bin/python -m pytest -m slow

@@ -24,6 +24,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("bench", "algorithms", "conf", "plots"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
+    if (cache := ROOT / ".mypy_cache").exists():  # else torch alone is analysed for a minute
+        shutil.copytree(cache, folder / cache.name)
     for kind, name, text in EXAMPLES:
         if kind == "file: ":
             assert not (folder / name).exists()

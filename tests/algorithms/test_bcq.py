@@ -194,7 +194,8 @@ def trained(rows, num_updates=400, **settings):
         "bcq", hidden_sizes=[], learning_rate=0.02, polyak=0.05, logit_penalty=0.0, **settings
     )
     dataset = make_dataset(make_spec(size=2, v_max=10.0), rows)
-    return train(make_cohort([algorithm], [dataset], batch_size="full"), num_updates)
+    cohort = make_cohort([algorithm], [dataset], batch_size="full", mode="traced")
+    return train(cohort, num_updates)
 
 
 def rows_without(action):

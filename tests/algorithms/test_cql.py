@@ -196,7 +196,7 @@ def trained_table(conservatism, rows, num_updates=300):
     algorithm = build_algorithm(
         "cql", hidden_sizes=[], conservatism=conservatism, learning_rate=0.02, polyak=0.05
     )
-    cohort = make_cohort([algorithm], [make_dataset(spec, rows)], batch_size="full")
+    cohort = make_cohort([algorithm], [make_dataset(spec, rows)], batch_size="full", mode="traced")
     return train(cohort, num_updates).policy(np.arange(2)[None]).scores[0].numpy()
 
 

@@ -157,8 +157,8 @@ def test_a_table_converges_to_the_optimal_values_where_everything_is_covered(ini
         discount=DISCOUNT,
     )
     dataset = make_dataset(spec, as_rows(chain()))
-    cohort = train(make_cohort([algorithm], [dataset], batch_size="full"), 800)
-    table = cohort.policy(np.arange(4)[None]).scores[0]
+    cohort = make_cohort([algorithm], [dataset], batch_size="full", mode="traced")
+    table = train(cohort, 800).policy(np.arange(4)[None]).scores[0]
     expected = torch.tensor(optimal_values(chain()), dtype=torch.float32)
     torch.testing.assert_close(table, expected, rtol=0, atol=0.02)
 

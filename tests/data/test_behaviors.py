@@ -90,6 +90,6 @@ def test_behaviors_share_the_instance_that_a_seed_names():
 
 
 def test_coverage_full_crosses_all_of_them():
-    plan = commands.plan("experiment=coverage_full")
+    plan = commands.plan("experiment=coverage_full", "seed=0")
     found = {run.config.dataset.name for run in plan.runs}
     assert found == {f"{e}_{b}" for e in ENVIRONMENTS for b in BEHAVIORS}

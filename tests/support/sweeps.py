@@ -40,13 +40,13 @@ SERVER.set_forkserver_preload(
 
 def run_here(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Run a command in this process and return its exit status."""
-    monkeypatch.setattr(sys, "argv", ["bench", *_said_once(words)])
+    monkeypatch.setattr(sys, "argv", ["bench", *said_once(*words)])
     with pytest.raises(SystemExit) as stop:
         main()
     return int(stop.value.code or 0)
 
 
-def _said_once(words: tuple[str, ...]) -> tuple[str, ...]:
+def said_once(*words: str) -> tuple[str, ...]:
     """Return the words without those that a later one replaces."""
     keys = [word.split("=")[0] for word in words]
     return tuple(word for i, word in enumerate(words) if keys[i] not in keys[i + 1 :])
@@ -60,7 +60,7 @@ class Command:
         # One thread everywhere, so that every engine rounds alike.
         os.environ["OMP_NUM_THREADS"] = "1"
         self.folder = folder
-        self.process = SERVER.Process(target=_run, args=(folder, _said_once(words)))
+        self.process = SERVER.Process(target=_run, args=(folder, said_once(*words)))
         self.process.start()
 
     @property

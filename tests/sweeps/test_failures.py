@@ -12,6 +12,7 @@ from bench.commands import status
 from bench.data import degradations
 from bench.store.records import RunStore
 from bench.training import failure
+from tests.support import sweeps
 from tests.support.sweeps import TINY, run_here
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +135,7 @@ def test_a_worker_process_says_it_too_and_status_names_it(tmp_path: Path) -> Non
             command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
         )
 
-    done = bench(*WORDS, "launcher=processes", "launcher.workers=1")
+    done = bench(*sweeps.said_once(*WORDS, "launcher=processes", "launcher.workers=1"))
     said = f"algorithms/mistaken.py:{LINE} in update: ZeroDivisionError: division by zero"
     assert done.stderr.splitlines()[-1] == f"1 failed: {said}"
     assert f'mistaken.py", line {LINE}, in update' in done.stderr
