@@ -7,6 +7,7 @@ of it. Severity 0 removes nothing. Removing a transition ends the segment before
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -194,12 +195,19 @@ def actions(
     if dataset.spec.observation_kind == "discrete":
         cell = dataset.observation
     else:
-        clusters = KMeans(num_cells, n_init=1, random_state=int(rng.integers(2**31)))
-        cell = clusters.fit_predict(_standardize(dataset.observation))
+        cell = _clusters(dataset, num_cells, int(rng.integers(2**31)))
     cells = np.unique(cell)
     chosen = rng.permutation(cells)[: _share(severity, len(cells))]
     removed = np.isin(cell, chosen) & (dataset.action == dataset.comparator_action)
     return dataset.keep(~removed, f"actions({severity})")
+
+
+@lru_cache(8)  # every severity asks for those of the same data
+def _clusters(dataset: OfflineDataset, num_cells: int, seed: int) -> np.ndarray:
+    """Return the number of the k-means cell of every transition."""
+    clusters = KMeans(num_cells, n_init=1, random_state=seed)
+    cell: np.ndarray = clusters.fit_predict(_standardize(dataset.observation))
+    return cell
 
 
 def size_matched(

@@ -5,6 +5,7 @@ environment says (`Environment.coordinates`), so that estimates can be held agai
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +84,7 @@ def draw(task: Task, dataset: OfflineDataset) -> Samples:
 
     For one seed they are the same whatever the view, as far as the view has them.
     """
-    frame = _Frame(task)
+    frame, comparator = _comparator(task)
     full = task.data
     seed = int(full.provenance["seed"])
     neighbors = _subset(full.indices, MOST_NEIGHBORS, seed, "neighbors")
@@ -94,13 +95,20 @@ def draw(task: Task, dataset: OfflineDataset) -> Samples:
     rows = np.concatenate([neighbors, added])
     data = _subset(dataset.indices, MOST_TRANSITIONS, seed, "data")
     return Samples(
-        comparator=frame.points(*_comparator_steps(task)),
+        comparator=comparator,
         data=frame.transitions(dataset, data),
         neighbors=frame.transitions(dataset, rows),
         left=np.isin(rows, dataset.indices),
         collected=np.arange(len(rows)) < len(neighbors),
         num_actions=full.spec.num_actions,
     )
+
+
+@lru_cache(8)  # every view of the same data is compared with it
+def _comparator(task: Task) -> tuple["_Frame", SamplePoints]:
+    """Return the coordinates of the full data, and the comparator's steps in them."""
+    frame = _Frame(task)
+    return frame, frame.points(*_comparator_steps(task))
 
 
 class _Frame:

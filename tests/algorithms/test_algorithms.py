@@ -208,7 +208,7 @@ def test_a_run_alone_is_the_run_in_a_cohort_traced_or_not(name, kind):
 
 @every_case
 def test_a_run_alone_is_the_run_in_a_cohort_with_full_batches(name, kind):
-    together = train(cohort_of(name, kind, runs=[1, 2], batch_size="full", mode="traced"), 5)
+    together = train(cohort_of(name, kind, runs=[1, 2], batch_size="full"), 5)
     alone = train(cohort_of(name, kind, runs=[2], batch_size="full"), 5)
     assert_close(of_run(alone.state, 0), of_run(together.state, 1), **CLOSE)
     assert_close(of_run(alone.metrics, 0), of_run(together.metrics, 1), **CLOSE)
