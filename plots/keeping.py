@@ -105,9 +105,9 @@ def listed(root: Path) -> str:
 def _made(frame: Frame, commands: list[str]) -> str:
     """Return which commands, code and versions made the records, and how many there are."""
     by_code: dict[tuple[str, str], int] = Counter(
-        (frame.labels[r.run_id], r.code or "not known") for r in frame.records
+        (r.algorithm, r.code or "not known") for r in frame.records
     )
-    rows = [(escape_markdown(label), code, n) for (label, code), n in sorted(by_code.items())]
+    rows = [(escape_markdown(name), code, n) for (name, code), n in sorted(by_code.items())]
     again = f"python -m plots {frame.experiment} --reference"
     parts = [
         "## Command",
