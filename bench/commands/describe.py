@@ -105,7 +105,8 @@ def _of(count: int, full: int) -> str:
 
 def _values(task: Task, dataset: OfflineDataset) -> dict[str, str]:
     anchors = regret.anchors(task, dataset)
-    unit = "discounted, exact" if task.environment.mdp is not None else "mean return"
+    unit = "discounted" if task.environment.discounted else "mean return"
+    unit += ", exact" if task.environment.mdp is not None else ""
     shown = {
         "optimum or reference": anchors.optimum,
         "best covered policy": anchors.best_covered,

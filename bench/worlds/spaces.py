@@ -1,4 +1,8 @@
-"""Gymnasium's spaces as flat vectors or numbers, alike for recorded and for live observations."""
+"""Gymnasium's spaces as flat vectors or numbers, alike for recorded and for live observations.
+
+Continuous actions are in a world's units everywhere but inside learners; `to_unit` and `from_unit`
+alone go from the one to the other.
+"""
 
 from typing import Any, NamedTuple
 
@@ -61,6 +65,31 @@ def flatten(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
 def bounds(space: spaces.Box) -> Bounds:
     """Return the lowest and highest vector of a box, infinite where it is open."""
     return tuple(space.low.reshape(-1).tolist()), tuple(space.high.reshape(-1).tolist())
+
+
+def to_unit(action: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return actions ``[..., size]`` of a box as learners see them, in [-1, 1] per dimension.
+
+    A dimension that is open, or has one value alone, stays as it is; an action outside of the box
+    is outside of [-1, 1].
+    """
+    center, half_range = _scale(bounds)
+    unit: np.ndarray = (action - center) / half_range
+    return unit
+
+
+def from_unit(unit: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return actions ``[..., size]`` of a box from a learner's, the nearest within it."""
+    center, half_range = _scale(bounds)
+    return np.clip(center + half_range * unit, *np.array(bounds))
+
+
+def _scale(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+    low, high = np.array(bounds)
+    scaled = np.isfinite(low) & np.isfinite(high) & (high > low)
+    low, high = np.where(scaled, low, -1.0), np.where(scaled, high, 1.0)
+    # Halved first: the sum or the range of two large bounds could be infinite.
+    return low / 2 + high / 2, high / 2 - low / 2
 
 
 def _part(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
