@@ -162,8 +162,6 @@ def collect(
     columns = {key: column[:num_transitions] for key, column in columns.items()}
     known = environment.has_reference_policy
     comparator = environment.reference_action(columns["observation"]) if known else None
-    if comparator is not None:
-        comparator = comparator.astype(columns["action"].dtype)
     return Storage(comparator_action=comparator, **columns)
 
 

@@ -73,23 +73,28 @@ def to_unit(action: np.ndarray, bounds: Bounds) -> np.ndarray:
     A dimension that is open, or has one value alone, stays as it is; an action outside of the box
     is outside of [-1, 1].
     """
-    center, half_range = _scale(bounds)
-    unit: np.ndarray = (action - center) / half_range
+    low, high, scaled = _halves(bounds)
+    half = np.asarray(action, dtype=np.float64) / 2
+    unit: np.ndarray = np.where(scaled, ((half - low) - (high - half)) / (high - low), action)
     return unit
 
 
 def from_unit(unit: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Return actions ``[..., size]`` of a box from a learner's, the nearest within it."""
-    center, half_range = _scale(bounds)
-    return np.clip(center + half_range * unit, *np.array(bounds))
+    low, high, scaled = _halves(bounds)
+    # A mean of the bounds is just one of them at -1 and 1, whatever is rounded in between.
+    action = np.where(scaled, (1 - unit) * low + (1 + unit) * high, unit)
+    return np.clip(action, *np.array(bounds))
 
 
-def _scale(bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
+def _halves(bounds: Bounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return half of either bound, and where both are finite and apart; elsewhere -1 and 1.
+
+    Halves, since the range of the widest bounds would be infinite.
+    """
     low, high = np.array(bounds)
     scaled = np.isfinite(low) & np.isfinite(high) & (high > low)
-    low, high = np.where(scaled, low, -1.0), np.where(scaled, high, 1.0)
-    # Halved first: the sum or the range of two large bounds could be infinite.
-    return low / 2 + high / 2, high / 2 - low / 2
+    return np.where(scaled, low, -2.0) / 2, np.where(scaled, high, 2.0) / 2, scaled
 
 
 def _part(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:

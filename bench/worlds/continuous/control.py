@@ -149,8 +149,9 @@ class ControlEnvironment(Environment):
         return self.world.policy_value(act, self.spec.discount, self.spec.horizon)
 
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
-        """Return the reference policy's action ``[..., action_size]``."""
-        return self.world.reference(self.spec.discount, self.spec.horizon)(observation)
+        """Return the reference policy's action ``[..., action_size]``, as data stores it."""
+        act = self.world.reference(self.spec.discount, self.spec.horizon)
+        return act(observation).astype(np.float32)
 
     @classmethod
     def simulator(
