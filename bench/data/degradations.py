@@ -189,9 +189,8 @@ def actions(
 
     Cells are the visited states of a tabular task, else `num_cells` k-means cells of the data.
     The comparator is the optimal policy, or the environment's reference policy. Of continuous
-    actions those go that are no farther from the comparator's than half of all the data's are: a
-    radius that means the same in every world. In between there is no action left, which says more
-    than that one number has never been drawn.
+    actions those go that are no farther from the comparator's, in half ranges, than the nearer half
+    of all the data's are: a radius that means the same in every world.
 
     Raises:
         ValueError: If no comparator is known.

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.data.behavior import simulated_value
+from bench.data.behavior import actor, simulated_value
 from bench.data.collected import Collected
 from bench.data.degradations import actions
 from bench.settings.groups import file_of, known_names
 from bench.settings.run import data_source, run_config
+from bench.worlds.base import rollout
 from bench.worlds.continuous.control import ControlWorld
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.spaces import to_unit
@@ -60,6 +61,19 @@ def test_behaviors_are_worth_what_was_once_measured(name):
     ):
         # A reference nearer to the optimum walks nearer to the cliff, where exploring costs more.
         assert abs(simulated_value(environment, behavior) - known) < 0.07 * span
+
+
+def test_behaviors_of_a_pendulum_return_what_was_once_measured():
+    # Undiscounted, by some twenty episodes each, of which one returns anything from -1,800 to 0.
+    source, given = collected("pendulum")
+    environment = source.environment_of("pendulum", 0, given["discount"])
+    for behavior, known in zip(
+        (one(0.0), MEDIUM, source.behavior, one(1.0)), (-134, -524, -565, -1208), strict=True
+    ):
+        act = actor(environment, behavior, np.random.default_rng(1), 1000)
+        simulator = environment.simulator([environment], [np.random.default_rng(0)], 1000)
+        total = sum(step.reward.mean() for step in rollout(simulator, act, 200))
+        assert abs(total - known) < 0.07 * (1222 - 137)
 
 
 @pytest.mark.parametrize("name", WORLDS)
