@@ -105,7 +105,8 @@ def _of(count: int, full: int) -> str:
 
 def _values(task: Task, dataset: OfflineDataset) -> dict[str, str]:
     anchors = regret.anchors(task, dataset)
-    unit = "discounted, exact" if task.environment.mdp is not None else "mean return"
+    unit = "discounted" if task.environment.discounted else "mean return"
+    unit += ", exact" if task.environment.mdp is not None else ""
     shown = {
         "optimum or reference": anchors.optimum,
         "best covered policy": anchors.best_covered,
@@ -156,7 +157,11 @@ def _actions(dataset: OfflineDataset) -> RenderableType:
     spec = dataset.spec
     if spec.action_bounds is not None:
         names = tuple(f"action {i}" for i in range(len(spec.action_bounds[0])))
-        return _ranges("actions", names, dataset.chunks("action"))
+        low, high = (np.array(bound, dtype=np.float32) for bound in spec.action_bounds)
+        parts = dataset.chunks("action")
+        reached = sum(int(((part <= low) | (part >= high)).any(1).sum()) for part in parts)
+        counted = {"at a bound or beyond": _of(reached, len(dataset)) if reached else "0"}
+        return Group(_ranges("actions", names, dataset.chunks("action")), _table("", counted))
     counts = np.bincount(dataset.action, minlength=spec.num_actions)
     shown = {f"action {action}": int(count) for action, count in enumerate(counts[:LONGEST_LIST])}
     return Group("actions", _bars(shown))

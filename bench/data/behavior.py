@@ -9,6 +9,7 @@ from bench import seeding
 from bench.types import Fraction, Positive
 from bench.worlds import exact
 from bench.worlds.base import Environment, World, rollout
+from bench.worlds.spaces import from_unit, to_unit
 from bench.worlds.tabular import TabularEnvironment
 
 # Instances of a world that its halfway epsilon is found on; no figure uses these seeds.
@@ -19,7 +20,8 @@ class Component(TypedDict):
     """A share of the episodes, collected epsilon-greedily around the reference policy.
 
     The reference policy is the optimal one where the MDP is known and the environment's scripted
-    controller elsewhere; epsilon 1 is the uniform policy.
+    controller elsewhere; epsilon 1 is the uniform policy. Where actions are continuous the
+    reference policy's are noisy (`Environment.behavior_noise`).
     """
 
     epsilon: Fraction
@@ -35,6 +37,8 @@ def actor(
     """Return the behavior policy for some episodes, each of which belongs to one component."""
     component = rng.choice(len(behavior), size=num_episodes, p=shares(behavior))
     epsilon = np.array([part["epsilon"] for part in behavior])[component]
+    if environment.spec.action_bounds is not None:
+        return _continuous_actor(environment, epsilon, rng)
 
     def act(observation: np.ndarray) -> np.ndarray:
         explore = rng.random(num_episodes) < epsilon
@@ -46,19 +50,42 @@ def actor(
     return act
 
 
+def _continuous_actor(
+    environment: Environment, epsilon: np.ndarray, rng: np.random.Generator
+) -> Callable[[np.ndarray], np.ndarray]:
+    bounds, noise = environment.spec.action_bounds, environment.behavior_noise
+    assert bounds is not None
+    shape = (len(epsilon), len(bounds[0]))
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        explore = rng.random(len(epsilon)) < epsilon
+        unit, noisy = rng.uniform(-1, 1, shape), noise * rng.normal(size=shape)
+        if explore.all():
+            unit = np.broadcast_to(unit, (*observation.shape[:2], shape[-1]))
+        else:
+            intended = to_unit(environment.reference_action(observation), bounds) + noisy
+            unit = np.where(explore[:, None], unit, intended)
+        # Rounded before it is taken, so that data holds just what was done.
+        return from_unit(unit, bounds).astype(np.float32)
+
+    return act
+
+
 def shares(behavior: tuple[Component, ...]) -> np.ndarray:
     weights = np.array([part["share"] for part in behavior])
     return weights / weights.sum()
 
 
-def mean_return(environment: Environment, behavior: tuple[Component, ...]) -> float:
-    """Return the mean return of fresh episodes, the same ones for every seed."""
+def simulated_value(environment: Environment, behavior: tuple[Component, ...]) -> float:
+    """Return the value by fresh episodes, the same ones for every seed."""
     episodes = environment.value_episodes
     world = seeding.numpy_generator("behavior", "world")
     act = actor(environment, behavior, seeding.numpy_generator("behavior", "action"), episodes)
     simulator = environment.simulator([environment], [world], episodes)
     steps = rollout(simulator, act, environment.spec.horizon)
-    return float(sum((step.reward * step.active).sum() for step in steps)) / episodes
+    discount = environment.spec.discount if environment.discounted else 1.0
+    gained = (discount**t * (step.reward * step.active).sum() for t, step in enumerate(steps))
+    return float(sum(gained)) / episodes
 
 
 def exact_values(environment: TabularEnvironment, behavior: tuple[Component, ...]) -> np.ndarray:
@@ -97,7 +124,7 @@ def halfway_epsilon(world: World, discount: float, max_steps: int) -> float:
             value = (
                 float(exact_values(environment, behavior)[0])
                 if isinstance(environment, TabularEnvironment)
-                else mean_return(environment, behavior)
+                else simulated_value(environment, behavior)
             )
             found.append((value - low) / (high - low))
         return float(np.mean(found))

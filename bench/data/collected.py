@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench import seeding
-from bench.data.behavior import Component, actor, halfway_epsilon, mean_return, shares, tables
+from bench.data.behavior import Component, actor, halfway_epsilon, shares, simulated_value, tables
 from bench.data.datasets import OfflineDataset, Reserve
 from bench.data.sources import DataSource, Facts, Task
 from bench.data.storage import Storage
@@ -52,7 +52,7 @@ class Collected(DataSource):
         """Return what the environment's family says."""
         return Facts(
             tabular=self.environment.tabular,
-            action_kind="discrete",
+            action_kind=self.environment.action_kind,
             has_comparator=self.environment.has_reference_policy,
             observation_names=self.environment.observation_names,
             num_transitions=self.num_transitions,
@@ -97,7 +97,11 @@ class Collected(DataSource):
         """Return the behavior policy's value and, where the MDP is known, its occupancy."""
         if isinstance(environment, TabularEnvironment):
             return self._exact(environment)
-        return mean_return(environment, self.behavior), None
+        return simulated_value(environment, self.behavior), None
+
+    def check_discount(self, discount: float) -> None:
+        """Refuse a discount that the world has no anchors for."""
+        self.environment.check_discount(discount)
 
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a policy that is not worse than this dataset's."""

@@ -16,6 +16,10 @@ from sklearn.cluster import KMeans
 from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.types import Count, Fraction
+from bench.worlds.spaces import to_unit
+
+# Of continuous actions, the share that counts as the comparator's own: those nearest to it.
+NEAREST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,9 @@ def actions(
     """Remove the comparator's action in a share `severity` of the cells, in a random order.
 
     Cells are the visited states of a tabular task, else `num_cells` k-means cells of the data.
-    The comparator is the optimal policy, or the environment's reference policy.
+    The comparator is the optimal policy, or the environment's reference policy. Of continuous
+    actions those go that are no farther from the comparator's, in half ranges, than the nearer half
+    of all the data's are: a radius that means the same in every world.
 
     Raises:
         ValueError: If no comparator is known.
@@ -198,7 +204,7 @@ def actions(
         cell = _clusters(dataset, num_cells, int(rng.integers(2**31)))
     cells = np.unique(cell)
     chosen = rng.permutation(cells)[: _share(severity, len(cells))]
-    removed = np.isin(cell, chosen) & (dataset.action == dataset.comparator_action)
+    removed = np.isin(cell, chosen) & _as_comparator(dataset)
     return dataset.keep(~removed, f"actions({severity})")
 
 
@@ -208,6 +214,17 @@ def _clusters(dataset: OfflineDataset, num_cells: int, seed: int) -> np.ndarray:
     clusters = KMeans(num_cells, n_init=1, random_state=seed)
     cell: np.ndarray = clusters.fit_predict(_standardize(dataset.observation))
     return cell
+
+
+def _as_comparator(dataset: OfflineDataset) -> np.ndarray:
+    """Return whether actions are the comparator's, ``[n]``; continuous ones if they are near."""
+    bounds = dataset.spec.action_bounds
+    if bounds is None:
+        same: np.ndarray = dataset.action == dataset.comparator_action
+        return same
+    apart = to_unit(dataset.action, bounds) - to_unit(dataset.comparator_action, bounds)
+    distance = np.linalg.norm(apart, axis=1)
+    return distance <= np.quantile(distance, NEAREST_SHARE)
 
 
 def size_matched(

@@ -138,6 +138,11 @@ class SensedEnvironment(Environment):
         return self.whole.uniform
 
     @property
+    def discounted(self) -> bool:  # type: ignore[override]
+        """Whether values are discounted."""
+        return self.whole.discounted
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the dimensions that there are."""
         return self.whole.spec.observation_names

@@ -76,6 +76,10 @@ class DataSource(ABC):
     def facts(self) -> Facts:
         """Return what a plan checks before anything is loaded."""
 
+    def check_discount(self, discount: float) -> None:
+        """Raise ``ValueError`` where the world's anchors do not hold for a discount."""
+        del discount
+
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Raise ``ValueError`` if the source cannot supply episodes of such a worse policy."""
         del epsilon, dataset_id

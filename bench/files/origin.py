@@ -1,13 +1,15 @@
 """Where a dataset comes from: this project's own worlds, gymnasium's, or nothing but data."""
 
 import copy
-from collections.abc import Iterator, Mapping
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
+from bench import worlds
 from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
 from bench.data.sources import DataSource
@@ -48,9 +50,9 @@ def origin_of(card: Card) -> Origin | None:
         return None
     try:
         settings = said["collected"]
-        _check_targets(settings, {_full_name(Collected), *map(_full_name, _below(World))})
+        _check_targets(settings)
         return Origin(typed_object(settings, "metadata", kind=Collected), int(said["seed"]))
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except (ConfigError, ImportError, KeyError, TypeError, ValueError) as error:
         raise UnusableFile(f"The metadata's {KEY} cannot be understood ({error})") from error
 
 
@@ -121,26 +123,25 @@ def _own_world(spec: GymnasiumSpec) -> World | None:
 def _fits(environment: Environment, card: Card) -> bool:
     spec = environment.spec
     discrete = spec.observation_kind == "discrete"
-    return (discrete, spec.observation_size, spec.num_actions) == (
-        card.discrete_observations, card.observation_size, card.num_actions,
-    )  # fmt: skip
+    action_size = 0 if spec.action_bounds is None else len(spec.action_bounds[0])
+    return (discrete, spec.observation_size, spec.num_actions, action_size) == card.shape
 
 
-def _check_targets(settings: Any, known: set[str]) -> None:
+def _check_targets(settings: Any) -> None:
     """Refuse settings that would make other than this project's objects; a file is not trusted."""
     if isinstance(settings, Mapping):
-        if "target" in settings and settings["target"] not in known:
+        if "target" in settings and not _is_own(settings["target"]):
             raise ValueError(f"it names {settings['target']!r}")
         for value in settings.values():
-            _check_targets(value, known)
+            _check_targets(value)
 
 
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _below(kind: Any) -> Iterator[type]:
-    """Yield all subclasses of a class."""
-    for subclass in kind.__subclasses__():
-        yield subclass
-        yield from _below(subclass)
+def _is_own(target: Any) -> bool:
+    """Return whether a target is what collects, or one of this project's worlds."""
+    if target == f"{Collected.__module__}.{Collected.__qualname__}":
+        return True
+    module, _, name = str(target).rpartition(".")
+    if not module.startswith(f"{worlds.__name__}."):
+        return False
+    found = getattr(importlib.import_module(module), name, None)
+    return isinstance(found, type) and issubclass(found, World)

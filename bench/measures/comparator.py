@@ -158,7 +158,7 @@ def _comparator_steps(task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         storage = task.data.storage
         return storage.observation[rows], storage.action[rows], rows
     seed = int(task.data.provenance["seed"])
-    if task.environment.mdp is None:
+    if not task.environment.discounted:
         return _undiscounted_steps(task.environment, seed)
     return _discounted_steps(task.environment, seed)
 
@@ -190,10 +190,10 @@ def _undiscounted_steps(
 def _discounted_steps(
     environment: Environment, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return steps of the optimal policy; each is kept with probability ``discount^t``.
+    """Return steps of the reference policy; each is kept with probability ``discount^t``.
 
-    That makes them draws from the discounted occupancy which the exact measures are of, but for
-    what lies beyond the step limit.
+    That makes them draws from its discounted occupancy, which exact measures are of, but for what
+    lies beyond the step limit.
     """
     rng = seeding.numpy_generator("coverage", seed)
     columns: list[tuple[np.ndarray, ...]] = []

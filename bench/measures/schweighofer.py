@@ -55,8 +55,8 @@ def num_distinct(columns: Sequence[np.ndarray]) -> int:
 def trajectory_quality(task: Task, dataset: OfflineDataset) -> tuple[float | None, str]:
     """Return the mean value of the data's episodes, 0 the uniform policy's, 1 the optimum's.
 
-    TQ of Schweighofer et al. 2021, in the environment's units of value: discounted returns where
-    the MDP is known, undiscounted ones elsewhere. An episode of which anything is left counts once
+    TQ of Schweighofer et al. 2021, in the environment's units of value: discounted returns or
+    undiscounted ones. An episode of which anything is left counts once
     and in full, as collected: what a hole has taken says nothing about who collected the rest.
     A step limit cuts what would have followed: where every step costs, that lifts the value.
     Rewards are the view's, altered ones included. Never clipped: chance or a better behavior policy
@@ -69,6 +69,5 @@ def trajectory_quality(task: Task, dataset: OfflineDataset) -> tuple[float | Non
         return None, "the values of a reference and of the uniform policy are not both known"
     if best == uniform:
         return None, "the uniform policy is optimal"
-    known = task.environment.mdp is not None
-    discount = task.environment.spec.discount if known else 1.0
+    discount = task.environment.spec.discount if task.environment.discounted else 1.0
     return float((dataset.discounted_returns(discount).mean() - uniform) / (best - uniform)), ""

@@ -33,6 +33,7 @@ def check_data(config: RunConfig) -> None:
     """
     try:
         facts = config.dataset.source.facts()
+        config.dataset.source.check_discount(config.dataset.discount)
         seen = _seen(config, facts)
         for part in config.coverage.parts():
             _check_degradation(part, config, facts._replace(observation_names=seen))

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from bench.types import EnvSpec
+from bench.types import ActionKind, EnvSpec
 from bench.worlds.exact import TabularMDP
 
 
@@ -31,7 +31,7 @@ class Simulator(ABC):
 
     @abstractmethod
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return next observation, reward and terminated for actions ``[run, episode]``."""
+        """Return next observation, reward and terminated for actions ``[run, episode, ...]``."""
 
 
 class Step(NamedTuple):
@@ -70,16 +70,23 @@ def rollout(
 class Environment(ABC):
     """A world with its spec, its reference policy and its anchors.
 
+    Its values are discounted from the start of an episode, or else mean returns.
+
     Attributes:
         spec: What an algorithm may know of the world.
         mdp: The exact MDP where there is one, else None.
         coordinates: ``[states, dim]``, where each state lies, for what judges states by distance;
             None where observations are vectors already.
+        behavior_noise: Standard deviation of the normal noise that behavior policies add to the
+            reference policy's actions, in half ranges of an action; 0 where they are numbered.
+        discounted: Whether values are discounted; if not, they are mean returns.
     """
 
     spec: EnvSpec
     mdp: TabularMDP | None = None
     coordinates: np.ndarray | None = None
+    behavior_noise: float = 0.0
+    discounted: bool = False
 
     can_evaluate: ClassVar[bool] = True
     """Whether policies can be run in it."""
@@ -126,6 +133,9 @@ class World(ABC):
     tabular: ClassVar[bool] = False
     """Whether the environments are finite MDPs with known tables."""
 
+    action_kind: ClassVar[ActionKind] = "discrete"
+    """Whether actions are numbered or vectors."""
+
     observation_names: ClassVar[tuple[str, ...]] = ()
     """Names of a vector observation's dimensions."""
 
@@ -134,6 +144,10 @@ class World(ABC):
 
     slab_dimension: ClassVar[str | None] = None
     """The dimension that ``coverage=region`` cuts a slab of where nobody names one."""
+
+    def check_discount(self, discount: float) -> None:
+        """Raise ``ValueError`` where the world's anchors do not hold for a discount."""
+        del discount
 
     @property
     def gymnasium_id(self) -> str | None:

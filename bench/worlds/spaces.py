@@ -1,4 +1,8 @@
-"""Gymnasium's spaces as flat vectors or numbers, alike for recorded and for live observations."""
+"""Gymnasium's spaces as flat vectors or numbers, alike for recorded and for live observations.
+
+Continuous actions are in a world's units everywhere but inside learners; `to_unit` and `from_unit`
+alone go from the one to the other.
+"""
 
 from typing import Any, NamedTuple
 
@@ -61,6 +65,36 @@ def flatten(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:
 def bounds(space: spaces.Box) -> Bounds:
     """Return the lowest and highest vector of a box, infinite where it is open."""
     return tuple(space.low.reshape(-1).tolist()), tuple(space.high.reshape(-1).tolist())
+
+
+def to_unit(action: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return actions ``[..., size]`` of a box as learners see them, in [-1, 1] per dimension.
+
+    A dimension that is open, or has one value alone, stays as it is; an action outside of the box
+    is outside of [-1, 1].
+    """
+    low, high, scaled = _halves(bounds)
+    half = np.asarray(action, dtype=np.float64) / 2
+    unit: np.ndarray = np.where(scaled, ((half - low) - (high - half)) / (high - low), action)
+    return unit
+
+
+def from_unit(unit: np.ndarray, bounds: Bounds) -> np.ndarray:
+    """Return actions ``[..., size]`` of a box from a learner's, the nearest within it."""
+    low, high, scaled = _halves(bounds)
+    # A mean of the bounds is just one of them at -1 and 1, whatever is rounded in between.
+    action = np.where(scaled, (1 - unit) * low + (1 + unit) * high, unit)
+    return np.clip(action, *np.array(bounds))
+
+
+def _halves(bounds: Bounds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return half of either bound, and where both are finite and apart; elsewhere -1 and 1.
+
+    Halves, since the range of the widest bounds would be infinite.
+    """
+    low, high = np.array(bounds)
+    scaled = np.isfinite(low) & np.isfinite(high) & (high > low)
+    return np.where(scaled, low, -2.0) / 2, np.where(scaled, high, 2.0) / 2, scaled
 
 
 def _part(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:

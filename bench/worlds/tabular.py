@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -40,6 +40,8 @@ class TabularEnvironment(Environment):
     spec: EnvSpec
     mdp: TabularMDP
     coordinates: np.ndarray
+
+    discounted: ClassVar[bool] = True  # type: ignore[misc]
 
     @classmethod
     def from_mdp(

@@ -135,3 +135,21 @@ def test_nothing_is_written(card, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert card("dataset=lock", SMALL)[0] == 0
     assert list(tmp_path.rglob("*")) == []
+
+
+def test_the_card_of_continuous_actions_has_their_ranges_and_counts_bounds(card):
+    words = ("dataset=pendulum", "behavior=mixed", SMALL)
+    status, text, complaint = card(*words)
+    assert (status, complaint) == (0, "")
+    task, data = loaded(*words)
+    assert "3 dimensions, continuous actions of 1 dimensions" in entry(text, "world")
+    lowest, mean, _, highest = map(float, entry(text, "action 0").split())
+    assert lowest == pytest.approx(data.action.min(), rel=1e-3)
+    assert mean == pytest.approx(data.action.mean(), rel=1e-3)
+    assert highest == pytest.approx(data.action.max(), rel=1e-3)
+    reached = int((np.abs(data.action) >= 2).sum())
+    assert reached > 0
+    assert entry(text, "at a bound or beyond").startswith(f"{reached} of 400")
+    assert entry(text, "unit") == "discounted"
+    assert float(entry(text, "optimum or reference")) == pytest.approx(-122.3, abs=0.05)
+    assert float(entry(text, "behavior policy")) == pytest.approx(task.behavior_value, rel=1e-3)

@@ -84,6 +84,8 @@ def assert_same(task, dataset, again):
          "coverage.kind=random"),
         ("dataset=cartpole", "behavior=mixed", *SMALL, *REGION, "dataset.discount=0.95"),
         ("dataset=cartpole", *SMALL, *COMPOSITE),
+        ("dataset=pendulum", "behavior=mixed", *SMALL),
+        ("dataset=lqr", *SMALL, "coverage=actions", "coverage.severity=0.5"),
         ("dataset=cliff", *SMALL, "coverage=quality", "coverage.severity=0.5"),
     ],
 )  # fmt: skip

@@ -10,6 +10,8 @@ from bench.data import collected
 from bench.data.collected import Collected
 from bench.data.storage import Storage
 from bench.worlds.cartpole import CartPole
+from bench.worlds.continuous.cliff_2d import Cliff2D
+from bench.worlds.continuous.lqr import LQR
 from bench.worlds.mdps import Cliff, CombinationLock, Garnet
 from tests.support.worlds import cartpole_task
 
@@ -21,6 +23,8 @@ SOURCES = {
     "cliff": Collected(Cliff(4, 5, 0.1), MIXTURE, 700, 30),
     "lock": Collected(CombinationLock(5, 3, 0.1), MIXTURE, 700, 30),
     "cartpole": Collected(CartPole(), MIXTURE, 700, 40),
+    "lqr": Collected(LQR(behavior_noise=0.1, oscillators=2), MIXTURE, 700, 40),
+    "cliff_2d": Collected(Cliff2D(behavior_noise=0.1, noise=0.03), MIXTURE, 700, 40),
 }
 
 
@@ -103,7 +107,9 @@ def test_columns_have_the_documented_types(source):
     assert kinds["observation"] == kinds["next_observation"] == (np.float32 if vector else np.int64)
     assert kinds["reward"] == np.float64
     assert kinds["terminated"] == np.bool_
-    assert kinds["action"] == kinds["episode"] == kinds["step"] == np.int64
+    continuous = data.spec.action_kind == "continuous"
+    assert kinds["action"] == kinds["comparator_action"] == (np.float32 if continuous else np.int64)
+    assert kinds["episode"] == kinds["step"] == np.int64
 
 
 # Episodes

@@ -1,4 +1,4 @@
-"""Claims about all degradations: every file of conf/coverage, on tables and on vectors."""
+"""Claims about all degradations: every file of conf/coverage, on data of every kind."""
 
 import importlib
 from dataclasses import fields, replace
@@ -16,7 +16,11 @@ from bench.data.datasets import Reserve
 from bench.data.degradations import Degradation
 from bench.data.storage import Storage
 from bench.settings.groups import file_of, known_names
-from tests.support.worlds import random_tabular_dataset, random_vector_dataset
+from tests.support.worlds import (
+    random_continuous_dataset,
+    random_tabular_dataset,
+    random_vector_dataset,
+)
 
 
 def with_reserve(make, seed):
@@ -40,6 +44,7 @@ def alone(name, **settings):
 
 TABLE = partial(with_reserve, random_tabular_dataset)
 VECTOR = partial(with_reserve, random_vector_dataset)
+CONTINUOUS = partial(with_reserve, random_continuous_dataset)
 removing = (alone("region", shape="ball", dimension=None), alone("thin"))
 replacing = (alone("thin"), alone("quality", worse_epsilon=1.0, worse_id=None))
 disguised = (alone("rewards", kind="negated"), alone("actions", num_cells=3))
@@ -75,7 +80,11 @@ CASES = {
     for name in known_names("coverage")
     if name != "none"
     for number, chosen in enumerate(variants(name))
-    for world, make in (("tables", TABLE), ("vectors", VECTOR))
+    for world, make in (
+        ("tables", TABLE),
+        ("vectors", VECTOR),
+        ("continuous", CONTINUOUS),
+    )
 }
 # Two are exempt from growing, as their docstrings say, and from nothing else.
 NESTED = [name for name in CASES if not name.startswith(("size_matched", "composite 2"))]

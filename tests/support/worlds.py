@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -158,6 +159,18 @@ def random_vector_dataset(seed: int) -> OfflineDataset:
         lengths,
         rng.integers(2, size=n),
     )
+
+
+def random_continuous_dataset(seed: int) -> OfflineDataset:
+    """Return such episodes with actions in a box, the comparator's near half of them."""
+    data = random_vector_dataset(seed)
+    rng = np.random.default_rng(seed)
+    comparator = rng.uniform(-1, 1, (len(data), 2)).astype(np.float32)
+    far = rng.uniform(-1, 1, comparator.shape) * (rng.random((len(data), 1)) < 0.5)
+    action = np.clip(comparator + far, -1, 1).astype(np.float32)
+    storage = replace(data.storage, action=action, comparator_action=comparator)
+    spec = replace(data.spec, num_actions=0, action_bounds=((-1.0, -1.0), (1.0, 1.0)))
+    return replace(data, storage=storage, spec=spec)
 
 
 def cliff_task(seed: int = 0, num_transitions: int = 2000, epsilon: float = 0.5) -> Task:

@@ -9,6 +9,10 @@ from scipy import stats
 
 from bench.worlds.base import Simulator, rollout
 from bench.worlds.cartpole import CartPole
+from bench.worlds.continuous.cliff_2d import Cliff2D
+from bench.worlds.continuous.lqr import LQR
+from bench.worlds.continuous.pendulum import Pendulum
+from bench.worlds.continuous.swamp import Swamp
 from bench.worlds.mdps import CombinationLock, Garnet, ToyText
 from bench.worlds.tabular import TabularEnvironment, value_bounds
 from tests.support.worlds import all_policies, random_mdp, slow_values
@@ -186,6 +190,10 @@ def test_the_optimum_of_cartpole_is_a_pole_that_stands_to_the_limit():
 # Runs side by side
 
 
+def control(world):
+    return world.environment("control", 0, 0.9, 30)
+
+
 def toy(seed):
     return TabularEnvironment.from_mdp("toy", random_mdp(seed), 0.9, 9)
 
@@ -196,8 +204,13 @@ def toy(seed):
         ([toy(seed) for seed in range(4)], lambda state: state % 2),
         ([Garnet(9, 2, 3, 0.5).environment("g", s, 0.9, 9) for s in range(4)], lambda s: s % 2),
         ([cartpole()] * 4, skewed),
+        ([control(LQR(0.1, 2))] * 4, lambda o: np.tanh(o[..., ::2])),
+        ([control(Pendulum(0.1))] * 4, lambda o: 2 * o[..., :1]),
+        # Noise that differs from run to run is each run's own.
+        ([control(Cliff2D(0.1, noise)) for noise in (0.03, 0.05, 0.03, 0.01)], lambda o: 0.5 - o),
+        ([control(Swamp(0.1, 0.02, depth)) for depth in (1.0, 2.0, 3.0, 1.0)], lambda o: 0.5 - o),
     ],
-    ids=["toy", "garnet", "cartpole"],
+    ids=["toy", "garnet", "cartpole", "lqr", "pendulum", "cliff_2d", "swamp"],
 )
 def test_a_runs_episodes_are_the_same_alone_and_beside_others(environments, act):
     together = play(environments, [rng(s) for s in range(4)], 5, act)

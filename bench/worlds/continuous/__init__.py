@@ -1,0 +1,1 @@
+"""Worlds with continuous actions, whose values are exact or known from a grid."""
