@@ -1,7 +1,13 @@
 """Settings of every test."""
 
+import os
+
 import pytest
 from hypothesis import settings
+
+# Before torch is imported: the tests run in a process per core, and more threads than cores get in
+# each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
 from tests.support import files

@@ -7,19 +7,14 @@ of it. Severity 0 removes nothing. Removing a transition ends the segment before
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from bench import seeding
+from bench.data import places
 from bench.data.datasets import OfflineDataset
 from bench.types import Count, Fraction
-from bench.worlds.spaces import to_unit
-
-# Of continuous actions, the share that counts as the comparator's own: those nearest to it.
-NEAREST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,7 @@ def region(
         rank = _ranks(dataset.observation[:, _dimension(dataset, dimension)])
         lower = (1 - severity) * rng.random()
         return dataset.keep((rank < lower) | (rank >= lower + severity), name)
-    standardized = _standardize(dataset.observation)
+    standardized = places.standardize(dataset.observation)
     distance = np.linalg.norm(standardized - standardized[rng.integers(len(dataset))], axis=1)
     return dataset.keep(_ranks(distance) >= severity, name)
 
@@ -201,30 +196,11 @@ def actions(
     if dataset.spec.observation_kind == "discrete":
         cell = dataset.observation
     else:
-        cell = _clusters(dataset, num_cells, int(rng.integers(2**31)))
+        cell = places.cells(dataset, num_cells, int(rng.integers(2**31)))
     cells = np.unique(cell)
     chosen = rng.permutation(cells)[: _share(severity, len(cells))]
-    removed = np.isin(cell, chosen) & _as_comparator(dataset)
+    removed = np.isin(cell, chosen) & places.as_comparator(dataset)
     return dataset.keep(~removed, f"actions({severity})")
-
-
-@lru_cache(8)  # every severity asks for those of the same data
-def _clusters(dataset: OfflineDataset, num_cells: int, seed: int) -> np.ndarray:
-    """Return the number of the k-means cell of every transition."""
-    clusters = KMeans(num_cells, n_init=1, random_state=seed)
-    cell: np.ndarray = clusters.fit_predict(_standardize(dataset.observation))
-    return cell
-
-
-def _as_comparator(dataset: OfflineDataset) -> np.ndarray:
-    """Return whether actions are the comparator's, ``[n]``; continuous ones if they are near."""
-    bounds = dataset.spec.action_bounds
-    if bounds is None:
-        same: np.ndarray = dataset.action == dataset.comparator_action
-        return same
-    apart = to_unit(dataset.action, bounds) - to_unit(dataset.comparator_action, bounds)
-    distance = np.linalg.norm(apart, axis=1)
-    return distance <= np.quantile(distance, NEAREST_SHARE)
 
 
 def size_matched(
@@ -305,10 +281,6 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     rank = np.empty(len(values))
     rank[np.argsort(values, kind="stable")] = np.arange(len(values))
     return rank / len(values)
-
-
-def _standardize(observation: np.ndarray) -> np.ndarray:
-    return (observation - observation.mean(0)) / (observation.std(0) + 1e-3)
 
 
 def _dimension(dataset: OfflineDataset, dimension: str | None) -> int:

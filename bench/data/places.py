@@ -1,0 +1,37 @@
+"""Where transitions lie: in which cell of states, and how near to what the comparator does."""
+
+from functools import lru_cache
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from bench.data.datasets import OfflineDataset
+from bench.worlds.spaces import to_unit
+
+# Of continuous actions, the share that counts as the comparator's own: those nearest to it.
+NEAREST_SHARE = 0.5
+
+
+@lru_cache(8)  # every severity asks for those of the same data
+def cells(dataset: OfflineDataset, num_cells: int, seed: int) -> np.ndarray:
+    """Return the number of the k-means cell of every transition."""
+    clusters = KMeans(num_cells, n_init=1, random_state=seed)
+    cell: np.ndarray = clusters.fit_predict(standardize(dataset.observation))
+    return cell
+
+
+def as_comparator(dataset: OfflineDataset) -> np.ndarray:
+    """Return whether actions are the comparator's, ``[n]``; continuous ones if they are near."""
+    bounds = dataset.spec.action_bounds
+    if bounds is None:
+        same: np.ndarray = dataset.action == dataset.comparator_action
+        return same
+    apart = to_unit(dataset.action, bounds) - to_unit(dataset.comparator_action, bounds)
+    distance = np.linalg.norm(apart, axis=1)
+    return distance <= np.quantile(distance, NEAREST_SHARE)
+
+
+def standardize(observation: np.ndarray) -> np.ndarray:
+    """Return observations ``[n, dim]`` with mean 0 and standard deviation 1."""
+    standard: np.ndarray = (observation - observation.mean(0)) / (observation.std(0) + 1e-3)
+    return standard
