@@ -68,8 +68,8 @@ def remaining(found: Standing) -> str:
     if left.seconds is None:
         return "time left unknown, nothing like it has been timed"
     many = f"{left.processes} processes as now" if left.processes > 1 else "one process"
-    guess = f", {left.untimed:,} runs of kinds not timed yet as slow as the rest"
-    return f"about {duration(left.seconds)} left with {many}{guess if left.untimed else ''}"
+    more = f", and what {left.untimed:,} runs of kinds not timed yet take"
+    return f"about {duration(left.seconds)} left with {many}{more if left.untimed else ''}"
 
 
 def duration(seconds: float) -> str:

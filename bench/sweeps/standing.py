@@ -32,8 +32,9 @@ class TimeLeft(NamedTuple):
     """How long the rest takes.
 
     Attributes:
-        seconds: For all of it; None as long as no kind (algorithm and environment) is timed.
-        untimed: Runs of kinds that are not, taken to be as slow as the mean of those that are.
+        seconds: For runs whose kind (algorithm and environment) is timed; None without such runs.
+        untimed: Runs of other kinds: an update of one may take a thousand times as long as of
+            another, so nothing is said of them.
         processes: How many processes share the work; 1 where none is at it.
     """
 
@@ -134,16 +135,15 @@ def time_left(standing: Standing) -> TimeLeft:
     }
     processes = max(1, len({(cohort.host, cohort.pid) for cohort in standing.live}))
     longest = 0.0
-    mean = sum(costs.values()) / max(1, len(costs))
     for cohort in standing.live:
         own = {i: cohort.num_updates - cohort.update for i in cohort.run_ids if i in standing.runs}
         left |= {i: updates for i, updates in own.items() if standing.states[i] == "running"}
-        alone = (updates * costs.get(_kind(standing.runs[i]), mean) for i, updates in own.items())
+        alone = (updates * costs.get(_kind(standing.runs[i]), 0.0) for i, updates in own.items())
         longest = max(longest, sum(alone))
     untimed = sum(_kind(standing.runs[run_id]) not in costs for run_id in left)
-    if not costs and left:
+    if left and untimed == len(left):
         return TimeLeft(None, untimed, processes)
-    every = sum(n * costs.get(_kind(standing.runs[i]), mean) for i, n in left.items())
+    every = sum(n * costs.get(_kind(standing.runs[i]), 0.0) for i, n in left.items())
     # However many share the work, a cohort in training is not shared.
     return TimeLeft(max(every / processes, longest), untimed, processes)
 
