@@ -12,12 +12,12 @@ Mode = Literal["plain", "traced", "compiled"]
 # vectors, cohorts of 2 to 64, one thread).
 WORTH_TRACING = 200
 # Compiling an update took 3 to 6 s and saved 0.3 to 0.9 ms of each (width 64, batch 256, two
-# cores; `python -m bench.speed --compile`), so that a shorter training does not pay for it.
+# cores; `python -m bench speed --compile`), so that a shorter training does not pay for it.
 WORTH_COMPILING = 20_000
 
 
 def chosen(setting: Literal["auto", "on", "off"], num_updates: int, device: str = "cpu") -> Mode:
-    """Return how a training's updates are made, which nothing but its length decides.
+    """Return how a training's updates are made: by its length, never by the runs beside it.
 
     `auto` compiles a long one where, on a CPU, there is a C++ compiler.
     """
