@@ -47,7 +47,7 @@ class EnvSpec:
             where actions are discrete.
         uniform_regret: Value of the optimal policy (or of the reference that counts as such) minus
             the uniform policy's, by which regrets are normalised and rewards can be scaled; None
-            where one of them is not known.
+            where nobody says: only worlds with continuous actions do.
     """
 
     name: str

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from bench import CONF
+from bench.data.collected import Collected
 from bench.settings import resolution
 from bench.settings.groups import file_of, known_names
 from bench.settings.run import run_config
@@ -161,3 +162,10 @@ def test_learners_without_a_class_for_the_kind_are_left_out_with_a_line():
     assert len(plan.left_out) == 2
     with pytest.raises(ConfigError, match="td3_bc needs continuous actions, but those of"):
         commands.plan("algorithm=td3_bc", "dataset=lock")
+
+
+def test_continuous_actions_on_numbered_states_are_refused(monkeypatch):
+    facts = commands.plan("algorithm=bc", "dataset=lqr").runs[0].config.dataset.source.facts()
+    monkeypatch.setattr(Collected, "facts", lambda self: facts._replace(observation_names=()))
+    with pytest.raises(ConfigError, match="bc needs vector observations where actions are cont"):
+        commands.plan("algorithm=bc", "dataset=lqr")
