@@ -5,6 +5,7 @@ with ``torch.func.vmap``. What follows from that for whoever writes an algorithm
 
 * no Python branch on a tensor and no ``.item()``; branching on `phase` is fine, it is a plain int;
 * a numbered state is its index: `networks.apply` takes observations of either kind;
+* continuous actions are in [-1, 1] per dimension: the harness scales the data's and the policy's;
 * randomness is an input: name the shapes in `noise_shapes`, receive standard uniform numbers;
 * float hyperparameters may arrive as 0-d tensors, since they may differ between runs;
 * clip gradients inside `update`, per run; every mean over a batch is weighted by ``batch.weight``.
@@ -12,63 +13,15 @@ with ``torch.func.vmap``. What follows from that for whoever writes an algorithm
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from algorithms.distributions import ActionDistribution
 from bench.types import ActionKind, Batch, DataSummary, Discount, EnvSpec
 
 Metrics = dict[str, Tensor]
-
-
-def split_ties(scores: Tensor) -> Tensor:
-    """Return probabilities ``[..., num_actions]``, uniform over the exactly highest scores.
-
-    A table knows nothing of a state without data and scores all its actions alike; taking the
-    first of them would make regret depend on how the actions happen to be numbered.
-    """
-    highest = (scores == scores.amax(-1, keepdim=True)).to(scores.dtype)
-    return highest / highest.sum(-1, keepdim=True)
-
-
-class Categorical(NamedTuple):
-    """A stochastic policy over discrete actions, ``logits[..., num_actions]``."""
-
-    logits: Tensor
-
-    def mode(self) -> Tensor:
-        """Return the first of the most likely actions ``[...]``."""
-        return self.logits.argmax(-1)
-
-    def mode_probabilities(self) -> Tensor:
-        """Return the probabilities of acting by the mode ``[..., num_actions]``, ties split."""
-        return split_ties(self.logits)
-
-    def probabilities(self) -> Tensor:
-        """Return the probability of each action ``[..., num_actions]``."""
-        return self.logits.softmax(-1)
-
-
-class Greedy(NamedTuple):
-    """A deterministic policy that takes the highest of ``scores[..., num_actions]``."""
-
-    scores: Tensor
-
-    def mode(self) -> Tensor:
-        """Return the first of the highest-scored actions ``[...]``."""
-        return self.scores.argmax(-1)
-
-    def mode_probabilities(self) -> Tensor:
-        """Return the probabilities of acting by the mode ``[..., num_actions]``, ties split."""
-        return split_ties(self.scores)
-
-    def probabilities(self) -> Tensor:
-        """Return the same: the policy has no other randomness than splitting ties."""
-        return self.mode_probabilities()
-
-
-ActionDistribution = Categorical | Greedy
 
 
 @dataclass(frozen=True)
@@ -88,7 +41,7 @@ class Algorithm(ABC):
     """Whether the algorithm needs the counts of a tabular task."""
 
     action_kinds: ClassVar[tuple[ActionKind, ...]] = ("discrete",)
-    """Kinds of actions that the algorithm can choose."""
+    """Kinds of actions that this class can choose; another may be named for other worlds."""
 
     def noise_shapes(self, spec: EnvSpec, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the uniform noise in [0, 1) that `update` wants, by name."""

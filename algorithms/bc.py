@@ -1,4 +1,4 @@
-"""Behavior cloning (Pomerleau 1991), optionally on the best episodes only.
+"""Behavior cloning of numbered actions (Pomerleau 1991), optionally on the best episodes only.
 
     loss = E_data[ -log pi(a | s) ]
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from algorithms import networks
-from algorithms.base import Algorithm, Categorical, Metrics
+from algorithms.base import Algorithm, Metrics
+from algorithms.distributions import Categorical
 from algorithms.networks import Network
-from algorithms.objectives import negative_log_likelihood, weighted_mean
+from algorithms.objectives import best_episodes, negative_log_likelihood, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
 from bench.types import Batch, Count, DataSummary, EnvSpec, Positive, PositiveFraction
 
@@ -46,8 +47,7 @@ class BehaviorCloning(Algorithm):
     def loss(self, actor: Network, summary: DataSummary, batch: Batch) -> Tensor:
         """Return the mean negative log-likelihood of the actions of the best episodes."""
         logits = networks.apply(actor, batch.observation)
-        best = batch.episode_return >= self._return_threshold(summary)
-        weight = batch.weight * best
+        weight = best_episodes(batch, summary, self.top_fraction)
         return weighted_mean(negative_log_likelihood(logits, batch.action), weight)
 
     def update(
@@ -61,12 +61,3 @@ class BehaviorCloning(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Categorical:
         """Return the cloned policy."""
         return Categorical(networks.apply(state.actor, observation))
-
-    def _return_threshold(self, summary: DataSummary) -> Tensor:
-        """Return the quantile of the episode return above which `top_fraction` lies."""
-        percentiles = summary.return_quantiles
-        # Rounded down to a whole percentile: never fewer episodes than asked for. The small number
-        # keeps (1 - 0.9) * 100 at 10 in float32.
-        position = (1 - torch.as_tensor(self.top_fraction)) * (percentiles.shape[-1] - 1)
-        index = (position + 1e-4).floor().long()
-        return percentiles.gather(-1, index.reshape(1)).squeeze(-1)

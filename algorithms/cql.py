@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from algorithms import networks
-from algorithms.base import Algorithm, Greedy, Metrics
+from algorithms.base import Algorithm, Metrics
+from algorithms.distributions import Greedy
 from algorithms.networks import InitialValue, Network
 from algorithms.objectives import (
     at_action,

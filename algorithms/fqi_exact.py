@@ -14,7 +14,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Greedy, Metrics
+from algorithms.base import Algorithm, Metrics
+from algorithms.distributions import Greedy
 from algorithms.networks import InitialValue, initial_value, rows
 from bench.types import Batch, DataSummary, EnvSpec
 

@@ -31,10 +31,14 @@ def action_network(
     """
     if not hidden_sizes and spec.observation_kind == "discrete":
         return ({"weight": torch.full((spec.observation_size, spec.num_actions), float(value))},)
-    sizes = [spec.observation_size, *hidden_sizes, spec.num_actions]
-    layers = [linear(size_in, size_out, generator) for size_in, size_out in pairwise(sizes)]
-    layers[-1]["bias"] = layers[-1]["bias"] + value
-    return tuple(layers)
+    network = feed_forward((spec.observation_size, *hidden_sizes, spec.num_actions), generator)
+    network[-1]["bias"] = network[-1]["bias"] + value
+    return network
+
+
+def feed_forward(sizes: Sequence[int], generator: torch.Generator) -> Network:
+    """Return a network with layers between the given sizes, the input's and output's included."""
+    return tuple(linear(size_in, size_out, generator) for size_in, size_out in pairwise(sizes))
 
 
 def linear(size_in: int, size_out: int, generator: torch.Generator) -> Layer:

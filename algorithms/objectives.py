@@ -1,8 +1,12 @@
 """Loss terms that several algorithms share; each is one formula over a weighted batch."""
 
+import torch
 from torch import Tensor
 
-from bench.types import Batch
+from bench.types import Batch, DataSummary, EnvSpec
+
+# What the uniform policy's regret is worth to critics whose rewards are scaled.
+REWARD_UNITS = 10.0
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -33,3 +37,29 @@ def negative_log_likelihood(logits: Tensor, action: Tensor) -> Tensor:
 def bellman_target(batch: Batch, next_value: Tensor, discount: float | Tensor) -> Tensor:
     """Return ``r + discount (1 - terminated) next_value``: only termination stops the bootstrap."""
     return batch.reward + discount * (1 - batch.terminated) * next_value
+
+
+def best_episodes(batch: Batch, summary: DataSummary, top_fraction: float | Tensor) -> Tensor:
+    """Return the weights ``[batch]`` of a batch, 0 outside the best `top_fraction` of episodes.
+
+    By quantile of the return over the episodes that are left in the data, ties included.
+    """
+    percentiles = summary.return_quantiles
+    # Rounded down to a whole percentile: never fewer episodes than asked for. The small number
+    # keeps (1 - 0.9) * 100 at 10 in float32.
+    position = (1 - torch.as_tensor(top_fraction)) * (percentiles.shape[-1] - 1)
+    index = (position + 1e-4).floor().long()
+    threshold = percentiles.gather(-1, index.reshape(1)).squeeze(-1)
+    return batch.weight * (batch.episode_return >= threshold)
+
+
+def reward_scale(spec: EnvSpec) -> Tensor:
+    """Return what rewards are multiplied by for critics, ``[]``; 1 where the world says nothing.
+
+    Worlds differ in the size of their values by orders of magnitude, and one learning rate suits
+    critics of one size. The scale is the world's, never the data's: it would change with coverage,
+    and then nobody could tell a change of the learner from one of its data.
+    """
+    if spec.uniform_regret is None or spec.uniform_regret <= 0:
+        return torch.ones(())
+    return torch.tensor(REWARD_UNITS / spec.uniform_regret)

@@ -20,8 +20,9 @@ Natural = Annotated[int, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 ActionKind = Literal["discrete", "continuous"]
-# What settings are chosen by: tables of numbered states, or vectors.
-WorldKind = Literal["table", "vector"]
+# What settings are chosen by: numbered actions in tables of numbered states or on vectors, or
+# continuous actions.
+WorldKind = Literal["table", "vector", "continuous"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class EnvSpec:
         observation_names: Names of a vector observation's dimensions.
         action_bounds: Lowest and highest value of each dimension of a continuous action; None
             where actions are discrete.
+        uniform_regret: Value of the optimal policy (or of the reference that counts as such) minus
+            the uniform policy's, by which regrets are normalised and rewards can be scaled; None
+            where nobody says: only worlds with continuous actions do.
     """
 
     name: str
@@ -58,11 +62,17 @@ class EnvSpec:
     v_max: float
     observation_names: tuple[str, ...] = ()
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    uniform_regret: float | None = None
 
     @property
     def action_kind(self) -> ActionKind:
         """Whether actions are numbered or vectors."""
         return "discrete" if self.action_bounds is None else "continuous"
+
+    @property
+    def action_size(self) -> int:
+        """Length of a continuous action, 0 where actions are numbered."""
+        return 0 if self.action_bounds is None else len(self.action_bounds[0])
 
 
 class Batch(NamedTuple):
@@ -73,7 +83,9 @@ class Batch(NamedTuple):
 
     Attributes:
         observation: Where the action was taken.
-        action: ``[batch]``, integers.
+        action: ``[batch]``, integers; or ``[batch, action_size]`` float32 in [-1, 1], where the
+            bounds of a continuous action are -1 and 1, and one outside of them is the nearest
+            within.
         reward: ``[batch]``.
         next_observation: Where it led, encoded likewise.
         terminated: ``[batch]``, 1.0 where the bootstrap stops; a time limit or a cut is 0.0.

@@ -87,7 +87,8 @@ def _evaluation(frame: Frame) -> str:
     parts = [f"exact discounted value on {', '.join(exact)}"] if exact else []
     for name, surroundings in others.items():
         episodes = _span(surroundings.num_episodes) if surroundings.num_episodes else "all"
-        parts.append(f"mean return of {episodes} episodes on {name}")
+        kind = "mean discounted return" if surroundings.discounted else "mean return"
+        parts.append(f"{kind} of {episodes} episodes on {name}")
     return "; ".join(parts)
 
 

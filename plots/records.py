@@ -83,8 +83,10 @@ def rounded(record: RunRecord) -> RunRecord:
         coverage=coverage,
         values=significant(record.values, DIGITS),
         evaluations=[
-            significant(evaluation, DIGITS)
-            | {"returns": significant(evaluation.get("returns"), RETURN_DIGITS)}
+            {
+                name: significant(value, RETURN_DIGITS if isinstance(value, list) else DIGITS)
+                for name, value in evaluation.items()
+            }
             for evaluation in record.evaluations
         ],
         final=significant(record.final, DIGITS),

@@ -124,9 +124,9 @@ def _compact(record: RunRecord) -> dict[str, Any]:
 
 def _shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
     """Return an evaluation before the last one, its returns as their mean."""
-    returns = evaluation.get("returns") or []
-    means = [sum(returns) / len(returns)] if returns else []
-    return significant({**evaluation, "returns": means}, SIDE_DIGITS)
+    lists = {name: values for name, values in evaluation.items() if isinstance(values, list)}
+    means = {name: [sum(values) / len(values)] if values else [] for name, values in lists.items()}
+    return significant({**evaluation, **means}, SIDE_DIGITS)
 
 
 def _expanded(plain: dict[str, Any]) -> RunRecord:

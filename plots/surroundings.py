@@ -30,6 +30,7 @@ class Surroundings:
 
     Attributes:
         exact: Whether final policies are scored by their exact value.
+        discounted: Whether they are scored by discounted returns instead.
         num_episodes: The numbers of episodes of the final evaluations.
         last_updates: The updates after which the final evaluations were made.
         coverage_name: Which measure of coverage the runs have, None if none.
@@ -37,6 +38,7 @@ class Surroundings:
     """
 
     exact: bool
+    discounted: bool
     num_episodes: tuple[int, ...]
     last_updates: tuple[int, ...]
     coverage_name: str | None
@@ -52,6 +54,7 @@ def surroundings(records: list[RunRecord]) -> Surroundings:
     measured = [n for n in COVERAGES if any(r.coverage.get(n) is not None for r in completed)]
     return Surroundings(
         exact=bool(last) and all(e.get("exact_value") is not None for e in last),
+        discounted=any(e.get("discounted_returns") is not None for e in last),
         num_episodes=tuple(sorted({len(e.get("returns") or []) for e in last})),
         last_updates=tuple(sorted({e["update"] for e in last if "update" in e})),
         coverage_name=measured[0] if measured else None,

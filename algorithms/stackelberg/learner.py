@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algorithms import networks
-from algorithms.base import Algorithm, Categorical, Metrics
+from algorithms.base import Algorithm, Metrics
+from algorithms.distributions import Categorical
 from algorithms.networks import Network
 from algorithms.optimizers import AdamState, adam, adam_init
 from algorithms.stackelberg.followers.base import WARM_START, Follower, Turn

@@ -1,7 +1,8 @@
 """`python -m bench speed`: what an update costs, beside what the machine can do at most.
 
 Every algorithm of conf/algorithm is timed at widths 64 and 256 (two hidden layers), alone and in a
-cohort of 8, on CartPole data (tabular ones on a Garnet table). The matrix-product rate is that of
+cohort of 8, in each of these worlds that it has a class for: CartPole, for tabular ones a Garnet
+table, and for continuous actions the linear-quadratic world. The matrix-product rate is that of
 a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
 """
 
@@ -27,6 +28,7 @@ WIDTHS = (64, 256)
 COHORTS = (1, 8)
 BATCH_SIZE = 256
 SEED = 0
+WORLDS = ("cartpole", "garnet", "lqr")
 
 
 def main(words: list[str]) -> int:
@@ -45,7 +47,7 @@ def main(words: list[str]) -> int:
     table = Table(
         title=f"updates per second, batch {BATCH_SIZE}, {torch.get_num_threads()} threads"
     )
-    for name in ("algorithm", "width", "cohort"):
+    for name in ("algorithm", "world", "width", "cohort"):
         table.add_column(name)
     for name in ("per run", "in total"):
         table.add_column(name, justify="right")
@@ -59,21 +61,18 @@ def main(words: list[str]) -> int:
 def rows(seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the table, row by row."""
     tasks: dict[str, Task] = {}
-    for name in known_names("algorithm"):
-        config = _config(name, "cartpole")
-        if config.algorithm.tabular_only:
-            config = _config(name, "garnet")
+    for name, world, config in _configs():
         algorithm, data = config.algorithm, config.dataset
-        if data.name not in tasks:
-            tasks[data.name] = data.source.load(data.name, SEED, data.discount, None)
+        if world not in tasks:
+            tasks[world] = data.source.load(data.name, SEED, data.discount, None)
         resizable = hasattr(algorithm, "hidden_sizes")
         for width in WIDTHS if resizable else (None,):
             resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                rate = updates_per_second(algorithm, tasks[data.name], size, seconds, mode, device)
+                rate = updates_per_second(algorithm, tasks[world], size, seconds, mode, device)
                 shown = "table" if width is None else str(width)
-                yield name, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
+                yield name, world, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
 
 
 def updates_per_second(
@@ -82,7 +81,7 @@ def updates_per_second(
     """Return the updates per second of each run of a cohort, minibatches included."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
     cohort = Cohort(members, BATCH_SIZE, device=device, mode=mode)
-    # Both variants of an update that copies a target every so often are traced before timing.
+    # All variants of an update that copies a target every so often are traced before timing.
     warm_up = max(2, getattr(algorithm, "target_interval", 0) + 1)
     _finish(cohort, warm_up, device)
     start, made = time.perf_counter(), 0
@@ -111,6 +110,18 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
         pass
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def _configs() -> Iterator[tuple[str, str, RunConfig]]:
+    """Yield the learners with the worlds that they are timed in."""
+    for name in known_names("algorithm"):
+        for world in WORLDS:
+            config = _config(name, world)
+            facts = config.dataset.source.facts()
+            if facts.action_kind in config.algorithm.action_kinds and (
+                facts.tabular == config.algorithm.tabular_only
+            ):
+                yield name, world, config
 
 
 def _config(algorithm: str, world: str) -> RunConfig:

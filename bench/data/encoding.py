@@ -36,12 +36,16 @@ class Encoder:
         self.mean, self.scale = self.mean.to(device), self.scale.to(device)
         return self
 
-    def __call__(self, observation: Tensor) -> Tensor:
-        """Return ``[run, ..., dim]`` float32 of raw vectors, ``[run, ...]`` int64 of states."""
+    def __call__(self, observation: Tensor, runs: slice = slice(None)) -> Tensor:
+        """Return ``[run, ..., dim]`` float32 of raw vectors, ``[run, ...]`` int64 of states.
+
+        The observations are those of some of the runs, by default of all.
+        """
         if not self.standardises:
             return observation.long()
-        shape = (len(self.mean), *[1] * (observation.ndim - 2), self.spec.observation_size)
-        return (observation.float() - self.mean.view(shape)) / self.scale.view(shape)
+        mean, scale = self.mean[runs], self.scale[runs]
+        shape = (len(mean), *[1] * (observation.ndim - 2), self.spec.observation_size)
+        return (observation.float() - mean.view(shape)) / scale.view(shape)
 
 
 def statistics(

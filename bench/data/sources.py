@@ -54,6 +54,8 @@ class Facts(NamedTuple):
     @property
     def kind(self) -> WorldKind:
         """The kind of world, by which settings are chosen for learners."""
+        if self.action_kind == "continuous":
+            return "continuous"
         return "vector" if self.observation_names else "table"
 
 

@@ -43,7 +43,7 @@ class CoverageReport:
         saco: Unique (state, action) cells relative to the full data's (Schweighofer 2021).
         tq: Mean value of the episodes, 0 the uniform policy's, 1 the optimum's; not clipped.
         by_policy: The three exact measures for each policy that they were computed for.
-        reasons: Why a measure is None.
+        reasons: Why a measure is None, or a regret that the same knowledge would give.
     """
 
     comparator: str
@@ -75,6 +75,7 @@ def measure(
     by_policy = {}
     if task.environment.mdp is None:
         reasons |= dict.fromkeys((*EXACT, "by_policy"), "exact occupancies need a known MDP")
+        reasons["regret_to_covered"] = "the best covered policy needs a known MDP"
     else:
         for name, occupancy in occupancies(task, dataset).items():
             by_policy[name] = occupancy_coverage(occupancy, dataset)

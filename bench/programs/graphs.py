@@ -47,6 +47,7 @@ class Traced:
         self.tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         with torch.no_grad():
             self.module = make_fx(flat)(*self.tensors)
+        _let_layouts_change(self.module)
 
     def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":
         """Return the function with some of its inputs computed by another.
@@ -134,6 +135,17 @@ def _inputs(module: fx.GraphModule) -> list[fx.Node]:
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
+
+
+def _let_layouts_change(module: fx.GraphModule) -> None:
+    """Make reshapes of views, which hold for inputs laid out in memory like the examples alone.
+
+    Parts of a row of parameters, as they come out of an optimiser, are not.
+    """
+    for node in module.graph.nodes:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default
+    module.recompile()
 
 
 def _restricted(module: fx.GraphModule, outputs: Iterable[int]) -> fx.GraphModule:

@@ -65,6 +65,11 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
             f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
             f"actions, but those of {dataset} are {facts.action_kind}"
         )
+    if facts.action_kind == "continuous" and not facts.observation_names:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} needs vector observations where actions are "
+            f"continuous, but those of {dataset} are states"
+        )
     if not facts.can_evaluate:
         raise ValueError(
             f"{dataset} has no environment to evaluate policies in, it can only be described"

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import CONF
 from bench.settings.grid import Axes, narrowed
-from bench.settings.resolution import known_names, resolved
+from bench.settings.resolution import known_names, resolved, settings_of_kinds
 from bench.settings.typed import ConfigError
 
 # What an experiment says beside its settings.
@@ -96,7 +96,7 @@ class Composer:
         """Return the settings under the fixed words and the given group choices, composed once."""
         if groups not in self.composed:
             # Groups go first, so that a word like `algorithm.discount=0.9` finds its key.
-            fixed = [str(override.input_line) for override in self.fixed]
+            fixed = list(map(_line, self.fixed))
             with _one_sentence():
                 config = self.config_loader.load_configuration(
                     config_name="config", overrides=[*groups, *fixed], run_mode=RunMode.RUN
@@ -171,6 +171,16 @@ def _sentence(text: str) -> str:
     return " ".join(text.split())
 
 
+def _line(override: Override) -> str:
+    """Return a word as Hydra takes it.
+
+    A setting that a learner has in some kinds of worlds alone is none that Hydra can find; whether
+    it is one here is known when the world is.
+    """
+    line = str(override.input_line)
+    return f"++{line}" if line.partition("=")[0] in settings_of_kinds() else line
+
+
 def _once_each(overrides: list[Override]) -> list[Override]:
     """Return the overrides; of two for one setting neither may be dropped in silence."""
     lines: dict[str, str] = {}
@@ -211,12 +221,12 @@ def _plain(value: Any) -> Any:
 
 
 def _set(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key that exists already."""
+    """Set a dotted key that exists already, or may by the kind of world."""
     *parents, last = key.split(".")
     node: Any = settings
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or last not in node:
+    if not isinstance(node, dict) or (last not in node and key not in settings_of_kinds()):
         known = sorted(node) if isinstance(node, dict) else sorted(settings)
         raise ConfigError(f"{key} is not a setting; allowed here: {', '.join(map(str, known))}.")
     node[last] = value

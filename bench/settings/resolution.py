@@ -3,7 +3,9 @@
 What a record says of its settings is what stands here at the end.
 """
 
+import copy
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from bench.data.collected import Collected
@@ -13,8 +15,23 @@ from bench.settings.groups import file_of, known_names, mapping
 from bench.settings.run import HALFWAY, TrainingConfig, data_source
 from bench.settings.typed import ConfigError
 
-# A mapping from kinds of worlds to settings, in a learner's file.
+# A mapping from kinds of worlds to settings, in a learner's file. A kind that names a target has a
+# class of its own, whose settings all stand there; name and discount alone are the learner's.
 KINDS = "kinds"
+SHARED = ("name", "discount")
+
+
+@cache
+def settings_of_kinds() -> frozenset[str]:
+    """Return the settings, as in ``algorithm.x``, of classes that learners have for some kinds."""
+    files = [file_of("algorithm", name) for name in known_names("algorithm")]
+    kinds = [kind for file in files for kind in file.get(KINDS, {}).values() if "target" in kind]
+    return frozenset(f"algorithm.{key}" for kind in kinds for key in _of_class(kind))
+
+
+def _of_class(kind: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a kind's class, without those of the training."""
+    return {k: v for k, v in kind.items() if k not in TrainingConfig.model_fields}
 
 
 def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[str, Any]:
@@ -108,9 +125,11 @@ def _choose_by_kind(
     """Set what was chosen for the learner in such worlds: in its file, or in one of conf/chosen."""
     algorithm = settings["algorithm"]
     kinds, name = algorithm.pop(KINDS, None) or {}, algorithm.get("name")
+    own = kinds.get(facts.kind, {})
+    if "target" in own:
+        settings["algorithm"] = algorithm = _class_of_kind(algorithm, own, facts, said)
     others = (chosen or {}).get(name, {})
-    choices = {**kinds.get(facts.kind, {}), **others.get(facts.kind, {})}
-    for key, value in choices.items():
+    for key, value in {**own, **others.get(facts.kind, {})}.items():
         if key in algorithm:
             place, dotted = algorithm, f"algorithm.{key}"
         elif key in TrainingConfig.model_fields:
@@ -122,6 +141,33 @@ def _choose_by_kind(
             )
         if dotted not in said:
             place[key] = value
+
+
+def _class_of_kind(
+    algorithm: Mapping[str, Any], own: Mapping[str, Any], facts: Facts, said: Collection[str]
+) -> dict[str, Any]:
+    """Return the settings of the class that a learner has for a kind of world, and no others.
+
+    Raises:
+        ConfigError: If someone has `said` a setting that this class has not.
+    """
+    shared = {key: algorithm[key] for key in SHARED if key in algorithm}
+    whole = copy.deepcopy(shared | _of_class(own))
+    for word in said:
+        group, *path = word.split(".")
+        if group != "algorithm" or not path or path[0] == KINDS:
+            continue
+        given: Any = algorithm
+        place: Any = whole
+        for key in path[:-1]:
+            given, place = given[key], place.get(key) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or path[-1] not in place:
+            raise ConfigError(
+                f"{word} is not a setting of algorithm={algorithm['name']} in {facts.kind} worlds; "
+                f"allowed here: {', '.join(sorted(whole))}."
+            )
+        place[path[-1]] = given[path[-1]]
+    return whole
 
 
 def _choose_parts(algorithm: dict[str, Any], said: Collection[str]) -> None:

@@ -100,6 +100,8 @@ def curves(record: RunRecord) -> Iterator[dict[str, float]]:
     for evaluation in record.evaluations:
         row = rows[evaluation["update"]]
         row["evaluation/return_mean"] = sum(evaluation["returns"]) / len(evaluation["returns"])
+        if discounted := evaluation.get("discounted_returns"):
+            row["evaluation/discounted_return_mean"] = sum(discounted) / len(discounted)
         for name in ("exact_value", "sampled_value"):
             if evaluation.get(name) is not None:
                 row[f"evaluation/{name}"] = evaluation[name]

@@ -21,7 +21,8 @@ from torch.utils._pytree import (
     tree_unflatten,
 )  # fmt: skip
 
-from algorithms.base import ActionDistribution, Algorithm
+from algorithms.base import Algorithm
+from algorithms.distributions import ActionDistribution
 from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
@@ -161,15 +162,16 @@ class Cohort:
             found: dict[str, Tensor] = torch.func.vmap(one_run, in_dims=axes(given))(*given)
         return found
 
-    def policy(self, observation: np.ndarray) -> ActionDistribution:
-        """Return the action distributions at raw observations ``[run, ..., (dim)]``."""
-        encoded = self.encoder(torch.as_tensor(observation, device=self.device))
+    def policy(self, observation: np.ndarray, runs: slice = slice(None)) -> ActionDistribution:
+        """Return the action distributions of some runs, or all, at raw ``[run, ..., (dim)]``."""
+        encoded = self.encoder(torch.as_tensor(observation, device=self.device), runs)
+        some = partial(tree_map_only, Tensor, lambda leaf: leaf[runs])
 
         def one_run(hyperparameters: Any, state: Any, x: Tensor) -> ActionDistribution:
             return replace(self.algorithm, **hyperparameters).policy(state, x)
 
         with torch.no_grad():
-            return torch.func.vmap(one_run)(self.hyperparameters, self.state, encoded)
+            return torch.func.vmap(one_run)(some(self.hyperparameters), some(self.state), encoded)
 
     def finite(self) -> np.ndarray:
         """Return per run whether all its parameters are finite, ``[run]``."""
@@ -194,6 +196,7 @@ class Cohort:
                 spec,
                 v_min=self.spec.v_min, v_max=self.spec.v_max,
                 reward_min=self.spec.reward_min, reward_max=self.spec.reward_max,
+                uniform_regret=self.spec.uniform_regret,
             )  # fmt: skip
             if same != self.spec:
                 raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")

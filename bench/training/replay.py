@@ -1,9 +1,10 @@
 """Replay: the data of a cohort in one place, and the minibatches its runs draw from it.
 
 Storage is the concatenation of the distinct sources, so runs that share a source share memory; a
-run holds positions only. What is drawn for an update is a function of the run's seed, the stream
-and the update alone (bench/training/draws.py): a run draws the same minibatches alone and in any
-cohort, and what one field needs is not shifted by whether another is asked for.
+run holds positions only. Continuous actions are brought to [-1, 1] once, here alone. What is drawn
+for an update is a function of the run's seed, the stream and the update alone
+(bench/training/draws.py): a run draws the same minibatches alone and in any cohort, and what one
+field needs is not shifted by whether another is asked for.
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from bench.data.encoding import Encoder
 from bench.data.summary import NUM_INITIAL
 from bench.training.draws import Draws, Stream, scaled
 from bench.types import Batch
+from bench.worlds.spaces import to_unit
 
 VECTORS = ("observation", "next_observation")
 # Fields that a minibatch has without looking at any transition.
@@ -214,11 +216,16 @@ def _source(dataset: OfflineDataset) -> tuple[int, int]:
 
 
 def _whole(dataset: OfflineDataset, name: str) -> np.ndarray:
-    """Return a column of the whole source."""
+    """Return a column of the whole source, as learners get it but for observations."""
     everything = replace(dataset, indices=np.arange(len(dataset.storage)))
     if name == "episode_return":
         return everything.episode_return.astype(np.float32)
-    return everything.rows(name, slice(None))
+    column = everything.rows(name, slice(None))
+    bounds = dataset.spec.action_bounds
+    if name == "action" and bounds is not None:
+        # A file may hold actions outside of the bounds, which no policy of a learner can take.
+        return np.clip(to_unit(column, bounds), -1, 1).astype(np.float32)
+    return column
 
 
 def _taken(values: Tensor, at: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ import numpy as np
 from bench.types import ActionKind, EnvSpec
 from bench.worlds.exact import TabularMDP
 
+# A policy that always does the same: actions in the world's units at raw observations.
+Act = Callable[[np.ndarray], np.ndarray]
+
 
 class Simulator(ABC):
     """Copies of environments, ``[run, episode]``.
@@ -45,9 +48,7 @@ class Step(NamedTuple):
     active: np.ndarray
 
 
-def rollout(
-    simulator: Simulator, act: Callable[[np.ndarray], np.ndarray], max_steps: int
-) -> Iterator[Step]:
+def rollout(simulator: Simulator, act: Act, max_steps: int) -> Iterator[Step]:
     """Yield steps until every copy has ended its first episode or `max_steps` is reached.
 
     Whatever a copy does after its first end (an autoreset, say) is not `active`.
@@ -110,6 +111,11 @@ class Environment(ABC):
     @abstractmethod
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
         """Return the reference policy's action for raw observations ``[..., (dim)]``."""
+
+    def policy_value(self, act: Act) -> float | None:
+        """Return the exact value of a policy that always does the same; None if not to be had."""
+        del act
+        return None
 
     def reference_rollout(self, rng: np.random.Generator, num_episodes: int) -> Iterator[Step]:
         """Yield the steps ``[1, episode]`` of episodes under the reference policy."""

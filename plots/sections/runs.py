@@ -31,8 +31,8 @@ RUN = {
 }
 FIELDS = {
     "final": {
-        "value": "what regrets are made of: the exact discounted value on tables, else the mean"
-        " return",
+        "value": "what regrets are made of: the exact value where it is known, else the mean"
+        " of the episodes, discounted where values are",
         "return_mean": "mean return of the episodes of the last evaluation",
         "sampled_value": "value where actions are sampled instead of taken by their mode",
         "normalized_score": "0 the uniform policy, 100 the optimum",

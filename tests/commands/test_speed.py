@@ -7,7 +7,11 @@ from bench.settings.groups import known_names
 def test_every_algorithm_is_timed(monkeypatch):
     # What a figure is worth does not matter here, only that there is one.
     monkeypatch.setattr(speed, "updates_per_second", lambda *arguments: 1.0)
-    assert {row[0] for row in speed.rows(0.0, False, "cpu")} == set(known_names("algorithm"))
+    rows = list(speed.rows(0.0, False, "cpu"))
+    assert {row[0] for row in rows} == set(known_names("algorithm"))
+    worlds = {name: {row[1] for row in rows if row[0] == name} for name, *_ in rows}
+    assert worlds["bc"] == {"cartpole", "lqr"}
+    assert (worlds["fqi_exact"], worlds["td3_bc"]) == ({"garnet"}, {"lqr"})
 
 
 def test_an_update_of_a_built_in_dataset_can_be_timed():

@@ -167,7 +167,7 @@ def test_losing_actions_means_the_same_in_any_units():
     np.testing.assert_array_equal(views[0].indices, views[1].indices)
 
 
-@pytest.mark.parametrize("algorithm", ["bc", "cql"])
+@pytest.mark.parametrize("algorithm", ["fqi", "cql"])
 def test_a_learner_of_numbered_actions_is_refused_in_one_sentence(algorithm):
     with pytest.raises(
         Exception, match="needs discrete actions, but those of dataset=lqr are"

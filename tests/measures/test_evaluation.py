@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from algorithms import networks
-from algorithms.base import Categorical, Greedy
+from algorithms.distributions import Categorical, Greedy
 from bench import seeding
 from bench.measures.evaluation import PolicyEvaluation
 from bench.worlds import exact

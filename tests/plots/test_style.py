@@ -29,7 +29,7 @@ def clashing():
 
 def test_a_newcomer_leaves_the_look_of_all_others():
     before = style.looks(one_of_each(CONFIGURED))
-    for newcomer in ("aaa", "iql", "zzz"):
+    for newcomer in ("aaa", "mopo", "zzz"):
         after = style.looks(one_of_each(sorted([*CONFIGURED, newcomer])))
         assert {name: after[name] for name in CONFIGURED} == before
 

@@ -164,3 +164,16 @@ def test_what_is_lost_is_not_compared_and_what_is_not_is():
     assert not agree(lambda x: [x], lambda x: [x * torch.tensor([1.1, 1, 1, 1])], [lost])
     assert not agree(lambda x: [x], lambda x: [x * torch.nan], [torch.ones(2)])
     assert not agree(lambda x: [x], lambda x: [x.double()], [torch.ones(2)])
+
+
+def test_a_reshape_holds_for_inputs_that_are_laid_out_unlike_the_examples():
+    """Parameters that come out of an optimiser are parts of a longer row."""
+
+    def function(fixed: Tensor, x: Tensor) -> tuple[Tensor]:
+        return (torch.cat([2 * x.view(-1).view(3, 4), fixed], 1)[:, :4],)
+
+    x = torch.arange(12.0).view(3, 4)
+    traced = Traced(function, torch.zeros(3, 6), x)
+    traced.let_examples_move(0, 3)
+    assert torch.equal(traced.tensors[1], 8 * x)
+    assert not traced.tensors[1].is_contiguous()

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from bench import CONF
+from bench.data.collected import Collected
 from bench.settings import resolution
 from bench.settings.groups import file_of, known_names
 from bench.settings.run import run_config
@@ -11,7 +12,7 @@ from bench.settings.typed import ConfigError
 from tests.support import commands
 
 LEARNERS = [n for n in known_names("algorithm") if "kinds" in file_of("algorithm", n)]
-WORLDS = {"table": "lock", "vector": "cartpole"}
+WORLDS = {"table": "lock", "vector": "cartpole", "continuous": "lqr"}
 
 
 def one(*words):
@@ -104,3 +105,67 @@ def test_a_newcomer_joins_an_experiment_by_its_name():
     with_others = commands.plan(*words, "algorithm=bc,stackelberg")
     assert len(own.runs) == 6
     assert len(with_others.runs) == 6 + 12
+
+
+# A class of its own for a kind of world
+
+
+def algorithm_of(*words):
+    return one(*words)["algorithm"]
+
+
+def test_a_kind_with_a_target_is_whole_by_itself():
+    found = algorithm_of("algorithm=bc", "dataset=lqr")
+    own = dict(file_of("algorithm", "bc")["kinds"]["continuous"])
+    training = {"num_updates": own.pop("num_updates"), "batch_size": own.pop("batch_size")}
+    assert found == {"name": "bc", "discount": 0.95, **own}
+    job = one("algorithm=bc", "dataset=lqr")
+    assert {key: job[key] for key in training} == training
+    assert "objective" not in algorithm_of("algorithm=bc", "dataset=lock")
+
+
+def test_words_reach_the_class_of_the_world_s_kind():
+    words = ("algorithm=bc", "dataset=lqr", "num_updates=7")
+    found = one(*words, "algorithm.learning_rate=0.5", "algorithm.objective=mse")
+    assert found["algorithm"]["learning_rate"] == 0.5
+    assert found["algorithm"]["objective"] == "mse"
+    assert found["num_updates"] == 7
+    several = commands.settings(*words, "algorithm.objective=likelihood,mse", "seed=0")
+    assert [job["algorithm"]["objective"] for job in several] == ["likelihood", "mse"]
+    assert algorithm_of(*words, "algorithm.discount=0.5")["discount"] == 0.5
+
+
+def test_a_word_that_the_world_s_class_has_no_use_for_is_refused():
+    settings = one("algorithm=bc", "dataset=lock")
+    kinds = {"continuous": {"target": "x.Y", "width": 3}}
+    continuous = {**settings, "dataset": one("algorithm=bc", "dataset=lqr")["dataset"]}
+    continuous["algorithm"] = {**settings["algorithm"], "kinds": kinds}
+    with pytest.raises(ConfigError, match=r"algorithm\.top_fraction is not a setting of") as e:
+        resolution.resolved(continuous, {"algorithm.top_fraction"})
+    assert str(e.value).endswith("allowed here: discount, name, target, width.")
+    resolved = resolution.resolved(continuous, {"seed", "algorithm", "algorithm.discount"})
+    assert resolved["algorithm"] == {"name": "bc", "discount": 0.9, "target": "x.Y", "width": 3}
+
+
+@pytest.mark.parametrize("dataset", ["lock", "cartpole"])
+def test_a_setting_of_another_kind_s_class_is_refused(dataset):
+    with pytest.raises(ConfigError, match=r"algorithm\.objective is not a setting; allowed here"):
+        commands.plan("algorithm=bc", f"dataset={dataset}", "algorithm.objective=mse")
+    with pytest.raises(ConfigError, match=r"algorithm\.objective is not a setting; allowed here"):
+        commands.plan("algorithm=bc", f"dataset={dataset}", "algorithm.objective=mse,likelihood")
+
+
+def test_learners_without_a_class_for_the_kind_are_left_out_with_a_line():
+    plan = commands.plan("algorithm=bc,cql,td3_bc", "dataset=lock,lqr")
+    pairs = {(r.config.algorithm_name, r.config.dataset.name) for r in plan.runs}
+    assert pairs == {("bc", "lock"), ("bc", "lqr"), ("cql", "lock"), ("td3_bc", "lqr")}
+    assert len(plan.left_out) == 2
+    with pytest.raises(ConfigError, match="td3_bc needs continuous actions, but those of"):
+        commands.plan("algorithm=td3_bc", "dataset=lock")
+
+
+def test_continuous_actions_on_numbered_states_are_refused(monkeypatch):
+    facts = commands.plan("algorithm=bc", "dataset=lqr").runs[0].config.dataset.source.facts()
+    monkeypatch.setattr(Collected, "facts", lambda self: facts._replace(observation_names=()))
+    with pytest.raises(ConfigError, match="bc needs vector observations where actions are cont"):
+        commands.plan("algorithm=bc", "dataset=lqr")

@@ -11,10 +11,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 from bench.data.datasets import OfflineDataset
 from bench.data.storage import Storage
 from bench.measures import evaluation
+from bench.settings.run import TrainingConfig
 from bench.settings.typed import typed_object
 from bench.training.cohort import Cohort, Member
 from bench.types import Batch, EnvSpec
 from bench.worlds.cartpole import CartPole
+from bench.worlds.continuous.lqr import LQR
 from bench.worlds.mdps import Garnet
 
 # Many tiny operations: threads would only wait for each other.
@@ -27,13 +29,16 @@ ALGORITHMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 def build_algorithm(name, kind=None, **settings):
     """Return the algorithm of `conf/algorithm/<name>.yaml`, read as the bench reads it.
 
-    Of what was chosen for a kind of world only the parts are taken, no numbers. Settings that
+    Of what was chosen for a kind of world only the parts are taken, no numbers; but a class that is
+    named there, with all its settings. Settings that
     neither the algorithm nor a part of it has are left out, so that one call serves all of them;
     where both have one, that of the part is named with it: ``{"follower.learning_rate": 5}``.
     """
     given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     del given["name"]
     chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
+    if "target" in chosen:
+        given = {k: v for k, v in chosen.items() if k not in TrainingConfig.model_fields}
     given["discount"] = 0.9
     for several in [key for key in given if key.removesuffix("s") in given.keys() - {key}]:
         part, parts = several.removesuffix("s"), given.pop(several)
@@ -44,8 +49,21 @@ def build_algorithm(name, kind=None, **settings):
     return typed_object(given | {k: v for k, v in settings.items() if k in given}, "algorithm", ())
 
 
+def kinds_of(name):
+    """Return the kinds of worlds that an algorithm has a class for, as this file calls them."""
+    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    algorithm, kinds = build_algorithm(name), []
+    if "discrete" in algorithm.action_kinds:
+        kinds = ["discrete"] if algorithm.tabular_only else ["discrete", "vector"]
+    own = "target" in given.get("kinds", {}).get("continuous", {})
+    return kinds + ["continuous"] * (own or "continuous" in algorithm.action_kinds)
+
+
 def make_spec(kind="discrete", size=4, num_actions=3, **settings):
-    """Return a spec of the given sizes."""
+    """Return a spec of the given sizes; where actions are continuous they have two dimensions."""
+    if kind == "continuous":
+        kind, num_actions = "vector", 0
+        settings = {"action_bounds": ((-1.0, -1.0), (1.0, 1.0))} | settings
     defaults = {
         "name": "made_up",
         "observation_kind": kind,
@@ -85,27 +103,31 @@ def make_dataset(spec, transitions, seed=0):
 def from_columns(spec, observation, action, reward, following, terminated, episode, step, seed=0):
     """Return the dataset of whole columns."""
     raw = np.int64 if spec.observation_kind == "discrete" else np.float32
+    chosen = np.int64 if spec.action_kind == "discrete" else np.float32
     storage = Storage(
         observation=observation.astype(raw),
-        action=action.astype(np.int64),
+        action=action.astype(chosen),
         reward=reward.astype(np.float64),
         next_observation=following.astype(raw),
         terminated=terminated.astype(bool),
         episode=episode,
         step=step,
-        comparator_action=np.zeros(len(action), dtype=np.int64),
+        comparator_action=np.zeros(action.shape, dtype=chosen),
     )
     return OfflineDataset.full(storage, spec, {"seed": seed})
 
 
 def world(kind):
-    """Return a small random MDP, or CartPole."""
-    family = Garnet(5, 3, 2, 0.5) if kind == "discrete" else CartPole()
-    return family.environment(kind, seed=0, discount=0.9, horizon=20)
+    """Return a small random MDP, CartPole, or a linear-quadratic world."""
+    families = {"discrete": Garnet(5, 3, 2, 0.5), "vector": CartPole(), "continuous": LQR(0.1, 2)}
+    return families[kind].environment(kind, seed=0, discount=0.9, horizon=20)
 
 
 def random_dataset(kind, n, seed, spec=None, episode_length=7):
-    """Return `n` transitions of noise in episodes of at most `episode_length` steps."""
+    """Return `n` transitions of noise in episodes of at most `episode_length` steps.
+
+    Some continuous actions are outside of their bounds.
+    """
     rng = np.random.default_rng(seed)
     spec = world(kind).spec if spec is None else spec
     if kind == "discrete":
@@ -114,10 +136,13 @@ def random_dataset(kind, n, seed, spec=None, episode_length=7):
         scale = 1 + np.arange(spec.observation_size)
         observation = scale * rng.normal(size=(n + 1, spec.observation_size)) + scale
     position = np.arange(n)
+    continuous = spec.action_kind == "continuous"
     return from_columns(
         spec,
         observation[:-1],
-        rng.integers(spec.num_actions, size=n),
+        rng.normal(scale=0.6, size=(n, spec.action_size))
+        if continuous
+        else rng.integers(spec.num_actions, size=n),
         rng.normal(size=n),
         observation[1:],
         rng.random(n) < 0.1,
@@ -136,9 +161,15 @@ def random_batch(spec, n, seed=0, dtype=torch.float64):
             return torch.randn(n, spec.observation_size, generator=draw, dtype=dtype)
         return torch.randint(spec.observation_size, (n,), generator=draw)
 
+    def actions():
+        if spec.action_kind == "continuous":
+            drawn = 1.5 * torch.randn(n, spec.action_size, generator=draw, dtype=dtype).tanh()
+            return drawn.clamp(-1, 1)
+        return torch.randint(spec.num_actions, (n,), generator=draw)
+
     return Batch(
         observation=observations(),
-        action=torch.randint(spec.num_actions, (n,), generator=draw),
+        action=actions(),
         reward=2 * torch.randn(n, generator=draw, dtype=dtype),
         next_observation=observations(),
         terminated=(torch.rand(n, generator=draw) < 0.3).to(dtype),

@@ -86,6 +86,13 @@ def test_an_offline_file_holds_what_the_record_holds(tmp_path):
     assert rows == list(curves(RECORD))
 
 
+def test_discounted_returns_have_a_curve_where_there_are_some():
+    evaluation = {**RECORD.evaluations[0], "exact_value": None, "discounted_returns": [1.0, 0.5]}
+    rows = {row["update"]: row for row in curves(replace(RECORD, evaluations=[evaluation]))}
+    assert rows[5]["evaluation/discounted_return_mean"] == 0.75
+    assert "evaluation/exact_value" not in rows[5]
+
+
 def test_curves_are_rows_by_update():
     assert list(curves(RECORD)) == [
         {"update": 1, "metrics/loss": 0.9},

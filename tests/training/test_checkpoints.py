@@ -17,6 +17,7 @@ from tests.support import commands
 from tests.support.builders import (
     ALGORITHMS,
     build_algorithm,
+    kinds_of,
     make_cohort,
     random_dataset,
     same,
@@ -59,10 +60,10 @@ def goes_on(make, steps, total):
 
 
 # What learns in tables and what in functions differ in the follower alone.
-KINDS = [(name, "discrete" if name == "fqi_exact" else "vector") for name in ALGORITHMS]
+KINDS = [(name, kinds_of(name)[-1]) for name in ALGORITHMS]
 
 
-@pytest.mark.parametrize(("name", "kind"), [*KINDS, ("stackelberg", "discrete")])
+@pytest.mark.parametrize(("name", "kind"), [*KINDS, ("bc", "vector"), ("stackelberg", "discrete")])
 def test_a_cohort_goes_on_from_a_snapshot_as_if_uninterrupted(name, kind, device):
     goes_on(lambda: cohort_of(name, kind, device), [13], 20)
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.base import Algorithm, Greedy
+from algorithms.base import Algorithm
+from algorithms.distributions import Greedy
 from bench import seeding
 from bench.types import Batch
 from tests.support.builders import (
     ALGORITHMS,
     build_algorithm,
+    kinds_of,
     make_cohort,
     of_run,
     random_dataset,
@@ -273,21 +275,26 @@ def test_the_normalization_reaches_the_minibatches(normalization):
     np.testing.assert_allclose(batch.observation[0], observation, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_learns_the_same_on_every_device(name, device):
-    datasets = [random_dataset("discrete", n, seed) for seed, n in enumerate((30, 50))]
+CASES = [
+    (name, kind) for name in ALGORITHMS for kind in kinds_of(name) if kind != "vector"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_every_algorithm_learns_the_same_on_every_device(name, kind, device):
+    datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 50))]
     here, there = (
-        train(make_cohort([build_algorithm(name, "table")] * 2, datasets, device=where), 3)
+        train(make_cohort([build_algorithm(name, kind)] * 2, datasets, device=where), 3)
         for where in ("cpu", device)
     )
     for left, right in zip(tensors(here.state), tensors(there.state), strict=True):
         torch.testing.assert_close(left, right.cpu(), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_everything_an_update_needs_is_on_the_cohorts_device(name):
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_everything_an_update_needs_is_on_the_cohorts_device(name, kind):
     # The device `meta` holds shapes instead of numbers and refuses to mix with the CPU.
-    datasets = [random_dataset("discrete", n, seed) for seed, n in enumerate((30, 50))]
-    cohort = make_cohort([build_algorithm(name, "table")] * 2, datasets, device="meta")
+    datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 50))]
+    cohort = make_cohort([build_algorithm(name, kind)] * 2, datasets, device="meta")
     train(cohort, 2)
     assert {leaf.device.type for leaf in tensors(cohort.state)} == {"meta"}

@@ -311,3 +311,26 @@ def test_a_minibatch_may_be_larger_than_the_data():
     batch = make_replay([numbered("vector", 3)], batch_size=50).next()
     assert set(batch.reward[0].tolist()) == {0, 1, 2}
     assert (batch.weight == 1).all()
+
+
+def test_continuous_actions_are_those_of_the_box_in_halves_of_its_ranges():
+    bounds = ((-3.0, 0.0), (1.0, 10.0))
+    spec = make_spec("continuous", size=SIZE, action_bounds=bounds)
+    dataset = random_dataset("continuous", 5, 0, spec=spec)
+    raw = [[-3, 0], [1, 10], [-1, 5], [0, 2.5], [-9, 10.001]]
+    dataset.storage.action[:] = np.array(raw)
+    action = make_replay([dataset], batch_size="full").next().action[0]
+    assert action.dtype == torch.float32
+    # What is outside of the bounds is the nearest within.
+    expected = [[-1, -1], [1, 1], [0, 0], [0.5, -0.5], [-1, 1]]
+    assert action.tolist() == expected
+    drawn = make_replay([dataset, dataset], batch_size=64).next().action
+    assert drawn.shape == (2, 64, 2)
+    assert {tuple(row) for row in drawn[0].tolist()} <= {tuple(map(float, e)) for e in expected}
+    assert dataset.storage.action.tolist() == np.float32(raw).tolist()
+
+
+def test_actions_of_one_dimension_keep_it():
+    spec = make_spec("continuous", size=SIZE, action_bounds=((-2.0,), (2.0,)))
+    dataset = random_dataset("continuous", 9, 0, spec=spec)
+    assert make_replay([dataset]).next().action.shape == (1, 8, 1)

@@ -5,18 +5,15 @@ Values are discounted, from the start of an episode to its step limit.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from bench.types import ActionKind, EnvSpec, NonNegative
-from bench.worlds.base import Environment, Simulator, World
+from bench.worlds.base import Act, Environment, Simulator, World
 from bench.worlds.spaces import Bounds
-
-# A policy that always does the same: actions in the world's units at raw observations.
-Act = Callable[[np.ndarray], np.ndarray]
 
 
 class Outcome(NamedTuple):
@@ -105,7 +102,7 @@ class ControlWorld(World):
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same."""
         del seed
-        ranges = self.ranges(discount, horizon)
+        ranges, anchors = self.ranges(discount, horizon), self.anchors(discount, horizon)
         spec = EnvSpec(
             name=name,
             observation_kind="vector",
@@ -116,6 +113,7 @@ class ControlWorld(World):
             **ranges._asdict(),
             observation_names=self.observation_names,
             action_bounds=self.action_bounds,
+            uniform_regret=anchors.optimum - anchors.uniform,
         )
         return ControlEnvironment(spec, self)
 
