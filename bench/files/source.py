@@ -21,6 +21,8 @@ from bench.worlds.tabular import return_bounds
 OPEN_AT_ONCE = 4
 # Datasets of which it is remembered what a plan asks for; a plan must not open files per run.
 CARDS = 1024
+# For what does not depend on it; worlds with continuous actions refuse some that are nearer to 1.
+ANY_DISCOUNT = 0.9
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,10 @@ class FileSource(DataSource):
         first = np.unique(storage.episode, return_index=True)[1]
         return float(np.add.reduceat(weight * storage.reward, first).mean()), None
 
+    def check_discount(self, discount: float) -> None:
+        """Refuse a discount that the world of the data has no values for."""
+        _check_discount(self, discount, self.key())
+
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a dataset that cannot replace this one's episodes by worse ones."""
         del epsilon
@@ -171,7 +177,7 @@ class FileSource(DataSource):
         self.check_worse(epsilon, dataset_id)
         assert dataset_id is not None
         other = replace(self, id=dataset_id)
-        return _opened(other, 0.99, other.key()).storage
+        return _opened(other, ANY_DISCOUNT, other.key()).storage
 
 
 class _Opened(NamedTuple):
@@ -206,9 +212,14 @@ def _card(source: FileSource, key: str) -> Card:
 
 
 @lru_cache(CARDS)
+def _check_discount(source: FileSource, discount: float, key: str) -> None:
+    source.environment(source.id, _card(source, key), discount)
+
+
+@lru_cache(CARDS)
 def _facts(source: FileSource, key: str) -> Facts:
     card = _card(source, key)
-    environment = source.environment(source.id, card, 0.99)
+    environment = source.environment(source.id, card, ANY_DISCOUNT)
     return Facts(
         tabular=environment.mdp is not None,
         action_kind=environment.spec.action_kind,

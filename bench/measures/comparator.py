@@ -84,8 +84,7 @@ def draw(task: Task, dataset: OfflineDataset) -> Samples:
 
     For one seed they are the same whatever the view, as far as the view has them.
     """
-    frame, comparator = _comparator(task)
-    full = task.data
+    coordinates, full = frame(task), task.data
     seed = int(full.provenance["seed"])
     neighbors = _subset(full.indices, MOST_NEIGHBORS, seed, "neighbors")
     replaced = np.setdiff1d(dataset.indices, full.indices, assume_unique=True)
@@ -95,26 +94,32 @@ def draw(task: Task, dataset: OfflineDataset) -> Samples:
     rows = np.concatenate([neighbors, added])
     data = _subset(dataset.indices, MOST_TRANSITIONS, seed, "data")
     return Samples(
-        comparator=comparator,
-        data=frame.transitions(dataset, data),
-        neighbors=frame.transitions(dataset, rows),
+        comparator=_comparator(task),
+        data=coordinates.transitions(dataset, data),
+        neighbors=coordinates.transitions(dataset, rows),
         left=np.isin(rows, dataset.indices),
         collected=np.arange(len(rows)) < len(neighbors),
         num_actions=full.spec.num_actions,
     )
 
 
-@lru_cache(8)  # every view of the same data is compared with it
-def _comparator(task: Task) -> tuple["_Frame", SamplePoints]:
-    """Return the coordinates of the full data, and the comparator's steps in them."""
-    frame = _Frame(task)
-    return frame, frame.points(*_comparator_steps(task))
+@lru_cache(8)  # every view of the same data is looked at in it
+def frame(task: Task) -> "Frame":
+    """Return the coordinates of the full data."""
+    return Frame(task)
 
 
-class _Frame:
+@lru_cache(8)
+def _comparator(task: Task) -> SamplePoints:
+    """Return the comparator's steps."""
+    return frame(task).points(*_comparator_steps(task))
+
+
+class Frame:
     """The coordinates in which the full data has mean 0 and standard deviation 1."""
 
     def __init__(self, task: Task):
+        """Measure the full data."""
         self.continuous = task.data.spec.action_kind == "continuous"
         self.table = _state_vectors(task)
         self.mean, std = moments(task.data)
@@ -130,6 +135,7 @@ class _Frame:
     def points(
         self, observation: np.ndarray, action: np.ndarray, position: np.ndarray
     ) -> SamplePoints:
+        """Return the points of observations, actions and positions ``[n, ...]``."""
         raw = observation if self.table is None else self.table[observation]
         vector = (raw - self.mean) / self.scale
         if not self.continuous:
@@ -139,6 +145,7 @@ class _Frame:
         return SamplePoints(joined, np.zeros(len(joined), dtype=np.int64), position)
 
     def transitions(self, dataset: OfflineDataset, rows: np.ndarray) -> SamplePoints:
+        """Return the transitions at indices of the storage."""
         storage = dataset.storage
         return self.points(storage.observation[rows], storage.action[rows], rows)
 

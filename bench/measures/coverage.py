@@ -11,15 +11,16 @@ from threadpoolctl import threadpool_limits
 
 from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
+from bench.measures import cells, estimates
 from bench.measures import comparator as samples
-from bench.measures import estimates
 from bench.measures.exact import occupancies, occupancy_coverage
 from bench.measures.schweighofer import saco, trajectory_quality
 
 # Whether tabular tasks, whose measures are exact, get estimates beside them.
 EstimatesWhere = Literal["outside_tables", "everywhere"]
 
-EXACT = ("support_fraction", "inverse_concentrability", "inverse_l2_concentrability")
+RATIOS = ("inverse_concentrability", "inverse_l2_concentrability")
+EXACT = ("support_fraction", *RATIOS)
 ESTIMATES = (
     "nearest_neighbor_support",
     "effective_sample_size",
@@ -34,7 +35,8 @@ class CoverageReport:
     Attributes:
         comparator: Whose coverage is measured: the reference policy, which is the optimal one on
             tabular tasks, or the best tenth of the full data's episodes.
-        support_fraction: Share of the optimal policy's occupancy on (state, action) with data.
+        support_fraction: Share of the optimal policy's occupancy on (state, action) with data; of
+            continuous ones on cells with data nearby, where there is a grid.
         inverse_concentrability: ``min d > 0: mu / d`` of the optimal policy.
         inverse_l2_concentrability: ``1 / E_mu[(d / mu)^2]`` of the optimal policy.
         nearest_neighbor_support: Share of the comparator's steps on the data's manifold.
@@ -73,9 +75,13 @@ def measure(
     if why:
         reasons["tq"] = why
     by_policy = {}
-    if task.environment.mdp is None:
+    if task.environment.cells is not None:
+        numbers["support_fraction"] = cells.support_fraction(task, dataset)
+        reasons |= dict.fromkeys(RATIOS, "cells hold too few transitions for ratios of densities")
+        reasons["by_policy"] = "exact occupancies of any policy need a known MDP"
+    elif task.environment.mdp is None:
         reasons |= dict.fromkeys((*EXACT, "by_policy"), "exact occupancies need a known MDP")
-        reasons["regret_to_covered"] = "the best covered policy needs a known MDP"
+        reasons["regret_to_covered"] = "the best covered policy needs a known MDP or a grid"
     else:
         for name, occupancy in occupancies(task, dataset).items():
             by_policy[name] = occupancy_coverage(occupancy, dataset)

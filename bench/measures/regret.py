@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
+from bench.measures.cells import best_covered_value
 from bench.measures.evaluation import PolicyEvaluation
 from bench.measures.exact import best_covered_policy
 
@@ -16,7 +17,8 @@ class Anchors:
         optimum: Of the optimal policy, or of the reference that counts as such; None if unknown.
         uniform: Of the uniformly random policy; None if unknown.
         behavior: Of the policy that collected the data.
-        best_covered: Optimum where a pair without data is worth `v_min`; tabular only.
+        best_covered: Optimum where a pair without data is worth `v_min`: of tables, and of worlds
+            that are cut into cells; None elsewhere.
     """
 
     optimum: float | None
@@ -27,13 +29,16 @@ class Anchors:
 
 def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
     """Return the anchor values for a degraded view of the task's data."""
-    environment = task.environment
-    known = environment.mdp is not None
+    environment, covered = task.environment, None
+    if environment.mdp is not None:
+        covered = best_covered_policy(environment, dataset)[1]
+    elif environment.cells is not None:
+        covered = best_covered_value(task, dataset)
     return Anchors(
         optimum=environment.optimum,
         uniform=environment.uniform,
         behavior=task.behavior_value,
-        best_covered=best_covered_policy(environment, dataset)[1] if known else None,
+        best_covered=covered,
     )
 
 

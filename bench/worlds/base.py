@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 
 from bench.types import ActionKind, EnvSpec
+from bench.worlds.cells import Cells
 from bench.worlds.exact import TabularMDP
 
 # A policy that always does the same: actions in the world's units at raw observations.
@@ -76,6 +77,8 @@ class Environment(ABC):
     Attributes:
         spec: What an algorithm may know of the world.
         mdp: The exact MDP where there is one, else None.
+        cells: The world cut into cells of states and continuous actions, where a grid is fine
+            enough, else None.
         coordinates: ``[states, dim]``, where each state lies, for what judges states by distance;
             None where observations are vectors already.
         behavior_noise: Standard deviation of the normal noise that behavior policies add to the
@@ -85,6 +88,7 @@ class Environment(ABC):
 
     spec: EnvSpec
     mdp: TabularMDP | None = None
+    cells: Cells | None = None
     coordinates: np.ndarray | None = None
     behavior_noise: float = 0.0
     discounted: bool = False

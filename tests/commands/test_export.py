@@ -11,6 +11,7 @@ from bench.__main__ import main
 from bench.errors import UserError
 from bench.files.minari import dataset_path
 from bench.measures import regret
+from bench.settings.checks import check_data
 from bench.settings.run import run_config
 from tests.support import files
 from tests.support.commands import settings
@@ -95,6 +96,15 @@ def test_what_was_collected_comes_back_bit_by_bit(exported, words):
     task, dataset = loaded(*words)
     assert f"{len(dataset):,} transitions" in printed
     assert_same(task, dataset, read_back(printed))
+
+
+def test_a_discount_that_the_world_has_no_values_for_is_refused(exported):
+    assert exported(ID, "dataset=lqr", *SMALL)[0] == 0
+    (job,) = settings(
+        "dataset=minari", f"dataset.id={ID}", "algorithm=bc", "dataset.discount=0.999"
+    )
+    with pytest.raises(UserError, match="no closed form holds"):
+        check_data(run_config(job))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def forget() -> None:
 
 def add(file: str, line: str) -> None:
     """Add a line to a file of the copy, as between two commands."""
-    (path,) = Path("algorithms").rglob(file)
+    (path,) = Path().glob(file)
     path.write_text(f"{path.read_text()}\n{line}\n")
     forget()
 
@@ -65,18 +65,18 @@ def test_a_comment_trains_nothing_and_a_constant_what_it_is_in(
 ) -> None:
     assert run_here(monkeypatch, *WORDS) == 0
     before = written()
-    add("bc.py", "# A comment.")
-    add("networks.py", "\n\n'''Text that does nothing.'''")
-    add("kernels.py", "\n")
+    add("algorithms/bc.py", "# A comment.")
+    add("algorithms/networks.py", "\n\n'''Text that does nothing.'''")
+    add("algorithms/**/kernels.py", "\n")
     capfd.readouterr()
     assert run_here(monkeypatch, *WORDS) == 0
     assert "0 runs completed, 0 empty, 0 failed, 4 stored before" in capfd.readouterr().out
     assert written() == before
 
     for file, learners in {
-        "bc.py": {"bc"},
-        "kernels.py": {"stackelberg"},
-        "networks.py": {"bc", "stackelberg"},
+        "algorithms/bc.py": {"bc"},
+        "algorithms/**/kernels.py": {"stackelberg"},
+        "algorithms/networks.py": {"bc", "stackelberg"},
     }.items():
         add(file, f"ADDED_{len(learners)} = 1")
         before = written()
@@ -96,7 +96,7 @@ def test_what_one_keeps_is_kept_and_said(
 ) -> None:
     run_here(monkeypatch, *WORDS)
     before = written()
-    add("bc.py", "ADDED = 1")
+    add("algorithms/bc.py", "ADDED = 1")
     capfd.readouterr()
     assert run_here(monkeypatch, *WORDS, "launcher.stale=keep") == 0
     printed = capfd.readouterr().out
@@ -110,7 +110,7 @@ def test_what_other_code_made_elsewhere_is_not_adopted(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_here(monkeypatch, *TINY, "algorithm=bc", "experiment_name=first")
-    add("bc.py", "ADDED = 1")
+    add("algorithms/bc.py", "ADDED = 1")
     capfd.readouterr()
     words = (*TINY, "algorithm=bc", "experiment_name=second", "launcher.stale=keep")
     assert run_here(monkeypatch, *words) == 0
@@ -128,7 +128,7 @@ def test_the_old_record_stays_until_the_new_one_is_written_and_a_checkpoint_goes
     words = ("-m", *TINY, "algorithm=bc", "seed=0,1")
     run_here(monkeypatch, *words)
     old = written()
-    add("bc.py", "ADDED = 1")
+    add("algorithms/bc.py", "ADDED = 1")
     intact = Heart.beat
 
     def beat_and_interrupt(self: Heart, update: int) -> None:
@@ -158,7 +158,7 @@ def test_what_another_sweep_has_made_anew_meanwhile_is_not_made_once_more(
 ) -> None:
     words = (*TINY, "algorithm=bc")
     run_here(monkeypatch, *words)
-    add("bc.py", "ADDED = 1")
+    add("algorithms/bc.py", "ADDED = 1")
     store = RunStore(Path("results/runs"))
     (old,) = store.read("default")
     new = replace(old, code=code.fingerprint("algorithms.bc.BehaviorCloning"), experiment="other")
@@ -180,7 +180,7 @@ def test_a_record_of_todays_code_that_failed_is_kept_as_a_failure(
 ) -> None:
     words = (*TINY, "algorithm=bc", "algorithm.learning_rate=1e38")
     assert run_here(monkeypatch, *words) == 1
-    add("bc.py", "ADDED = 1")
+    add("algorithms/bc.py", "ADDED = 1")
     capfd.readouterr()
     # Other code may have mended it, so it is tried again; the same code is not.
     assert run_here(monkeypatch, *words) == 1

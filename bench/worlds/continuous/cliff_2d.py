@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.worlds.continuous.control import Ranges
 from bench.worlds.continuous.grid import averages
-from bench.worlds.continuous.plane import Backup, Plane
+from bench.worlds.continuous.plane import Expectation, Plane
 
 
 class Rectangle(NamedTuple):
@@ -50,23 +50,12 @@ class Cliff2D(Plane):
         cliff, goal = CLIFF.holds(place), GOAL.holds(place)
         return goal.astype(np.float64) - cliff, cliff | goal
 
-    def backup(self, nodes: np.ndarray, means: np.ndarray, discount: float) -> Backup:
-        """Return the expectation over noise of reward and discounted value."""
+    def expectation(self, nodes: np.ndarray, means: np.ndarray) -> Expectation:
+        """Return what is expected over noise, which may carry over an edge."""
 
         def lands(within: tuple[float, float] = (-np.inf, np.inf)) -> np.ndarray:
             return averages(nodes, means, self.noise, within)
 
-        anywhere = lands()
-        ends = [(lands(rectangle.x), lands(rectangle.y)) for rectangle in (CLIFF, GOAL)]
+        ends = tuple((lands(rectangle.x), lands(rectangle.y)) for rectangle in (CLIFF, GOAL))
         falls, arrives = (np.outer(x.sum(1), y.sum(1)) for x, y in ends)
-        reward = arrives - falls
-
-        def expected(value: np.ndarray) -> np.ndarray:
-            # Values inside the rectangles are what they would be if nothing ended there; they are
-            # taken away again. Edges are on nodes, so no value outside leans on one inside.
-            going_on = anywhere @ value @ anywhere.T
-            for x, y in ends:
-                going_on = going_on - x @ value @ y.T
-            return reward + discount * going_on
-
-        return expected
+        return Expectation(arrives - falls, lands(), ends)

@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.types import ActionKind, EnvSpec, NonNegative
 from bench.worlds.base import Act, Environment, Simulator, World
+from bench.worlds.cells import Cells
 from bench.worlds.spaces import Bounds
 
 
@@ -99,6 +100,11 @@ class ControlWorld(World):
         del act, discount, horizon
         return None
 
+    def cells(self, discount: float, horizon: int) -> Cells | None:
+        """Return the world cut into cells; None where no grid is fine enough."""
+        del discount, horizon
+        return None
+
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same."""
         del seed
@@ -145,6 +151,11 @@ class ControlEnvironment(Environment):
     def policy_value(self, act: Act) -> float | None:
         """Return the value of a policy that always does the same; None if only rollouts tell."""
         return self.world.policy_value(act, self.spec.discount, self.spec.horizon)
+
+    @property
+    def cells(self) -> Cells | None:  # type: ignore[override]
+        """The world cut into cells; None where no grid is fine enough."""
+        return self.world.cells(self.spec.discount, self.spec.horizon)
 
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
         """Return the reference policy's action ``[..., action_size]``, as data stores it."""

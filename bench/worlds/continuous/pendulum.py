@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from bench.worlds.cells import Cells
 from bench.worlds.continuous.control import (
     Act,
     Anchors,
@@ -23,6 +24,8 @@ MAX_SPEED, MAX_TORQUE = 8.0, 2.0
 
 # The grid of angles and speeds, and the torques looked at in each node.
 NODES, TORQUES = 151, 15
+# The coarser grid on which data counts as covering.
+COVER_NODES, COVER_TORQUES = 61, 9
 # Midpoints of starting angles and speeds that the reference policy's value is the mean of.
 START_ANGLES, START_SPEEDS = 64, 16
 # Gauss-Legendre nodes that stand for all torques of the uniform policy: rewards are quadratic.
@@ -106,6 +109,10 @@ class Pendulum(ControlWorld):
         """Return the value of a policy that always does the same, by midpoints of starts."""
         return float(rollout_value(self, act, _start_grid(), discount, horizon).mean())
 
+    def cells(self, discount: float, horizon: int) -> Cells:
+        """Return a coarser grid's nodes, each with torques evenly over all that there are."""
+        return _cells(self, discount, horizon)
+
     def _torques(self, state: np.ndarray, torque: np.ndarray) -> Outcome:
         """Return the outcomes ``[..., n]`` of torques ``[..., n]`` at states ``[..., 2]``."""
         torque = np.broadcast_to(torque, (*state.shape[:-1], torque.shape[-1]))
@@ -163,11 +170,31 @@ def _backups(
     world: Pendulum, torque: np.ndarray, nodes: int = NODES
 ) -> tuple[np.ndarray, csr_matrix]:
     """Return rewards ``[nodes^2, torque]`` and where it leads, ``[nodes^2 * torque, nodes^2]``."""
+    outcome = world._torques(_nodes(nodes), torque)
+    return outcome.reward, _Interpolation(outcome.state.reshape(-1, 2), nodes).matrix
+
+
+def _nodes(nodes: int) -> np.ndarray:
+    """Return the states ``[nodes^2, 2]`` of a grid."""
     angle = 2 * np.pi * np.arange(nodes) / nodes - np.pi
     speed = np.linspace(-MAX_SPEED, MAX_SPEED, nodes)
-    state = np.stack(np.meshgrid(angle, speed, indexing="ij"), axis=-1).reshape(-1, 2)
-    outcome = world._torques(state, torque)
-    return outcome.reward, _Interpolation(outcome.state.reshape(-1, 2), nodes).matrix
+    return np.stack(np.meshgrid(angle, speed, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+@cache
+def _cells(world: Pendulum, discount: float, horizon: int) -> Cells:
+    torque = np.linspace(-MAX_TORQUE, MAX_TORQUE, COVER_TORQUES)
+    reward, leads = _backups(world, torque, COVER_NODES)
+    start = _Interpolation(_start_grid(), COVER_NODES).matrix
+    return Cells(
+        observation=world.observe(_nodes(COVER_NODES)),
+        action=torque[:, None],
+        reward=reward,
+        leads=leads,
+        initial=np.asarray(start.mean(0)).ravel(),
+        discount=discount,
+        horizon=horizon,
+    )
 
 
 @cache

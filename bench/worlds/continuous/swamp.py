@@ -9,7 +9,7 @@ from scipy.special import erf
 from bench.types import Positive
 from bench.worlds.continuous.control import Ranges
 from bench.worlds.continuous.grid import averages
-from bench.worlds.continuous.plane import Backup, Plane
+from bench.worlds.continuous.plane import Expectation, Plane
 from bench.worlds.tabular import return_bounds
 
 
@@ -68,11 +68,9 @@ class Swamp(Plane):
         goal, swamp = (of_x(place[..., 0]) * of_y(place[..., 1]) for of_x, of_y in (GOAL, SWAMP))
         return goal - self.depth * swamp, np.zeros(goal.shape, dtype=bool)
 
-    def backup(self, nodes: np.ndarray, means: np.ndarray, discount: float) -> Backup:
-        """Return the expectation over noise of reward and discounted value."""
-        lands = averages(nodes, means, self.noise)
+    def expectation(self, nodes: np.ndarray, means: np.ndarray) -> Expectation:
+        """Return what is expected over noise; nothing ends."""
         goal, swamp = (
             np.outer(*(hill.mean(means, self.noise) for hill in hills)) for hills in (GOAL, SWAMP)
         )
-        reward = goal - self.depth * swamp
-        return lambda value: reward + discount * (lands @ value @ lands.T)
+        return Expectation(goal - self.depth * swamp, averages(nodes, means, self.noise))

@@ -74,8 +74,7 @@ def test_a_step_is_expected_to_lead_where_the_grid_says(world):
     # With no steps after it a move is worth its reward alone.
     nodes = np.linspace(0, 1, 101)
     means = np.array([[-0.02, 0.1], [0.24, 0.24], [0.5, 0.1], [0.77, 0.21], [0.9, 0.19], [1.07, 0]])
-    backup = world.backup(nodes, np.sort(means.ravel()), 0.9)
-    table = backup(np.zeros((101, 101)))
+    table = world.expectation(nodes, np.sort(means.ravel())).reward
     rng, order = np.random.default_rng(0), np.sort(means.ravel())
     for mean in means:
         place = np.clip(mean + rng.uniform(-world.noise, world.noise, (200_000, 2)), 0, 1)
@@ -88,9 +87,11 @@ def test_a_step_is_expected_to_lead_where_the_grid_says(world):
 def test_what_follows_a_step_is_expected_as_often_as_it_goes_on(world):
     nodes = np.linspace(0, 1, 101)
     means = np.array([0.0, 0.22, 0.3, 0.76, 0.81])
-    backup = world.backup(nodes, means, 0.9)
+    expectation = world.expectation(nodes, means)
     value = np.random.default_rng(1).normal(size=(101, 101))
-    following = backup(value) - backup(np.zeros((101, 101)))
+    following = expectation.backup(value, 0.9) - expectation.reward
+    as_matrix = 0.9 * (expectation.leads() @ value.ravel()).reshape(5, 5)
+    np.testing.assert_allclose(following, as_matrix, atol=1e-12)
     rng = np.random.default_rng(0)
     for i, j in np.ndindex(5, 5):
         drawn = rng.uniform(-world.noise, world.noise, (100_000, 2))
