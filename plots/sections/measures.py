@@ -1,7 +1,8 @@
 """What estimates of coverage are worth, beside the exact quantities that they stand in for.
 
-A record of a tabular task may hold both. Runs of several learners on the same data hold the same
-numbers: each degraded dataset counts once.
+A record of a tabular task may hold both; one of a world that is cut into cells has the support
+fraction alone, which then stands for the others. Runs of several learners on the same data hold the
+same numbers: each degraded dataset counts once.
 """
 
 from collections import defaultdict
@@ -44,7 +45,6 @@ CONCENTRABILITIES = ("inverse_l2_concentrability", "inverse_concentrability")
 # Concentrabilities span orders of magnitude and are often 0, which a logarithm cannot show.
 LINEAR_BELOW = 1e-3
 WIDTH_OF_ZERO = 8e-4
-OVER_DECADES = ("effective_sample_size", "inverse_relative_condition_number")
 LABELS = {
     "nearest_neighbor_support": "nearest-neighbor support",
     "effective_sample_size": "effective sample size",
@@ -56,6 +56,17 @@ LABELS = {
     "inverse_concentrability": "inverse concentrability",
     "behavior_value": "value of the behavior policy",
 }
+OF_RATIOS = (
+    " and over those whose exact concentrability is above 0: it is 0 as soon "
+    "as one pair that the optimal policy visits, however rarely, has no data, which no sample can "
+    "see (at 0 worlds stand side by side). Tables of few states are easy for all of them: where "
+    "states recur, balls shrink to points and a classifier can count."
+)
+OF_CELLS = (
+    ". Of continuous actions a policy that always does the same has no density, hence there are no "
+    "exact ratios of densities: the share of its visits that lies on cells with data nearby stands "
+    "for them, which orders datasets and has another scale."
+)
 IDENTITY: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
 
 
@@ -63,6 +74,7 @@ class Comparison(NamedTuple):
     """One estimate on one degraded dataset; `world` is what datasets of several behaviors share."""
 
     measure: str
+    counterpart: str
     world: str
     condition: Condition
     data_seed: Any
@@ -119,14 +131,15 @@ def comparisons(frame: Frame) -> tuple[Comparison, ...]:
     found: dict[tuple[Any, ...], Comparison] = {}
     for record in frame.completed():
         condition, data_seed = frame.places[record.run_id], replicate(record)[1]
+        known = [name for name in CONCENTRABILITIES if record.coverage.get(name) is not None]
         for measure, counterpart in COUNTERPARTS.items():
+            if counterpart in CONCENTRABILITIES and not known:
+                counterpart = "support_fraction"
             estimate, exact = record.coverage.get(measure), _exact(record, counterpart)
             if _number(estimate) and _number(exact):
-                place = (measure, condition, str(data_seed))
-                found.setdefault(
-                    place,
-                    Comparison(measure, _world(record), condition, data_seed, exact, estimate),
-                )
+                place = (measure, counterpart, condition, str(data_seed))
+                one = (measure, counterpart, _world(record), condition, data_seed, exact, estimate)
+                found.setdefault(place, Comparison(*one))
     if not any(c.measure in SAMPLED for c in found.values()):
         return ()
     order = list(COUNTERPARTS)
@@ -134,18 +147,18 @@ def comparisons(frame: Frame) -> tuple[Comparison, ...]:
         sorted(
             found.values(),
             key=lambda c: (
-                order.index(c.measure), c.condition.environment, c.condition.degradation,
-                c.condition.severity, str(c.data_seed),
+                order.index(c.measure), c.counterpart, c.condition.environment,
+                c.condition.degradation, c.condition.severity, str(c.data_seed),
             ),
         )
     )  # fmt: skip
 
 
-def agreements(compared: tuple[Comparison, ...]) -> dict[str, Agreement]:
-    """Return how far each estimate can be believed, in the order of `COUNTERPARTS`."""
+def agreements(compared: tuple[Comparison, ...]) -> dict[tuple[str, str], Agreement]:
+    """Return how far each estimate can be believed, by itself and its exact counterpart."""
     return {
-        measure: _agreement(list(group))
-        for measure, group in groupby(compared, key=lambda c: c.measure)
+        pair: _agreement(list(group))
+        for pair, group in groupby(compared, key=lambda c: (c.measure, c.counterpart))
     }
 
 
@@ -155,7 +168,7 @@ def measures_csv(compared: tuple[Comparison, ...]) -> str:
     for c in compared:
         place = vars(c.condition) | {"data_seed": c.data_seed}
         line = lines.setdefault((c.condition, str(c.data_seed)), place)
-        line |= {c.measure: float(c.estimate), COUNTERPARTS[c.measure]: float(c.exact)}
+        line |= {c.measure: float(c.estimate), c.counterpart: float(c.exact)}
     numbers = [*COUNTERPARTS, *dict.fromkeys(COUNTERPARTS.values())]
     columns = ["environment", "degradation", "severity", "data_seed", *numbers]
     return csv_table(columns, lines.values())
@@ -164,7 +177,7 @@ def measures_csv(compared: tuple[Comparison, ...]) -> str:
 def _agreement(compared: list[Comparison]) -> Agreement:
     exact = np.array([c.exact for c in compared])
     estimate = np.array([c.estimate for c in compared])
-    covered = (exact > 0) & (COUNTERPARTS[compared[0].measure] in CONCENTRABILITIES)
+    covered = (exact > 0) & (compared[0].counterpart in CONCENTRABILITIES)
     by_data: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, c in enumerate(compared):
         by_data[c.condition.environment, str(c.data_seed)].append(index)
@@ -214,8 +227,9 @@ def draw(compared: tuple[Comparison, ...]) -> Figure:
     num_rows = -(-len(found) // COLUMNS)
     figure = Figure(figsize=(TEXT_WIDTH, 0.35 + 2.05 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, COLUMNS, squeeze=False).ravel()
-    for axes, (measure, agreement) in zip(grid, found.items(), strict=False):
-        _draw_panel(axes, measure, [c for c in compared if c.measure == measure], worlds)
+    for axes, (pair, agreement) in zip(grid, found.items(), strict=False):
+        own = [c for c in compared if (c.measure, c.counterpart) == pair]
+        _draw_panel(axes, *pair, own, worlds)
         axes.set_title(_numbers(agreement), fontsize=6.5)
     handles = [Line2D([], [], label=world, **_look(worlds, world)) for world in worlds]
     handles.append(Line2D([], [], label="equal", **IDENTITY))
@@ -228,19 +242,21 @@ def draw(compared: tuple[Comparison, ...]) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, measure: str, compared: list[Comparison], worlds: list[str]) -> None:
+def _draw_panel(
+    axes: Axes, measure: str, counterpart: str, compared: list[Comparison], worlds: list[str]
+) -> None:
     points = np.array([(c.exact, c.estimate) for c in compared])
     # On every scale that both axes share a straight line from corner to corner.
     ends = [min(0.0, points.min()), max(1.0, points.max())]
     axes.plot(ends, ends, **IDENTITY)
     for world in worlds:
         own = points[[c.world == world for c in compared]]
-        if measure in OVER_DECADES:
+        if counterpart in CONCENTRABILITIES:
             # At exactly 0 there are many: worlds stand side by side.
             place = (worlds.index(world) + 0.5) / len(worlds) - 0.5
             own[own[:, 0] == 0, 0] = place * WIDTH_OF_ZERO
         axes.plot(*own.T, alpha=0.5, clip_on=False, **_look(worlds, world))
-    if measure in OVER_DECADES:
+    if counterpart in CONCENTRABILITIES:
         ticks = [0, 1e-3, 1e-2, 1e-1, 1]
         for axis, limits in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
             scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
@@ -251,7 +267,7 @@ def _draw_panel(axes: Axes, measure: str, compared: list[Comparison], worlds: li
     elif measure != "tq":
         axes.set_xlim(-0.04, 1.04)
         axes.set_ylim(-0.04, 1.04)
-    axes.set_xlabel(LABELS[COUNTERPARTS[measure]])
+    axes.set_xlabel(LABELS[counterpart])
     axes.set_ylabel(LABELS[measure])
 
 
@@ -284,18 +300,16 @@ def caption(compared: tuple[Comparison, ...]) -> str:
     """Return the caption of the figure, plain text."""
     environments = {c.condition.environment for c in compared}
     pairs = "; ".join(
-        f"{LABELS[measure]} against {LABELS[COUNTERPARTS[measure]]}".replace(r"$L_2$", "L2")
-        for measure in agreements(compared)
+        f"{LABELS[measure]} against {LABELS[counterpart]}".replace(r"$L_2$", "L2")
+        for measure, counterpart in agreements(compared)
     )
+    ratios = any(c.counterpart in CONCENTRABILITIES for c in compared)
     return (
-        "What measures of coverage that need no table are worth, where tables say the truth: "
-        f"{pairs}. Each point is one degraded dataset of {len(environments)}, whichever learners "
-        "ran on it; the line is equality. Rank correlations are Spearman's, over all points and "
-        "over those whose exact concentrability is above 0: it is 0 as soon as one pair that the "
-        "optimal policy visits, however rarely, has no data, which no sample can see (at 0 worlds "
-        "stand side by side). Tables of few states are easy for all of them: where states recur, "
-        "balls shrink to points and a classifier can count. SACo knows no comparator and TQ no "
-        "support: they are drawn against what is nearest to them, and measure something else."
+        "What measures of coverage that need no table are worth, where tables or grids say the "
+        f"truth: {pairs}. Each point is one degraded dataset of {len(environments)}, whichever "
+        "learners ran on it; the line is equality. Rank correlations are Spearman's, over all "
+        f"points{OF_RATIOS if ratios else OF_CELLS} SACo knows no comparator and TQ no support: "
+        "they are drawn against what is nearest to them, and measure something else."
     )
 
 
@@ -304,9 +318,9 @@ def measures_table(compared: tuple[Comparison, ...]) -> str:
     columns = ["estimate", "exact counterpart", "datasets", "rank correlation", "exact above 0"]
     columns += ["rank correlation there", "within a dataset (median)", "estimate - exact (median)"]
     rows = []
-    for measure, agreement in agreements(compared).items():
+    for (measure, counterpart), agreement in agreements(compared).items():
         within = f"{written(agreement.rank_within)} ({agreement.num_within})"
-        names = [f"`{measure}`", f"`{COUNTERPARTS[measure]}`"]
+        names = [f"`{measure}`", f"`{counterpart}`"]
         numbers = [str(agreement.num_datasets), written(agreement.rank)]
         numbers += [str(agreement.num_covered or "-"), written(agreement.rank_covered)]
         numbers += [within if agreement.num_within else "-", written(agreement.bias)]

@@ -49,8 +49,8 @@ FIELDS = {
     },
     "coverage": {
         "comparator": "whose coverage the estimates are of",
-        "support_fraction": "share of the optimal policy's occupancy on pairs with data, or on cells"
-        " with data nearby",
+        "support_fraction": "share of the optimal policy's occupancy on pairs with data, or on"
+        " cells with data nearby",
         "inverse_concentrability": "smallest data / occupancy; 0 where anything is uncovered",
         "inverse_l2_concentrability": "1 / mean squared occupancy / data; 0 likewise",
         "nearest_neighbor_support": "share of the comparator's steps near the data",

@@ -83,7 +83,7 @@ def test_a_degraded_dataset_counts_once_whoever_learnt_from_it():
 
 def test_agreement_is_the_rank_correlation_with_and_without_what_is_exactly_zero():
     found = agreements(compared_in(records()))
-    assert list(found) == list(COUNTERPARTS)
+    assert list(found) == list(COUNTERPARTS.items())
     neighbors, size, condition, saco, tq = found.values()
     assert (neighbors.num_datasets, neighbors.rank) == (18, pytest.approx(1))
     assert neighbors.rank_covered is None
@@ -100,8 +100,24 @@ def test_agreement_is_the_rank_correlation_with_and_without_what_is_exactly_zero
 def test_what_lacks_one_side_is_not_compared(lacking):
     made = [record("lock", severity, 0, **{lacking: None}) for severity in SEVERITIES]
     compared = compared_in(made)
-    assert "nearest_neighbor_support" not in agreements(compared)
-    assert "effective_sample_size" in agreements(compared)
+    measures = [measure for measure, _ in agreements(compared)]
+    assert "nearest_neighbor_support" not in measures
+    assert "effective_sample_size" in measures
+
+
+def test_where_no_ratio_is_known_exactly_estimates_stand_beside_the_support_fraction():
+    lacking = dict.fromkeys(("inverse_l2_concentrability", "inverse_concentrability"))
+    cells = [record("garnet", severity, 0, **lacking) for severity in SEVERITIES]
+    found = agreements(compared_in(cells))
+    measures = list(COUNTERPARTS)[:4]
+    assert list(found)[:4] == [(measure, "support_fraction") for measure in measures]
+    assert all(agreement.rank_covered is None for agreement in found.values())
+    assert "no density" in caption(compared_in(cells))
+    # Beside tables each kind has panels of its own.
+    both = agreements(compared_in(cells + records(("lock",))))
+    assert ("effective_sample_size", "support_fraction") in both
+    assert ("effective_sample_size", "inverse_l2_concentrability") in both
+    assert len(draw(compared_in(cells + records(("lock",)))).axes) == 9
 
 
 def test_runs_without_estimates_from_samples_compare_nothing():
@@ -124,7 +140,7 @@ def test_the_figure_shows_identity_numbers_and_every_point(tmp_path):
         assert "n = 18" in axes.get_title()
         assert axes.get_xlabel() != axes.get_ylabel()
         assert measure != counterpart
-    size = agreements(compared)["effective_sample_size"]
+    size = agreements(compared)["effective_sample_size", "inverse_l2_concentrability"]
     assert f"exact > 0: {written(size.rank_covered)}, n = 12" in panels[1].get_title()
     legend = {text.get_text() for text in figure.findobj(Text)}
     assert {"Lake-v1", "equal"} <= legend
