@@ -3,7 +3,6 @@
 from functools import lru_cache
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from bench.data.datasets import OfflineDataset
 from bench.worlds.spaces import to_unit
@@ -15,6 +14,9 @@ NEAREST_SHARE = 0.5
 @lru_cache(8)  # every severity asks for those of the same data
 def cells(dataset: OfflineDataset, num_cells: int, seed: int) -> np.ndarray:
     """Return the number of the k-means cell of every transition."""
+    # Importing it takes a worker as long as all else together, and most never need it.
+    from sklearn.cluster import KMeans
+
     clusters = KMeans(num_cells, n_init=1, random_state=seed)
     cell: np.ndarray = clusters.fit_predict(standardize(dataset.observation))
     return cell

@@ -1,7 +1,8 @@
 """Estimates of coverage from samples alone, where no exact occupancy is known.
 
 Each says in [0, 1] how well the data covers the comparator and has an exact counterpart on tabular
-tasks, against which ``experiment=coverage_measures`` draws it:
+tasks, against which ``experiment=coverage_measures`` draws it. Scikit-learn is imported where it is
+used: most processes never need it, and it would take them as long as all else together.
 
     effective_sample_size               inverse_l2_concentrability
     inverse_relative_condition_number   inverse_concentrability
@@ -11,9 +12,6 @@ tasks, against which ``experiment=coverage_measures`` draws it:
 import numpy as np
 from scipy.linalg import eigh
 from scipy.spatial.distance import cdist, pdist
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.neighbors import NearestNeighbors
 
 from bench import seeding
 from bench.data.summary import median_distance
@@ -44,6 +42,8 @@ def nearest_neighbor_support(samples: Samples) -> float:
     transitions of that action (Kynkaanniemi et al. 2019, "improved recall"), so that balls are
     small where data is dense.
     """
+    from sklearn.neighbors import NearestNeighbors
+
     covered = 0
     for action in np.unique(samples.comparator.action):
         steps = samples.comparator.vector[samples.comparator.action == action]
@@ -97,6 +97,9 @@ def inverse_mean_ratio(
     does not see comparator mass where there is no data: weights there are never looked at, and a
     normalised sum hides that they are missing. A mean over the comparator's points sees it.
     """
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     points = np.concatenate([comparator, data])
     fold = np.concatenate([comparator_fold, data_fold])
     is_comparator = np.repeat([1, 0], [len(comparator), len(data)])

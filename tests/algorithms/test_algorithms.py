@@ -222,10 +222,7 @@ def test_a_run_alone_is_the_run_in_a_cohort_with_full_batches(name, kind):
 
 @every_case
 def test_a_run_that_is_lost_leaves_the_others_alone_bit_for_bit(name, kind):
-    together, broken = (
-        trained_together(name, kind, "traced")[0],
-        cohort_of(name, kind, mode="traced"),
-    )
+    together, broken = trained_together(name, kind)[0], cohort_of(name, kind)
     for leaf in tensors(broken.state):
         leaf[1] = torch.nan
     train(broken, 30)

@@ -92,11 +92,19 @@ SIGNALS = {
     "ray": (signal.SIGTERM,),
 }
 
+QUICK = (("local", signal.SIGINT), ("processes", signal.SIGTERM))
+
 
 @pytest.mark.parametrize(
     ("words", "number"),
     [
-        pytest.param(*engine.values, number, id=f"{engine.id} {number.name}", marks=engine.marks)
+        pytest.param(
+            *engine.values,
+            number,
+            id=f"{engine.id} {number.name}",
+            # One that the shell sends and one that a cluster does; the others take half a minute.
+            marks=[*engine.marks, *([] if (engine.id, number) in QUICK else [pytest.mark.slow])],
+        )
         for engine in ENGINES
         for number in SIGNALS[str(engine.id)]
     ],

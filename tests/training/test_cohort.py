@@ -212,11 +212,15 @@ def test_a_diagnosis_is_the_same_alone_and_in_company():
         torch.testing.assert_close(value[0], together[name][1], rtol=1e-3, atol=1e-4)
 
 
-def test_a_run_that_is_lost_is_found_and_takes_no_other_with_it(device):
+@pytest.mark.parametrize("mode", ["plain", "traced"])
+def test_a_run_that_is_lost_is_found_and_takes_no_other_with_it(device, mode):
     datasets = [random_dataset("vector", 30, seed) for seed in range(3)]
     healthy, broken = (
         make_cohort(
-            [build_algorithm("fqi", learning_rate=x) for x in rates], datasets, device=device
+            [build_algorithm("fqi", learning_rate=x) for x in rates],
+            datasets,
+            device=device,
+            mode=mode,
         )
         for rates in ((0.01, 0.02, 0.03), (0.01, 1e30, 0.03))
     )
