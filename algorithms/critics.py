@@ -1,7 +1,7 @@
-"""Twin critics of continuous actions: two networks of an observation and an action, side by side.
+"""Twin critics: two networks side by side, as one network with a leading axis ``[2, ...]``.
 
-They are one network whose layers have a leading axis ``[2, ...]``, which costs half the operations
-of two and makes twins of unequal shape impossible.
+That costs half the operations of two and makes twins of unequal shape impossible. Of continuous
+actions a critic takes an observation and an action, of numbered ones it gives a value for each.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algorithms import networks
-from algorithms.networks import Network
+from algorithms.networks import InitialValue, Network
 from bench.types import EnvSpec
 
 
@@ -40,3 +40,43 @@ def values(critics: Network, observation: Tensor, action: Tensor) -> Tensor:
     Observations are ``[batch, observation_size]``, actions ``[batch, action_size]``.
     """
     return networks.apply(critics, torch.cat([observation, action], -1)).squeeze(-1)
+
+
+def values_of_several(critics: Network, observation: Tensor, action: Tensor) -> Tensor:
+    """Return the values ``[2, n, batch]``, of a single critic ``[n, batch]``.
+
+    Observations are ``[batch, observation_size]``, actions at each ``[n, batch, action_size]``.
+    """
+    shape = action.shape[:-1]
+    repeated = observation.expand(*shape, observation.shape[-1])
+    found = values(critics, repeated.flatten(0, 1), action.flatten(0, 1))
+    return found.unflatten(-1, shape)
+
+
+def twin_action_critics(
+    spec: EnvSpec,
+    hidden_sizes: tuple[int, ...],
+    generator: torch.Generator,
+    initial_value: InitialValue,
+) -> Network:
+    """Return two critics of numbered actions around a value; as tables both are the same."""
+    value = networks.initial_value(spec, initial_value)
+    pair = [networks.action_network(spec, hidden_sizes, generator, value) for _ in range(2)]
+    twins: Network = tree_map(lambda *both: torch.stack(both), *pair)
+    return twins
+
+
+def action_values(critics: Network, observation: Tensor) -> Tensor:
+    """Return the values ``[2, batch, num_actions]`` of observations as they come in a batch."""
+    found: Tensor = torch.func.vmap(networks.apply, (0, None))(critics, observation)
+    return found
+
+
+def projected(critics: Network, largest_norm: float | Tensor) -> Network:
+    """Return critics ``[2, ...]`` each of whose weight matrices has at most this Frobenius norm."""
+
+    def shrunk(weight: Tensor) -> Tensor:
+        norm = (weight**2).sum((-2, -1), keepdim=True).clamp_min(1e-12).sqrt()
+        return weight * (largest_norm / norm).clamp_max(1)
+
+    return tuple({**layer, "weight": shrunk(layer["weight"])} for layer in critics)

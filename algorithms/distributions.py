@@ -92,6 +92,11 @@ class TanhNormal(NamedTuple):
         """Return the policy with a log-std brought into `LOG_STD_RANGE`, as wide as the mean."""
         return cls(mean, log_std.clamp(*LOG_STD_RANGE).expand(mean.shape))
 
+    @classmethod
+    def of(cls, outputs: Tensor) -> "TanhNormal":
+        """Return the policy of a network's outputs ``[..., 2 action_size]``, means first."""
+        return cls.bounded(*outputs.chunk(2, -1))
+
     def mode(self) -> Tensor:
         """Return the tanh of the mean, by which such policies are evaluated.
 
@@ -104,16 +109,25 @@ class TanhNormal(NamedTuple):
 
         Differentiable in mean and log-std.
         """
-        return (self.mean + self.log_std.exp() * standard_normal(noise)).tanh()
+        return self.sample_with_log_prob(noise)[0]
+
+    def sample_with_log_prob(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same actions with their log-density ``[...]``, exact at the bounds too."""
+        normal = standard_normal(noise)
+        before = self.mean + self.log_std.exp() * normal
+        return before.tanh(), self._log_density(normal, before)
 
     def log_prob(self, action: Tensor) -> Tensor:
         """Return the log-density ``[...]``; beyond `LARGEST_ACTION` that of the nearest within."""
         before = action.clamp(-LARGEST_ACTION, LARGEST_ACTION).atanh()
-        deviation = (before - self.mean) * (-self.log_std).exp()
-        normal = -0.5 * deviation**2 - self.log_std - 0.5 * math.log(2 * math.pi)
+        return self._log_density((before - self.mean) * (-self.log_std).exp(), before)
+
+    def _log_density(self, normal: Tensor, before: Tensor) -> Tensor:
+        """Return that of the tanh of ``before = mean + std normal``."""
+        density = -0.5 * normal**2 - self.log_std - 0.5 * math.log(2 * math.pi)
         # log(1 - tanh(x)^2), without the difference of nearly equal numbers
         squashing = 2 * (math.log(2) - before - softplus(-2 * before))
-        return (normal - squashing).sum(-1)
+        return (density - squashing).sum(-1)
 
 
 DiscretePolicy = Categorical | Greedy

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -34,6 +35,16 @@ def action_network(
     network = feed_forward((spec.observation_size, *hidden_sizes, spec.num_actions), generator)
     network[-1]["bias"] = network[-1]["bias"] + value
     return network
+
+
+def value_network(
+    spec: EnvSpec, hidden_sizes: Sequence[int], generator: torch.Generator, value: float
+) -> Network:
+    """Return a network from observations to one number that starts around `value`, ``[..., 1]``.
+
+    On numbered states it is a table where `action_network` is one.
+    """
+    return action_network(replace(spec, num_actions=1), hidden_sizes, generator, value)
 
 
 def feed_forward(sizes: Sequence[int], generator: torch.Generator) -> Network:

@@ -29,6 +29,12 @@ def huber(error: Tensor) -> Tensor:
     return slope * (error - 0.5 * slope)
 
 
+def expectile_loss(difference: Tensor, expectile: float | Tensor) -> Tensor:
+    """Return ``|expectile - 1(difference < 0)| difference^2``, differences target minus value."""
+    weight = (expectile - (difference < 0).to(difference.dtype)).abs()
+    return weight * difference**2
+
+
 def negative_log_likelihood(logits: Tensor, action: Tensor) -> Tensor:
     """Return ``-log softmax(logits)[action]``, ``[batch]``."""
     return logits.logsumexp(-1) - at_action(logits, action)

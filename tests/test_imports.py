@@ -26,7 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "algorithms.stackelberg": ("algorithms",),
     "plots": ("bench.store", "bench.measures.statistics"),
 }  # fmt: skip
-SHARED = ("base", "critics", "distributions", "networks", "objectives", "optimizers")
+SHARED = ("base", "critics", "distributions", "entropy", "networks", "objectives", "optimizers")
 """The files of algorithms/ that every algorithm may use; all others are algorithms themselves."""
 
 

@@ -77,5 +77,4 @@ class BehaviorCloning(Algorithm):
         outputs = networks.apply(actor, observation)
         if self.objective == "mse":
             return Deterministic(outputs.tanh())
-        mean, log_std = outputs.chunk(2, -1)
-        return TanhNormal.bounded(mean, log_std)
+        return TanhNormal.of(outputs)

@@ -26,7 +26,7 @@ from algorithms import networks
 from algorithms.base import Algorithm, Metrics
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
-from algorithms.objectives import bellman_target, reward_scale, weighted_mean
+from algorithms.objectives import bellman_target, expectile_loss, reward_scale, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
 from bench.types import ActionKind, Batch, Count, DataSummary, EnvSpec, Positive, PositiveFraction
 
@@ -79,8 +79,7 @@ class ImplicitQLearning(Algorithm):
     def value_loss(self, value: Network, target: Tensor, batch: Batch) -> Tensor:
         """Return the expectile loss to ``target[batch]``."""
         difference = target - networks.apply(value, batch.observation).squeeze(-1)
-        weight = (self.expectile - (difference < 0).to(difference.dtype)).abs()
-        return weighted_mean(weight * difference**2, batch.weight)
+        return weighted_mean(expectile_loss(difference, self.expectile), batch.weight)
 
     def critic_loss(self, critics: Network, target: Tensor, batch: Batch) -> Tensor:
         """Return both critics' mean squared errors, summed."""

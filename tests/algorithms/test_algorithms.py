@@ -56,8 +56,8 @@ every_case_with_batches = pytest.mark.parametrize(
 
 def small(name, kind, **settings):
     """Return the algorithm as a table on states and with a small network on vectors."""
-    sizes = [] if kind == "discrete" else [16, 16]
-    return build_algorithm(name, kind, hidden_sizes=sizes, **settings)
+    sizes = {"hidden_sizes": [] if kind == "discrete" else [16, 16], "generator_sizes": [16]}
+    return build_algorithm(name, kind, **sizes, **({"num_actions": 4} | settings))
 
 
 def float_settings(algorithm):
@@ -136,7 +136,8 @@ def test_the_file_sets_every_setting_and_the_object_has_it(name):
     for kind, chosen in given.get("kinds", {}).items():
         if "target" in chosen:
             # Nothing of the learner's other class is in it.
-            own = set(chosen) - {"target"} - set(TrainingConfig.model_fields)
+            parts = {key for key in chosen if key.removesuffix("s") in chosen.keys() - {key}}
+            own = set(chosen) - {"target"} - parts - set(TrainingConfig.model_fields)
             assert own | {"discount"} == {f.name for f in fields(build_algorithm(name, kind))}
 
 
@@ -364,7 +365,8 @@ AIMS = np.array([[0.3, -0.2], [-0.3, 0.0], [0.1, 0.3]])
 
 @pytest.mark.parametrize(("name", "kind"), CONTINUOUS)
 def test_it_solves_a_trivial_problem_of_continuous_actions(name, kind):
-    algorithm = small(name, kind, learning_rate=0.01, polyak=0.05)
+    rates = {"learning_rate": 0.01, "actor_learning_rate": 0.01}
+    algorithm = small(name, kind, **rates, polyak=0.05, warm_updates=100)
     datasets = [target_practice(seed) for seed in range(3)]
     cohort = train(make_cohort([algorithm] * 3, datasets, batch_size=64, mode="traced"), 300)
     actions = cohort.policy(np.stack([PLACES.astype(np.float32)] * 3)).mode()

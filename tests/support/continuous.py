@@ -54,3 +54,24 @@ def follow(slow, fast, polyak):
     with torch.no_grad():
         for old, new in zip(slow.parameters(), fast.parameters(), strict=True):
             old.copy_((1 - polyak) * old + polyak * new)
+
+
+def uniform(shapes, seed, dtype=torch.float64):
+    """Return uniform noise of the shapes, by name."""
+    draw = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(shape, generator=draw, dtype=dtype) for name, shape in shapes.items()}
+
+
+def normal_of(noise):
+    """Return the normal numbers that uniform noise stands for."""
+    return torch.distributions.Normal(torch.zeros(()).to(noise), 1.0).icdf(noise)
+
+
+def squashed(module, observation, noise):
+    """Return actions of a tanh-normal policy ``[..., size]`` and their log-densities by torch."""
+    mean, log_std = module(observation).chunk(2, -1)
+    std = log_std.clamp(-5, 2).exp()
+    before = mean + std * normal_of(noise)
+    density = torch.distributions.Normal(mean, std).log_prob(before)
+    slope = torch.distributions.transforms.TanhTransform().log_abs_det_jacobian(before, None)
+    return before.tanh(), (density - slope).sum(-1)
