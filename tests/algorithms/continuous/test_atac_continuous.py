@@ -1,0 +1,167 @@
+"""ATAC of continuous actions: its updates against plain torch, after the authors' code."""
+
+import pytest
+import torch
+
+from algorithms.continuous.atac import ADVERSARIAL, WARM, State
+from algorithms.critics import projected
+from algorithms.optimizers import adam_init
+from tests.support.builders import (
+    as_module,
+    build_algorithm,
+    make_spec,
+    random_batch,
+    random_network,
+    same,
+    same_weights,
+)
+from tests.support.continuous import (
+    follow,
+    mean_of,
+    random_twins,
+    same_twins,
+    squashed,
+    step,
+    twin_modules,
+    uniform,
+    value_of,
+)
+
+SPEC = make_spec("continuous", size=4)
+DISCOUNT, RATE, ACTOR_RATE, POLYAK = 0.9, 0.01, 0.003, 0.1
+# So narrow and so small that clipping and projection matter.
+RANGE, NORM, WARM_UPDATES = (-1.5, 1.0), 3.0, 6
+
+
+def learner(**settings):
+    return build_algorithm(
+        "atac",
+        "continuous",
+        learning_rate=RATE,
+        actor_learning_rate=ACTOR_RATE,
+        polyak=POLYAK,
+        **{"beta": 3.0, "residual_weight": 0.3, "warm_updates": WARM_UPDATES, "largest_norm": NORM}
+        | settings,
+    )
+
+
+def new_state(scale=1.0):
+    actor, weight = random_network((4, 8, 4), seed=1), torch.tensor(-1.0).double()
+    critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    optimizers = adam_init(actor), adam_init(weight), adam_init(critics[0])
+    value_range = torch.tensor(RANGE).double()
+    scale = torch.tensor(scale).double()
+    return State(actor, weight, *critics, *optimizers, scale, value_range)
+
+
+class Reference:
+    """The authors' update, with noise that is handed in."""
+
+    def __init__(self, state, beta):
+        self.beta = beta
+        self.actor = as_module(state.actor)
+        self.log_weight = state.log_entropy_weight.clone().requires_grad_()
+        self.critics = twin_modules(state.critics)
+        self.slow_critics = twin_modules(state.target_critics)
+        parameters = [p for critic in self.critics for p in critic.parameters()]
+        self.critic_optimizer = torch.optim.Adam(parameters, lr=RATE)
+        self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=RATE)
+        self.weight_optimizer = torch.optim.Adam([self.log_weight], lr=ACTOR_RATE)
+
+    def critic_loss(self, batch, noise, reward, pessimistic):
+        here, following = (
+            squashed(self.actor, observation, noise[name])[0].detach()
+            for name, observation in (("here", batch.observation), ("next", batch.next_observation))
+        )
+
+        def backup(value):
+            return (reward + DISCOUNT * (1 - batch.terminated) * value).clamp(*RANGE)
+
+        with torch.no_grad():
+            slow = [value_of(c, batch.next_observation, following) for c in self.slow_critics]
+            target = backup(torch.min(*slow))
+        total = 0.0
+        for critic in self.critics:
+            value = value_of(critic, batch.observation, batch.action)
+            error = mean_of((value - target) ** 2, batch)
+            if not pessimistic:
+                total = total + error
+                continue
+            own = backup(value_of(critic, batch.next_observation, following))
+            bellman = 0.7 * error + 0.3 * mean_of((value - own) ** 2, batch)
+            relative = mean_of(value_of(critic, batch.observation, here) - value, batch)
+            total = total + (
+                relative / self.beta + bellman if self.beta > 1 else relative + self.beta * bellman
+            )
+        return total
+
+    @torch.no_grad()
+    def project(self):
+        for critic in self.critics:
+            for layer in critic:
+                if isinstance(layer, torch.nn.Linear):
+                    norm = layer.weight.norm()
+                    layer.weight.mul_(min(1.0, NORM / norm))
+
+    def update(self, batch, noise, reward, pessimistic):
+        step(self.critic_optimizer, self.critic_loss(batch, noise, reward, pessimistic))
+        self.project()
+        for slow, fast in zip(self.slow_critics, self.critics, strict=True):
+            follow(slow, fast, POLYAK)
+        if not pessimistic:
+            mean, log_std = self.actor(batch.observation).chunk(2, -1)
+            before = batch.action.clamp(-0.999, 0.999).atanh()
+            density = torch.distributions.Normal(mean, log_std.clamp(-5, 2).exp()).log_prob(before)
+            step(self.actor_optimizer, -mean_of(density.sum(-1), batch))
+            return
+        self.actor_optimizer.param_groups[0]["lr"] = ACTOR_RATE
+        action, density = squashed(self.actor, batch.observation, noise["here"])
+        value = value_of(self.critics[0], batch.observation, action)
+        weight_loss = -self.log_weight * (mean_of(density, batch).detach() - 2)
+        actor_loss = mean_of(self.log_weight.exp().detach() * density - value, batch)
+        step(self.actor_optimizer, actor_loss)
+        step(self.weight_optimizer, weight_loss)
+
+
+@pytest.mark.parametrize(("scale", "beta"), [(1.0, 3.0), (0.3, 0.5)])
+def test_fifteen_updates_are_those_of_torch(scale, beta):
+    algorithm, state = learner(beta=beta), new_state(scale)
+    reference = Reference(state, beta)
+    for index in range(15):
+        batch = random_batch(SPEC, 12, index)
+        noise = uniform(algorithm.noise_shapes(SPEC, 12), index)
+        phase = algorithm.phase(index)
+        assert phase == (WARM if index < WARM_UPDATES else ADVERSARIAL)
+        state, _ = algorithm.update(state, None, batch, noise, phase)
+        reference.update(batch, noise, scale * batch.reward, phase == ADVERSARIAL)
+    same_weights(state.actor, reference.actor, rtol=1e-5, atol=1e-6)
+    same_twins(state.critics, reference.critics, rtol=1e-5, atol=1e-6)
+    same_twins(state.target_critics, reference.slow_critics, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(state.log_entropy_weight, reference.log_weight.detach())
+
+
+def test_the_range_of_returns_is_the_world_s_in_scaled_units():
+    spec = make_spec("continuous", size=4, v_min=-30.0, v_max=20.0, uniform_regret=5.0)
+    state = learner().init(spec, None, torch.Generator().manual_seed(0))
+    assert state.reward_scale == 2.0
+    assert state.value_range.tolist() == [-60.0, 40.0]
+
+
+def test_projection_shrinks_what_is_too_large_and_nothing_else():
+    critics = random_twins((6, 8, 1), seed=1)
+    norms = [layer["weight"].norm(dim=(1, 2)) for layer in critics]
+    assert norms[0].min() > 3 > norms[1].max() - 1
+    found = projected(critics, 3.0)
+    for before, after, norm in zip(critics, found, norms, strict=True):
+        expected = before["weight"] * (3 / norm).clamp(max=1)[:, None, None]
+        torch.testing.assert_close(after["weight"], expected)
+        assert same(after["bias"], before["bias"])
+    assert same(projected(critics, 100.0), critics)
+
+
+def test_while_it_warms_up_the_entropy_s_weight_stays():
+    algorithm, state = learner(), new_state()
+    noise = uniform(algorithm.noise_shapes(SPEC, 12), 0)
+    warm, _ = algorithm.update(state, None, random_batch(SPEC, 12), noise, WARM)
+    assert same(warm.log_entropy_weight, state.log_entropy_weight)
+    assert same(warm.entropy_optimizer, state.entropy_optimizer)
