@@ -1,7 +1,7 @@
 """What policies are: distributions over actions, with a mode to act by.
 
 Numbered actions are chosen by `Categorical` and `Greedy`, continuous ones, which lie in [-1, 1] per
-dimension, by `Deterministic` and `TanhNormal`.
+dimension, by `Deterministic`, `TanhNormal` and `ClippedNormal`.
 """
 
 import math
@@ -130,11 +130,32 @@ class TanhNormal(NamedTuple):
         return (density - squashing).sum(-1)
 
 
+class ClippedNormal(NamedTuple):
+    """Independent normal numbers around ``mean[..., action_size]`` in [-1, 1], clipped to that."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def mode(self) -> Tensor:
+        """Return the mean."""
+        return self.mean
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the actions ``[..., action_size]`` that uniform noise of that shape stands for."""
+        return (self.mean + self.log_std.exp() * standard_normal(noise)).clamp(-1, 1)
+
+    def log_prob(self, action: Tensor) -> Tensor:
+        """Return the log-density ``[...]`` before clipping."""
+        deviation = (action - self.mean) * (-self.log_std).exp()
+        density = -0.5 * deviation**2 - self.log_std - 0.5 * math.log(2 * math.pi)
+        return density.sum(-1)
+
+
 DiscretePolicy = Categorical | Greedy
-ContinuousPolicy = Deterministic | TanhNormal
+ContinuousPolicy = Deterministic | TanhNormal | ClippedNormal
 ActionDistribution = DiscretePolicy | ContinuousPolicy
 
 
 def is_stochastic(policy: ActionDistribution) -> bool:
     """Return whether sampling from a policy is something else than its mode."""
-    return isinstance(policy, Categorical | TanhNormal)
+    return isinstance(policy, Categorical | TanhNormal | ClippedNormal)

@@ -9,7 +9,7 @@ import torch
 from algorithms.distributions import (
     ActionDistribution,
     Categorical,
-    Deterministic,
+    ClippedNormal,
     Greedy,
     TanhNormal,
     is_stochastic,
@@ -204,7 +204,7 @@ class _Simulated:
 
         def act(observation: np.ndarray) -> np.ndarray:
             distribution = self.policy(observation)
-            assert isinstance(distribution, TanhNormal)
+            assert isinstance(distribution, TanhNormal | ClippedNormal)
             mean = distribution.mean
             noise = np.stack([generator.random(shape) for generator in choices])
             return _in_world(distribution.sample(torch.as_tensor(noise).to(mean)), bounds)
@@ -213,7 +213,7 @@ class _Simulated:
 
 
 def _discrete(distribution: ActionDistribution) -> Categorical | Greedy:
-    assert not isinstance(distribution, Deterministic | TanhNormal)
+    assert isinstance(distribution, Categorical | Greedy)
     return distribution
 
 

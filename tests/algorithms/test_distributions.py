@@ -11,6 +11,7 @@ from algorithms.distributions import (
     LARGEST_ACTION,
     LOG_STD_RANGE,
     Categorical,
+    ClippedNormal,
     Deterministic,
     Greedy,
     TanhNormal,
@@ -89,6 +90,34 @@ def test_samples_are_differentiable_in_mean_and_log_std():
 
     leaves = [leaf.requires_grad_() for leaf in random_policy()]
     assert torch.autograd.gradcheck(sample, leaves)
+
+
+def test_samples_come_with_their_densities_even_at_the_bounds():
+    noise = torch.rand(5, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    policy = random_policy()
+    action, log_prob = policy.sample_with_log_prob(noise)
+    assert torch.equal(action, policy.sample(noise))
+    torch.testing.assert_close(log_prob, of_torch(policy).log_prob(action), rtol=1e-9, atol=1e-9)
+    # So far out that the action is 1 and says nothing of where it was before.
+    far = TanhNormal(torch.tensor([40.0]).double(), torch.zeros(1).double())
+    action, log_prob = far.sample_with_log_prob(torch.tensor([0.5]).double())
+    assert action == 1
+    # log(1 - tanh(x)^2) is nearly log 4 - 2 x.
+    expected = -0.5 * math.log(2 * math.pi) - (math.log(4) - 80)
+    assert log_prob.item() == pytest.approx(expected)
+
+
+def test_a_clipped_normal_is_a_normal_whose_samples_are_clipped():
+    mean = torch.tensor([[0.9, -0.2], [0.0, 0.5]]).double()
+    policy = ClippedNormal(mean, torch.tensor([-0.5, -1.0]).double().expand(2, 2))
+    assert policy.mode() is mean
+    action = torch.tensor([[1.0, -1.0], [0.3, 0.2]]).double()
+    normal = Normal(mean, policy.log_std.exp())
+    torch.testing.assert_close(policy.log_prob(action), normal.log_prob(action).sum(-1))
+    noise = torch.rand(2, 2, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(policy.sample(noise), normal.icdf(noise).clamp(-1, 1))
+    assert policy.sample(torch.full((2, 2), 0.999).double()).max() == 1
+    assert is_stochastic(policy)
 
 
 def test_normal_noise_is_the_inverse_distribution_of_uniform_noise():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import brentq
-from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
+from torch.distributions import Independent, Normal
 
 from algorithms.continuous.iql import LARGEST_WEIGHT, Actor, State
 from algorithms.optimizers import adam_init
@@ -32,7 +32,7 @@ DISCOUNT, RATE, POLYAK = 0.9, 0.01, 0.1
 
 
 def learner(**settings):
-    return build_algorithm("iql", learning_rate=RATE, polyak=POLYAK, **settings)
+    return build_algorithm("iql", "continuous", learning_rate=RATE, polyak=POLYAK, **settings)
 
 
 def new_state(scale=1.0):
@@ -41,11 +41,6 @@ def new_state(scale=1.0):
     critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
     optimizers = adam_init(actor), adam_init(value), adam_init(critics[0])
     return State(actor, value, *critics, *optimizers, torch.tensor(scale).double())
-
-
-def inside(batch):
-    """Return a batch whose actions have a density."""
-    return batch._replace(action=0.9 * batch.action)
 
 
 class Reference:
@@ -74,8 +69,7 @@ class Reference:
             weight = torch.exp(self.inverse_temperature * advantage).clamp(max=100.0)
             following = self.value(batch.next_observation).squeeze(1)
             target = reward + DISCOUNT * (1 - batch.terminated) * following
-        normal = Normal(self.mean(batch.observation), self.log_std.exp())
-        policy = Independent(TransformedDistribution(normal, TanhTransform()), 1)
+        policy = Independent(Normal(self.mean(batch.observation).tanh(), self.log_std.exp()), 1)
         step(self.actor_optimizer, -mean_of(weight * policy.log_prob(batch.action), batch))
         errors = [
             (value_of(c, batch.observation, batch.action) - target) ** 2 for c in self.critics
@@ -90,7 +84,7 @@ def test_twenty_updates_are_those_of_torch(scale):
     algorithm, state = learner(expectile=0.8, inverse_temperature=2.0), new_state(scale)
     reference = Reference(state, 0.8, 2.0)
     for index in range(20):
-        batch = inside(random_batch(SPEC, 12, index))
+        batch = random_batch(SPEC, 12, index)
         state, _ = algorithm.update(state, None, batch, {}, 0)
         reference.update(batch, scale * batch.reward)
     same_weights(state.actor.mean, reference.mean, rtol=1e-5, atol=1e-6)
@@ -121,7 +115,7 @@ def test_the_best_constant_is_the_expectile_of_the_values(expectile):
 
 
 def test_better_actions_weigh_more_and_none_more_than_a_hundred():
-    algorithm, batch = learner(inverse_temperature=3.0), inside(random_batch(SPEC, 3))
+    algorithm, batch = learner(inverse_temperature=3.0), random_batch(SPEC, 3)
     batch = batch._replace(weight=torch.ones(3).double())
     actor = new_state().actor
 
@@ -138,7 +132,7 @@ def test_better_actions_weigh_more_and_none_more_than_a_hundred():
 
 def test_no_other_action_than_the_data_s_is_asked_for():
     """What the critics say elsewhere changes nothing: the update never sees the policy's action."""
-    algorithm, state, batch = learner(), new_state(), inside(random_batch(SPEC, 12))
+    algorithm, state, batch = learner(), new_state(), random_batch(SPEC, 12)
     other = Actor(random_network((4, 8, 2), seed=9), torch.zeros(2).double())
     left, _ = algorithm.update(state, None, batch, {}, 0)
     right, _ = algorithm.update(state._replace(actor=other), None, batch, {}, 0)
@@ -146,6 +140,6 @@ def test_no_other_action_than_the_data_s_is_asked_for():
 
 
 def test_values_are_told_in_the_world_s_units():
-    algorithm, batch = learner(), inside(random_batch(SPEC, 12))
+    algorithm, batch = learner(), random_batch(SPEC, 12)
     told = [algorithm.update(new_state(s), None, batch, {}, 0)[1]["value"] for s in (1.0, 4.0)]
     torch.testing.assert_close(told[0], 4 * told[1])
