@@ -21,8 +21,8 @@ Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 ActionKind = Literal["discrete", "continuous"]
 # What settings are chosen by: numbered actions in tables of numbered states or on vectors, or
-# continuous actions.
-WorldKind = Literal["table", "vector", "continuous"]
+# continuous actions, in this project's own worlds or in simulators and files of others.
+WorldKind = Literal["table", "vector", "continuous", "mujoco"]
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class Collected(DataSource):
             num_transitions=self.num_transitions,
             can_evaluate=True,
             slab_dimension=self.environment.slab_dimension,
+            own_world=self.environment.own_world,
         )
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:

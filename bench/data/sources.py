@@ -41,6 +41,7 @@ class Facts(NamedTuple):
         can_evaluate: Whether there is an environment to evaluate policies in.
         slab_dimension: The dimension that a slab is cut out of where nobody names one; None is the
             first one.
+        own_world: Whether the world is one of this project's, not a simulator of others or a file.
     """
 
     tabular: bool
@@ -50,12 +51,13 @@ class Facts(NamedTuple):
     num_transitions: int
     can_evaluate: bool
     slab_dimension: str | None = None
+    own_world: bool = True
 
     @property
     def kind(self) -> WorldKind:
         """The kind of world, by which settings are chosen for learners."""
         if self.action_kind == "continuous":
-            return "continuous"
+            return "continuous" if self.own_world else "mujoco"
         return "vector" if self.observation_names else "table"
 
 

@@ -227,6 +227,7 @@ def _facts(source: FileSource, key: str) -> Facts:
         observation_names=environment.spec.observation_names,
         num_transitions=card.num_transitions,
         can_evaluate=environment.can_evaluate,
+        own_world=not isinstance(environment, RecordedEnvironment),
     )
 
 

@@ -152,6 +152,9 @@ class World(ABC):
     has_reference_policy: ClassVar[bool] = True
     """Whether there is a policy to collect by and to compare with."""
 
+    own_world: ClassVar[bool] = True
+    """Whether it is one of this project's, not a simulator of others."""
+
     slab_dimension: ClassVar[str | None] = None
     """The dimension that ``coverage=region`` cuts a slab of where nobody names one."""
 

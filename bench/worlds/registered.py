@@ -60,6 +60,11 @@ class Registered(World):
         return self.own is not None
 
     @property
+    def own_world(self) -> bool:  # type: ignore[override]
+        """Whether it is one of this project's."""
+        return self.own is not None
+
+    @property
     def observation_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of a vector observation's dimensions."""
         if self.own is not None:

@@ -9,10 +9,10 @@ from bench.settings import resolution
 from bench.settings.groups import file_of, known_names
 from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
-from tests.support import commands
+from tests.support import commands, files
 
 LEARNERS = [n for n in known_names("algorithm") if "kinds" in file_of("algorithm", n)]
-WORLDS = {"table": "lock", "vector": "cartpole", "continuous": "lqr"}
+WORLDS = {"table": "lock", "vector": "cartpole", "continuous": "lqr", "mujoco": "d4rl"}
 
 
 def one(*words):
@@ -24,6 +24,8 @@ def one(*words):
     ("name", "kind"), [(n, kind) for n in LEARNERS for kind in file_of("algorithm", n)["kinds"]]
 )
 def test_a_learner_has_what_its_file_says_for_the_kind_of_world(name, kind):
+    if kind == "mujoco":
+        files.write_d4rl(files.d4rl_columns())
     chosen = file_of("algorithm", name)["kinds"][kind]
     job = one(f"algorithm={name}", f"dataset={WORLDS[kind]}")
     assert "kinds" not in job["algorithm"]
@@ -122,6 +124,18 @@ def test_a_kind_with_a_target_is_whole_by_itself():
     job = one("algorithm=bc", "dataset=lqr")
     assert {key: job[key] for key in training} == training
     assert "objective" not in algorithm_of("algorithm=bc", "dataset=lock")
+
+
+def test_the_same_class_has_the_paper_s_settings_in_worlds_of_others():
+    files.write_d4rl(files.d4rl_columns())
+    for name in ("bc", "td3_bc", "iql"):
+        short = one(f"algorithm={name}", "dataset=lqr")
+        long = one(f"algorithm={name}", "dataset=d4rl")
+        assert long["algorithm"]["target"] == short["algorithm"]["target"]
+        assert long["algorithm"].keys() == short["algorithm"].keys()
+        paper = {"hidden_sizes": [256, 256], "learning_rate": 3e-4}
+        assert {key: long["algorithm"][key] for key in paper} == paper
+        assert (long["num_updates"], long["batch_size"]) == (1_000_000, 256)
 
 
 def test_words_reach_the_class_of_the_world_s_kind():
