@@ -1,4 +1,4 @@
-"""Which settings of a learner serve best: its variants by mean regret, tables and others apart.
+"""Which settings of a learner serve best: its variants by mean regret, kinds of worlds apart.
 
 A variant's score is the mean over conditions of the mean over runs, taken over the conditions that
 all variants of the learner have, so that each is judged by the same data and seeds.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.store.records import RunRecord
 from plots.frame import Frame
 from plots.markup import csv_table, escape_markdown, markdown_table
 from plots.records import Condition
@@ -19,14 +20,16 @@ PLACE = 6
 MEASURE = "normalized_regret"
 # Of every learner so many of the best variants are shown, and the worst.
 SHOWN = 3
-KINDS = {True: "tables", False: "networks"}
+# Where a learner's classes for continuous actions are.
+CONTINUOUS = "algorithms.continuous."
 
 
 class Rank(NamedTuple):
     """One variant of a learner among its likes.
 
     Attributes:
-        kind: ``tables`` where values are exact, else ``networks``.
+        kind: ``continuous`` where actions are, else ``tables`` where values are exact, else
+            ``networks``.
         algorithm: Whose variant it is.
         place: 1 for the lowest regret.
         label: Its name in figures.
@@ -66,8 +69,7 @@ def ranking(frame: Frame) -> tuple[Rank, ...]:
     for record in frame.completed():
         regret = record.final.get(MEASURE)
         if regret is not None:
-            kind = KINDS[frame.environments[record.environment].exact]
-            variants = scores[kind, record.algorithm]
+            variants = scores[_kind(frame, record), record.algorithm]
             cells = variants.setdefault(frame.labels[record.run_id], defaultdict(list))
             cells[frame.places[record.run_id]].append(float(regret))
     ranks = []
@@ -91,6 +93,12 @@ def ranking_table(ranks: tuple[Rank, ...]) -> str:
             numbers = (f"{rank.place} of {total}", f"{rank.regret:.3f}", f"{rank.error:.3f}")
             rows.append((rank.kind, label, *numbers))
     return markdown_table(("", "learner", "place", "mean regret", "standard error"), rows, 2)
+
+
+def _kind(frame: Frame, record: RunRecord) -> str:
+    if str(record.config.get("algorithm", {}).get("target", "")).startswith(CONTINUOUS):
+        return "continuous"
+    return "tables" if frame.environments[record.environment].exact else "networks"
 
 
 def _judged(

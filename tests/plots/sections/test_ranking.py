@@ -46,6 +46,10 @@ def test_a_single_variant_has_no_ranking():
 def test_tables_and_others_are_ranked_apart():
     runs = [record(c, 0, 0, c) for c in (0.1, 1.0)]
     assert {r.kind for r in ranked(runs, exact=False)} == {"networks"}
+    assert {r.kind for r in ranked(runs)} == {"tables"}
+    for run in runs:
+        run.config["algorithm"]["target"] = "algorithms.continuous.cql.ConservativeQLearning"
+    assert {r.kind for r in ranked(runs)} == {"continuous"}
 
 
 def test_the_table_shows_the_best_and_the_worst_and_the_file_all():
