@@ -133,7 +133,7 @@ class FileSource(DataSource):
         Where nothing but the data tells of the policy, its value is the mean over the recorded
         episodes, in the environment's units: discounted where values are exact.
         """
-        if environment.mdp is None:
+        if environment.mdp is None and not environment.discounted:
             return card.mean_return, None
         weight = environment.spec.discount**storage.step
         first = np.unique(storage.episode, return_index=True)[1]
