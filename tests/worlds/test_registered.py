@@ -11,6 +11,7 @@ from algorithms.distributions import Deterministic
 from bench.data.registered import Gymnasium
 from bench.measures.evaluation import evaluate as measure
 from bench.settings.run import data_source, run_config
+from bench.worlds import registered as registered_world
 from bench.worlds.base import rollout
 from bench.worlds.registered import EPISODES, Registered
 from bench.worlds.tabular import TabularEnvironment
@@ -189,3 +190,19 @@ def test_what_cannot_be_collected_is_said(settings, message):
     (job,) = commands.settings("dataset=gymnasium")
     with pytest.raises(Exception, match=message):
         data_source({**job["dataset"], **settings})
+
+
+def test_a_missing_extra_is_named_with_its_command(monkeypatch):
+    registered_world._spaces.cache_clear()
+    monkeypatch.setattr(registered_world.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r'needs `pip install -e "\.\[mujoco\]"`'):
+        Registered("Hopper-v5", None)
+
+
+def test_hopper_is_collected_from_and_acted_in():
+    pytest.importorskip("mujoco")
+    task = source("Hopper-v5").load("gymnasium", 0, 0.99, None)
+    spec = task.environment.spec
+    assert (spec.observation_size, spec.action_size, spec.horizon) == (11, 3, 1000)
+    assert 5 < task.environment.uniform < 40
+    assert source("Hopper-v5").facts().kind == "mujoco"
