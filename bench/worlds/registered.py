@@ -1,7 +1,6 @@
 """Registered: any environment with numbered actions, or a box of them, that gymnasium has."""
 
 import difflib
-import importlib.util
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple, get_args
@@ -13,7 +12,7 @@ from bench.types import ActionKind, EnvSpec
 from bench.worlds.base import Act, Environment, World, rollout
 from bench.worlds.cartpole import CartPole
 from bench.worlds.continuous.pendulum import Pendulum
-from bench.worlds.live import LiveEnvironment, flat_spaces, without_limit
+from bench.worlds.live import LiveEnvironment, spaces_of, without_limit
 from bench.worlds.mdps import ToyText, ToyTextId
 from bench.worlds.recorded import Reference
 from bench.worlds.spaces import FlatSpace, from_unit
@@ -146,16 +145,7 @@ def own_world(gymnasium_id: str) -> World | None:
 
 @cache
 def _spaces(gymnasium_id: str) -> tuple[FlatSpace, FlatSpace]:
-    spec = gymnasium.spec(gymnasium_id)
-    is_mujoco = str(spec.entry_point).startswith("gymnasium.envs.mujoco")
-    if is_mujoco and importlib.util.find_spec("mujoco") is None:
-        raise ValueError(f'id is {gymnasium_id!r}, which needs `pip install -e ".[mujoco]"`')
-    try:
-        return flat_spaces(without_limit(spec))
-    except Exception as error:
-        # Whatever keeps an optional package from working here.
-        cause = " ".join(str(error).split())[:200].rstrip(".")
-        raise ValueError(f"id is {gymnasium_id!r}, which cannot be made: {cause}") from None
+    return spaces_of(without_limit(gymnasium.spec(gymnasium_id)))
 
 
 class Rollouts(NamedTuple):

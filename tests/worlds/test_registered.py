@@ -11,6 +11,7 @@ from algorithms.distributions import Deterministic
 from bench.data.registered import Gymnasium
 from bench.measures.evaluation import evaluate as measure
 from bench.settings.run import data_source, run_config
+from bench.worlds import live
 from bench.worlds import registered as registered_world
 from bench.worlds.base import rollout
 from bench.worlds.registered import EPISODES, Registered
@@ -181,7 +182,7 @@ def test_the_command_line_reaches_it():
         ({"id": "Acrbot-v1"}, "such as Acrobot-v1"),
         ({"id": "Open-v0"}, "whose actions have no finite bounds to be scaled by"),
         ({"id": "Several-v0"}, "whose actions are neither numbered nor a box"),
-        ({"id": "LunarLander-v3"}, "which cannot be made"),
+        ({"id": "LunarLander-v3"}, "LunarLander-v3 cannot be made here"),
         ({"behavior": [{"epsilon": 0.5, "share": 1.0}]}, "needs a reference policy"),
     ],
 )
@@ -194,7 +195,7 @@ def test_what_cannot_be_collected_is_said(settings, message):
 
 def test_a_missing_extra_is_named_with_its_command(monkeypatch):
     registered_world._spaces.cache_clear()
-    monkeypatch.setattr(registered_world.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(live.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r'needs `pip install -e "\.\[mujoco\]"`'):
         Registered("Hopper-v5", None)
 
