@@ -83,12 +83,16 @@ def uninformative_rule() -> str:
 
 def _evaluation(frame: Frame) -> str:
     exact = [name for name, s in frame.environments.items() if s.exact]
-    others = {name: s for name, s in frame.environments.items() if not s.exact}
+    others = {n: s for n, s in frame.environments.items() if not s.exact and s.last_updates}
     parts = [f"exact discounted value on {', '.join(exact)}"] if exact else []
     for name, surroundings in others.items():
         episodes = _span(surroundings.num_episodes) if surroundings.num_episodes else "all"
         kind = "mean discounted return" if surroundings.discounted else "mean return"
-        parts.append(f"{kind} of {episodes} episodes on {name}")
+        place = " and ".join(surroundings.evaluated_in) or name
+        parts.append(f"{kind} of {episodes} episodes on {place}")
+    for name, surroundings in frame.environments.items():
+        if why := " and ".join(surroundings.not_evaluated):
+            parts.append(f"none on {name} ({why})")
     return "; ".join(parts)
 
 

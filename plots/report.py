@@ -59,7 +59,7 @@ def show(found: list[Section]) -> None:
     console = Console()
     for shown in (item for section in found for item in section.screen):
         if isinstance(shown, str):
-            console.print(shown, width=min(console.width, 100), highlight=False)
+            console.print(shown, width=min(console.width, 100), highlight=False, markup=False)
             continue
         if not console.is_terminal:
             console.width = max(console.width, Console(width=1000).measure(shown).maximum)

@@ -31,6 +31,8 @@ class Surroundings:
     Attributes:
         exact: Whether final policies are scored by their exact value.
         discounted: Whether they are scored by discounted returns instead.
+        evaluated_in: What final policies are evaluated in, as records say it.
+        not_evaluated: Why some are not evaluated at all, as records say it.
         num_episodes: The numbers of episodes of the final evaluations.
         last_updates: The updates after which the final evaluations were made.
         coverage_name: Which measure of coverage the runs have, None if none.
@@ -39,6 +41,8 @@ class Surroundings:
 
     exact: bool
     discounted: bool
+    evaluated_in: tuple[str, ...]
+    not_evaluated: tuple[str, ...]
     num_episodes: tuple[int, ...]
     last_updates: tuple[int, ...]
     coverage_name: str | None
@@ -55,6 +59,10 @@ def surroundings(records: list[RunRecord]) -> Surroundings:
     return Surroundings(
         exact=bool(last) and all(e.get("exact_value") is not None for e in last),
         discounted=any(e.get("discounted_returns") is not None for e in last),
+        evaluated_in=tuple(sorted({r.evaluation for r in completed if r.evaluation})),
+        not_evaluated=tuple(
+            sorted({r.evaluation_reason for r in completed if r.evaluation_reason})
+        ),
         num_episodes=tuple(sorted({len(e.get("returns") or []) for e in last})),
         last_updates=tuple(sorted({e["update"] for e in last if "update" in e})),
         coverage_name=measured[0] if measured else None,

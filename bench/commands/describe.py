@@ -88,15 +88,15 @@ def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, s
 
 
 def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return what files say of themselves; nothing where the data was collected here."""
-    if "reference" not in provenance:
-        return {}
-    crossing = provenance["crossing"]
-    return {
-        "file": f"{provenance['source']}, SHA-256 {provenance['sha256'][:16]}",
-        "reference returns": provenance["reference"]["source"],
-        **({"across episodes": f"{crossing} transitions, as d4rl forms them"} if crossing else {}),
-    }
+    """Return what files say of themselves, and whose reference returns there are."""
+    shown = {}
+    if "sha256" in provenance:
+        shown["file"] = f"{provenance['source']}, SHA-256 {provenance['sha256'][:16]}"
+    if "reference" in provenance:
+        shown["reference returns"] = provenance["reference"]["source"]
+    if crossing := provenance.get("crossing"):
+        shown["across episodes"] = f"{crossing} transitions, as d4rl forms them"
+    return shown
 
 
 def _of(count: int, full: int) -> str:

@@ -1,6 +1,6 @@
 """Data of any environment that is registered in gymnasium, collected here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from bench.data.behavior import Component
 from bench.data.collected import Collected
 from bench.data.sources import DataSource, Facts, Task
 from bench.types import Count
+from bench.worlds.live import LiveEnvironment
 from bench.worlds.registered import Registered
 
 # Where gymnasium sets no limit of its own.
@@ -19,7 +20,7 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True)
 class Gymnasium(DataSource):
-    """Episodes in an environment with numbered actions, by its id.
+    """Episodes in an environment with numbered actions, or a box of them, by its id.
 
     Where no reference policy is known they are uniformly random, since nothing else can be said of
     a world in general; to bring data of other policies there are Minari's datasets.
@@ -57,11 +58,19 @@ class Gymnasium(DataSource):
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
         """Collect the dataset, or read it from the cache."""
-        return self.collected.load(self.environment_name(name), seed, discount, cache)
+        task = self.collected.load(self.environment_name(name), seed, discount, cache)
+        if not isinstance(task.environment, LiveEnvironment):
+            return task
+        provenance = {**task.data.provenance, "reference": task.environment.reference._asdict()}
+        return replace(task, data=replace(task.data, provenance=provenance))
 
     def environment_name(self, name: str) -> str:
         """Return the id in place of the group's name."""
         return name.replace("gymnasium", self.id, 1)
+
+    def check_discount(self, discount: float) -> None:
+        """Refuse a discount that the world has no anchors for."""
+        self.collected.check_discount(discount)
 
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a policy that is not worse than this dataset's."""

@@ -2,17 +2,27 @@
 
 import difflib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import gymnasium
 
 from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
 from bench.files.download import DownloadError, fetch
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.references import D4RLEntry, d4rl_table
-from bench.files.source import FileSource, recorded
+from bench.files.source import FileSource, simulated, spec_of
 from bench.worlds.base import Environment
 from bench.worlds.recorded import Reference
+
+# Gymnasium's environments that are nearest to those of d4rl, by the first word of a dataset's id.
+COUNTERPARTS = {
+    "hopper": "Hopper-v4",
+    "halfcheetah": "HalfCheetah-v4",
+    "walker2d": "Walker2d-v4",
+    "ant": "Ant-v4",
+}
 
 
 @dataclass(frozen=True)
@@ -77,9 +87,19 @@ class D4RL(FileSource):
         return self.entry.reference
 
     def environment(self, name: str, card: Card, discount: float) -> Environment:
-        """Return the world as far as the file tells; d4rl's simulators are not to be had."""
-        limit = self.entry.max_episode_steps
-        return recorded(name, card, discount, limit, self.reference(card))
+        """Return the world as far as the file tells, with gymnasium's counterpart if there is one.
+
+        d4rl's own simulators are not to be had.
+        """
+        spec = spec_of(name, card, discount, self.entry.max_episode_steps)
+        counterpart = COUNTERPARTS.get(self.id.partition("-")[0])
+        if counterpart is None:
+            return simulated(spec, self.reference(card), None)
+        # The counterpart's bounds, here or not: what is learned must not depend on that.
+        bounds = ((-1.0,) * spec.action_size, (1.0,) * spec.action_size)
+        if spec.action_bounds is not None:
+            spec = replace(spec, action_bounds=bounds)
+        return simulated(spec, self.reference(card), gymnasium.spec(counterpart))
 
 
 def folder() -> Path:

@@ -14,11 +14,10 @@ from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
 from bench.data.sources import DataSource
 from bench.files.flat import Card, UnusableFile
-from bench.files.source import FileSource, recorded, spec_of
+from bench.files.source import FileSource, simulated, spec_of
 from bench.files.trusted import is_registered, trusted_spec
 from bench.settings.typed import ConfigError, typed_object
 from bench.worlds.base import Environment, World
-from bench.worlds.live import LiveEnvironment
 from bench.worlds.recorded import Reference
 from bench.worlds.registered import own_world
 
@@ -72,10 +71,7 @@ def environment_of(name: str, card: Card, discount: float, reference: Reference)
             environment = world.environment(name, 0, discount, horizon)
             if _fits(environment, card):
                 return environment
-        live = LiveEnvironment.make(spec, spec_of(name, card, discount, horizon), reference)
-        if live is not None:
-            return live
-    return recorded(name, card, discount, horizon, reference)
+    return simulated(spec_of(name, card, discount, horizon), reference, spec)
 
 
 def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, Any]:

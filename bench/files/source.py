@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
 from bench.data.datasets import OfflineDataset, Reserve
 from bench.data.sources import DataSource, Facts, Task
@@ -14,6 +15,7 @@ from bench.data.storage import Storage
 from bench.files.flat import Card, Flat, UnusableFile, accessible, card_of, flattened
 from bench.types import EnvSpec
 from bench.worlds.base import Environment
+from bench.worlds.live import LiveEnvironment
 from bench.worlds.recorded import RecordedEnvironment, Reference
 from bench.worlds.tabular import return_bounds
 
@@ -135,7 +137,7 @@ class FileSource(DataSource):
         Where nothing but the data tells of the policy, its value is the mean over the recorded
         episodes, in the environment's units: discounted where values are exact.
         """
-        if environment.mdp is None:
+        if environment.mdp is None and not environment.discounted:
             return card.mean_return, None
         weight = environment.spec.discount**storage.step
         first = np.unique(storage.episode, return_index=True)[1]
@@ -257,8 +259,14 @@ def spec_of(name: str, card: Card, discount: float, horizon: int) -> EnvSpec:
     )
 
 
-def recorded(
-    name: str, card: Card, discount: float, horizon: int, reference: Reference
+def simulated(
+    spec: EnvSpec, reference: Reference, gymnasium_spec: GymnasiumSpec | None
 ) -> RecordedEnvironment:
-    """Return the world of a file's transitions, in which nothing can be simulated."""
-    return RecordedEnvironment(spec_of(name, card, discount, horizon), reference)
+    """Return the world of a file's transitions, to be acted in if gymnasium's can be made here."""
+    if gymnasium_spec is None:
+        return RecordedEnvironment(spec, reference)
+    try:
+        return LiveEnvironment.make(gymnasium_spec, spec, reference)
+    except ValueError as error:
+        # The data is still good.
+        return RecordedEnvironment(spec, reference, why=str(error))

@@ -42,13 +42,22 @@ def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
     )
 
 
-def scores(evaluation: PolicyEvaluation, against: Anchors) -> dict[str, float | None]:
-    """Return a record's final numbers; no regret is ever clipped.
+FINAL = (
+    "return_mean", "value", "sampled_value", "normalized_score", "regret", "normalized_regret",
+    "regret_to_covered", "improvement",
+)  # fmt: skip
+"""A record's final numbers."""
+
+
+def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, float | None]:
+    """Return a record's final numbers, all None without an evaluation; no regret is ever clipped.
 
     ``regret`` is optimum minus achieved, ``normalized_regret`` divides it by optimum minus uniform
     (0 the optimum, 1 the uniform policy), ``regret_to_covered`` is best covered minus achieved,
     ``improvement`` is achieved minus behavior.
     """
+    if evaluation is None:
+        return dict.fromkeys(FINAL)
     achieved = evaluation.value
     optimum, uniform, covered = against.optimum, against.uniform, against.best_covered
     regret = None if optimum is None else optimum - achieved

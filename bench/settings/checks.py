@@ -70,10 +70,6 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
             f"algorithm={config.algorithm_name} needs vector observations where actions are "
             f"continuous, but those of {dataset} are states"
         )
-    if not facts.can_evaluate:
-        raise ValueError(
-            f"{dataset} has no environment to evaluate policies in, it can only be described"
-        )
 
 
 def _check_degradation(part: Degradation, config: RunConfig, facts: Facts) -> None:

@@ -144,7 +144,11 @@ def _degradation(settings: dict[str, Any], where: str) -> Degradation:
 
 def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     """Return the hash of resolved settings and the data's recipe, 16 hexadecimal digits."""
-    identity = {"settings": _canonical(settings), "recipe": config.dataset.source.recipe()}
+    source = config.dataset.source
+    identity = {"settings": _canonical(settings), "recipe": source.recipe()}
+    if not source.facts().can_evaluate:
+        # Once there is a simulator, the run is another one.
+        identity["evaluation"] = None
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

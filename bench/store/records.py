@@ -32,8 +32,10 @@ class RunRecord:
         coverage: Measures of what that data still covers; null ones have a reason in ``reasons``,
             ``comparator`` says whose coverage it is.
         values: Optimum, uniform, behavior and best covered value, in the environment's units.
+        evaluation: What policies were evaluated in; null where nothing could be acted in, and
+            `evaluation_reason` says why.
         evaluations: Per evaluation the update, the raw episode returns and the exact value.
-        final: Regrets and scores of the last evaluation.
+        final: Regrets and scores of the last evaluation; all null without one.
         metrics: Per name a list of ``[update, value]``.
         timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
             memory (also of the GPU, null without one) and number of runs.
@@ -50,6 +52,8 @@ class RunRecord:
     dataset: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] = field(default_factory=dict)
     values: dict[str, float | None] = field(default_factory=dict)
+    evaluation: str | None = None
+    evaluation_reason: str | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, float | None] = field(default_factory=dict)
     metrics: dict[str, list[list[float]]] = field(default_factory=dict)

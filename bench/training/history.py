@@ -18,16 +18,20 @@ class History:
         self.metrics: list[dict[str, list[list[float]]]] = [{} for _ in range(num_runs)]
         self.lost_at: list[int | None] = [None] * num_runs
 
-    def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation]) -> None:
-        """Add an evaluation of every run; a run that is no longer finite leaves nothing more."""
+    def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation] | None) -> None:
+        """Add metrics and an evaluation, where there are any, of every run.
+
+        A run that is no longer finite leaves nothing more.
+        """
         told = cohort.metrics | cohort.diagnose()
         metrics = {name: values.cpu().numpy() for name, values in told.items()}
         finite = cohort.finite()
-        for index, evaluation in enumerate(evaluations):
+        for index in range(len(self.lost_at)):
             if not finite[index]:
                 self.lost_at[index] = self.lost_at[index] or cohort.step
                 continue
-            self.evaluations[index].append(evaluation)
+            if evaluations is not None:
+                self.evaluations[index].append(evaluations[index])
             for name, values in metrics.items():
                 if np.isfinite(values[index]):
                     points = self.metrics[index].setdefault(name, [])

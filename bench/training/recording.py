@@ -47,12 +47,12 @@ class Recorder:
             error = f"A parameter was not finite at update {history.lost_at[index]}."
             return self._record(prepared.spec, "failed", error=error, dataset=facts, timing=timing)
         evaluations = history.evaluations[index]
-        last = evaluations[-1]
+        last = evaluations[-1] if evaluations else None
+        environment = prepared.task.environment
         assert prepared.coverage is not None
         assert prepared.anchors is not None
         learned = None
-        if last.probabilities is not None:
-            environment = prepared.task.environment
+        if last is not None and last.probabilities is not None:
             assert environment.mdp is not None
             visited = exact.occupancy(
                 environment.mdp, last.probabilities, environment.spec.discount
@@ -64,6 +64,8 @@ class Recorder:
             dataset=facts,
             coverage=coverage.as_dict(prepared.coverage, learned),
             values=asdict(prepared.anchors),
+            evaluation=environment.title if environment.can_evaluate else None,
+            evaluation_reason=environment.without_evaluation,
             evaluations=[evaluation.told for evaluation in evaluations],
             final=regret.scores(last, prepared.anchors),
             metrics=history.metrics[index],

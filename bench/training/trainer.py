@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from bench.engines import stopping
-from bench.measures.evaluation import evaluate
+from bench.measures.evaluation import PolicyEvaluation, evaluate
 from bench.programs import compilation
 from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
@@ -81,14 +81,18 @@ class Trainer:
         seeds = [p.spec.config.seed for p in ready]
         if state is not None:
             cohort.restore(state)
+
+        def evaluated(step: int) -> list[PolicyEvaluation] | None:
+            if not environments[0].can_evaluate:
+                return None
+            return evaluate(cohort.policy, step, environments, seeds, config.eval_episodes)
+
         clock.trains()
         for step in cohort.train(config.num_updates - cohort.step):
             on_update(step)
             if step % config.eval_every == 0 or step == config.num_updates:
                 clock.pauses()
-                history.add(
-                    cohort, evaluate(cohort.policy, step, environments, seeds, config.eval_episodes)
-                )
+                history.add(cohort, evaluated(step))
                 clock.trains()
             stop = stopping.asked()
             if step < config.num_updates and (stop or checkpoints.due()):

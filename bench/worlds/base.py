@@ -99,6 +99,16 @@ class Environment(ABC):
     has_reference_policy: ClassVar[bool] = True
     """Whether `reference_action` knows one."""
 
+    @property
+    def title(self) -> str:
+        """What policies are evaluated in, as records and captions say it."""
+        return self.spec.name
+
+    @property
+    def without_evaluation(self) -> str | None:
+        """Why no policy can be run in it; None where one can."""
+        return None
+
     value_episodes: ClassVar[int] = 2000
     """Episodes that the value of a behavior policy is measured on where it is not known exactly."""
 

@@ -1,9 +1,11 @@
 """LiveEnvironment: any of gymnasium's environments, as a dataset's metadata names it."""
 
 import copy
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any, ClassVar, Self
 
 import gymnasium
@@ -27,22 +29,31 @@ class LiveEnvironment(RecordedEnvironment):
     value_episodes: ClassVar[int] = 100
 
     @classmethod
-    def make(
-        cls, gymnasium_spec: GymnasiumSpec, spec: EnvSpec, reference: Reference
-    ) -> Self | None:
-        """Return the environment; None if it cannot be made here or is shaped unlike the data."""
+    def make(cls, gymnasium_spec: GymnasiumSpec, spec: EnvSpec, reference: Reference) -> Self:
+        """Return the environment that policies on data of `spec` are evaluated in.
+
+        Raises:
+            ValueError: If it cannot be made here, or its spaces are of other sizes than the data.
+        """
         bare = without_limit(gymnasium_spec)
-        try:
-            observed, chosen = flat_spaces(bare)
-        except Exception:
-            # Whatever keeps an optional package from working here, the data is still good.
-            return None
-        size = len(spec.action_bounds[0]) if spec.action_bounds is not None else 0
-        if (observed.num_values or observed.size) != spec.observation_size:
-            return None
-        if (chosen.num_values, chosen.size) != (spec.num_actions, size):
-            return None
+        observed, chosen = spaces_of(bare)
+        sizes = (observed.num_values or observed.size, chosen.num_values, chosen.size)
+        if sizes != (spec.observation_size, spec.num_actions, spec.action_size):
+            raise ValueError(f"{bare.id} is shaped unlike the data")
         return cls(replace(spec), reference, bare)
+
+    @property
+    def title(self) -> str:
+        """The environment's id, with the simulator's version and the data it stands for."""
+        made_by = f" (mujoco {version('mujoco')})" if _is_mujoco(self.gymnasium_spec) else ""
+        name = self.gymnasium_spec.id
+        data = "" if self.spec.name == name else f", for {self.spec.name}"
+        return f"{name}{made_by}{data}"
+
+    @property
+    def without_evaluation(self) -> None:
+        """Nothing stands against it."""
+        return None
 
     @classmethod
     def simulator(
@@ -65,20 +76,30 @@ def without_limit(gymnasium_spec: GymnasiumSpec) -> GymnasiumSpec:
     return bare
 
 
-def flat_spaces(gymnasium_spec: GymnasiumSpec) -> tuple[FlatSpace, FlatSpace]:
+def spaces_of(gymnasium_spec: GymnasiumSpec) -> tuple[FlatSpace, FlatSpace]:
     """Return how observations and actions of an environment are seen.
 
     Raises:
-        ValueError: If a space holds something other than numbers.
-        Exception: Whatever keeps the environment from being made here.
+        ValueError: If the environment cannot be made here, or a space holds more than numbers.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        world = gymnasium.make(gymnasium_spec)
+    if _is_mujoco(gymnasium_spec) and importlib.util.find_spec("mujoco") is None:
+        raise ValueError(f'{gymnasium_spec.id} needs `pip install -e ".[mujoco]"`')
     try:
-        return flat_space(world.observation_space), flat_space(world.action_space)
-    finally:
-        world.close()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            world = gymnasium.make(gymnasium_spec)
+        try:
+            return flat_space(world.observation_space), flat_space(world.action_space)
+        finally:
+            world.close()
+    except Exception as error:
+        # Whatever keeps an optional package from working here.
+        cause = " ".join(str(error).split())[:200].rstrip(".")
+        raise ValueError(f"{gymnasium_spec.id} cannot be made here: {cause}") from None
+
+
+def _is_mujoco(gymnasium_spec: GymnasiumSpec) -> bool:
+    return str(gymnasium_spec.entry_point).startswith("gymnasium.envs.mujoco")
 
 
 class _LiveSimulator(Simulator):
@@ -91,11 +112,14 @@ class _LiveSimulator(Simulator):
         num_episodes: int,
     ):
         self.shape = (len(environments), num_episodes)
-        self.worlds = [
-            gymnasium.make(environment.gymnasium_spec)
-            for environment in environments
-            for _ in range(num_episodes)
-        ]
+        with warnings.catch_warnings():
+            # That there is a newer version of an environment is known.
+            warnings.simplefilter("ignore")
+            self.worlds = [
+                gymnasium.make(environment.gymnasium_spec)
+                for environment in environments
+                for _ in range(num_episodes)
+            ]
         self.seeds = [
             int(seed)
             for generator in generators

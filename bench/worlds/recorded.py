@@ -1,7 +1,7 @@
 """RecordedEnvironment: a world known through its data alone, in which nothing can be simulated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, NoReturn, Self
 
 import numpy as np
@@ -26,13 +26,22 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RecordedEnvironment(Environment):
-    """The spec and the reference returns of data whose simulator is not to be had here."""
+    """The spec and the reference returns of data whose simulator is not to be had here.
+
+    `why` says why it is not.
+    """
 
     spec: EnvSpec
     reference: Reference
+    why: str = field(default="no simulator of it is known", kw_only=True)
 
     can_evaluate: ClassVar[bool] = False
     has_reference_policy: ClassVar[bool] = False
+
+    @property
+    def without_evaluation(self) -> str | None:
+        """Why no policy can be run in it."""
+        return self.why
 
     @property
     def optimum(self) -> float | None:

@@ -1,24 +1,27 @@
-"""Registered: any environment with numbered actions that gymnasium has under an id."""
+"""Registered: any environment with numbered actions, or a box of them, that gymnasium has."""
 
 import difflib
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import gymnasium
 import numpy as np
 
-from bench.types import EnvSpec
-from bench.worlds.base import Environment, World, rollout
+from bench.types import ActionKind, EnvSpec
+from bench.worlds.base import Act, Environment, World, rollout
 from bench.worlds.cartpole import CartPole
-from bench.worlds.live import LiveEnvironment, flat_spaces, without_limit
+from bench.worlds.continuous.pendulum import Pendulum
+from bench.worlds.live import LiveEnvironment, spaces_of, without_limit
 from bench.worlds.mdps import ToyText, ToyTextId
 from bench.worlds.recorded import Reference
-from bench.worlds.spaces import FlatSpace
+from bench.worlds.spaces import FlatSpace, from_unit
 from bench.worlds.tabular import return_bounds
 
 # Episodes of the uniform policy that tell the range of rewards and that policy's own value.
 EPISODES = 100
+# Noise of behavior policies where a world of this project stands in for gymnasium's.
+BEHAVIOR_NOISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,15 +37,26 @@ class Registered(World):
     expert_return: float | None
 
     def __post_init__(self) -> None:
-        """Refuse what gymnasium does not know, cannot make here, or has no numbered actions."""
+        """Refuse what gymnasium does not know or cannot make here, and actions without bounds."""
         if self.id not in gymnasium.registry:
             near = difflib.get_close_matches(self.id, gymnasium.registry, n=3) or ["Acrobot-v1"]
             raise ValueError(
                 f"id is {self.id!r}, but should be registered in gymnasium, such as "
                 f"{', '.join(near)}"
             )
-        if _spaces(self.id)[1].num_values == 0:
-            raise ValueError(f"id is {self.id!r}, whose actions are not numbered")
+        observed, chosen = _spaces(self.id)
+        if chosen.num_values:
+            return
+        if chosen.bounds is None:
+            raise ValueError(f"id is {self.id!r}, whose actions are neither numbered nor a box")
+        if not np.isfinite(chosen.bounds).all():
+            raise ValueError(
+                f"id is {self.id!r}, whose actions have no finite bounds to be scaled by"
+            )
+        if observed.num_values:
+            raise ValueError(
+                f"id is {self.id!r}, whose actions are continuous while its states are numbered"
+            )
 
     @cached_property
     def own(self) -> World | None:
@@ -53,6 +67,11 @@ class Registered(World):
     def tabular(self) -> bool:  # type: ignore[override]
         """Whether its tables are known."""
         return self.own is not None and self.own.tabular
+
+    @property
+    def action_kind(self) -> ActionKind:  # type: ignore[override]
+        """Whether actions are numbered or vectors."""
+        return "discrete" if _spaces(self.id)[1].num_values else "continuous"
 
     @property
     def has_reference_policy(self) -> bool:  # type: ignore[override]
@@ -76,6 +95,11 @@ class Registered(World):
         """The dimension that a slab is cut of."""
         return None if self.own is None else self.own.slab_dimension
 
+    def check_discount(self, discount: float) -> None:
+        """Refuse a discount that this project's own world has no anchors for."""
+        if self.own is not None:
+            self.own.check_discount(discount)
+
     @property
     def gymnasium_id(self) -> str:
         """The environment's id."""
@@ -86,8 +110,8 @@ class Registered(World):
         if self.own is not None:
             return self.own.environment(name, seed, discount, horizon)
         observed, chosen = _spaces(self.id)
-        low, high, uniform = _uniform(self.id, horizon)
-        v_min, v_max = return_bounds(low, high, discount, only_at_end=False)
+        seen = uniform_episodes(self.id, horizon)
+        v_min, v_max = return_bounds(seen.reward_min, seen.reward_max, discount, only_at_end=False)
         spec = EnvSpec(
             name=name,
             observation_kind="discrete" if observed.num_values else "vector",
@@ -95,16 +119,16 @@ class Registered(World):
             num_actions=chosen.num_values,
             discount=discount,
             horizon=horizon,
-            reward_min=low,
-            reward_max=high,
+            reward_min=seen.reward_min,
+            reward_max=seen.reward_max,
             v_min=v_min,
             v_max=v_max,
             observation_names=self.observation_names,
+            action_bounds=chosen.bounds,
         )
-        source = f"the mean of {EPISODES} uniform episodes"
         return LiveEnvironment(
             spec,
-            Reference(uniform, self.expert_return, source),
+            Reference(seen.mean_return, self.expert_return, f"random: {seen}"),
             without_limit(gymnasium.spec(self.id)),
         )
 
@@ -113,23 +137,65 @@ def own_world(gymnasium_id: str) -> World | None:
     """Return the world of this project that is the same as one of gymnasium's, None if none is."""
     if gymnasium_id == "CartPole-v1":
         return CartPole()
+    if gymnasium_id == "Pendulum-v1":
+        return Pendulum(BEHAVIOR_NOISE)
     known = gymnasium_id in get_args(ToyTextId)
     return ToyText(gymnasium_id) if known else None  # type: ignore[arg-type]
 
 
 @cache
 def _spaces(gymnasium_id: str) -> tuple[FlatSpace, FlatSpace]:
-    try:
-        return flat_spaces(without_limit(gymnasium.spec(gymnasium_id)))
-    except Exception as error:
-        # Whatever keeps an optional package from working here.
-        cause = " ".join(str(error).split())[:200].rstrip(".")
-        raise ValueError(f"id is {gymnasium_id!r}, which cannot be made: {cause}") from None
+    return spaces_of(without_limit(gymnasium.spec(gymnasium_id)))
+
+
+class Rollouts(NamedTuple):
+    """What episodes under some policy tell of a world.
+
+    Attributes:
+        reward_min: Lowest reward of a step.
+        reward_max: Highest reward of a step.
+        returns: Undiscounted return of each episode.
+    """
+
+    reward_min: float
+    reward_max: float
+    returns: np.ndarray
+
+    @property
+    def mean_return(self) -> float:
+        """The mean of the episodes' returns."""
+        return float(self.returns.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Of that mean."""
+        return float(self.returns.std(ddof=1) / len(self.returns) ** 0.5)
+
+    def __str__(self) -> str:
+        """Return the mean with its standard error, in words."""
+        return (
+            f"{self.mean_return:.4g} (standard error {self.standard_error:.2g}), the mean of "
+            f"{len(self.returns)} episodes"
+        )
+
+
+def episodes_of(
+    environment: Environment, act: Act, rng: np.random.Generator, num_episodes: int
+) -> Rollouts:
+    """Return what episodes under a policy tell; `rng` draws how they begin."""
+    simulator = environment.simulator([environment], [rng], num_episodes)
+    rewards: list[np.ndarray] = []
+    returns = np.zeros(num_episodes)
+    for step in rollout(simulator, act, environment.spec.horizon):
+        rewards.append(step.reward[step.active])
+        returns += (step.reward * step.active)[0]
+    together = np.concatenate(rewards)
+    return Rollouts(float(together.min()), float(together.max()), returns)
 
 
 @cache
-def _uniform(gymnasium_id: str, horizon: int) -> tuple[float, float, float]:
-    """Return lowest and highest reward of a step and the mean return under the uniform policy."""
+def uniform_episodes(gymnasium_id: str, horizon: int) -> Rollouts:
+    """Return what episodes of the uniform policy tell of a world, the same ones every time."""
     observed, chosen = _spaces(gymnasium_id)
     unknown = EnvSpec(gymnasium_id, "vector", observed.size, chosen.num_values, 0.0, horizon,
                       0.0, 0.0, 0.0, 0.0)  # fmt: skip
@@ -137,15 +203,10 @@ def _uniform(gymnasium_id: str, horizon: int) -> tuple[float, float, float]:
         unknown, Reference(None, None, ""), without_limit(gymnasium.spec(gymnasium_id))
     )
     rng = np.random.default_rng(0)
-    simulator = LiveEnvironment.simulator([world], [rng], EPISODES)
-    rewards: list[np.ndarray] = []
-    total = 0.0
 
     def act(observation: np.ndarray) -> np.ndarray:
-        return rng.integers(chosen.num_values, size=(1, EPISODES))
+        if chosen.bounds is None:
+            return rng.integers(chosen.num_values, size=(1, EPISODES))
+        return from_unit(rng.uniform(-1, 1, (1, EPISODES, chosen.size)), chosen.bounds)
 
-    for step in rollout(simulator, act, horizon):
-        rewards.append(step.reward[step.active])
-        total += float(rewards[-1].sum())
-    together = np.concatenate(rewards)
-    return float(together.min()), float(together.max()), total / EPISODES
+    return episodes_of(world, act, rng, EPISODES)

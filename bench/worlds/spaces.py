@@ -19,11 +19,13 @@ class FlatSpace(NamedTuple):
         num_values: Number of values of a discrete space; 0 for vectors.
         size: Length of the vector; 0 for discrete spaces.
         start: Lowest value of a discrete space, which becomes 0 here.
+        bounds: Lowest and highest vector of a box, infinite where it is open; None of all else.
     """
 
     num_values: int
     size: int
     start: int = 0
+    bounds: Bounds | None = None
 
 
 def flat_space(space: spaces.Space[Any]) -> FlatSpace:
@@ -34,7 +36,9 @@ def flat_space(space: spaces.Space[Any]) -> FlatSpace:
     """
     if isinstance(space, spaces.Discrete):
         return FlatSpace(int(space.n), 0, int(space.start))
-    return FlatSpace(0, _size(space))
+    return FlatSpace(
+        0, _size(space), bounds=bounds(space) if isinstance(space, spaces.Box) else None
+    )
 
 
 def flatten(space: spaces.Space[Any], values: Any, length: int) -> np.ndarray:

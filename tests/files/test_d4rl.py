@@ -274,11 +274,20 @@ def test_the_spec_follows_from_the_file():
     files.write_d4rl(columns)
     spec = files.d4rl_source().load("d4rl", 0, 0.9, None).environment.spec
     assert (spec.observation_size, spec.action_kind) == (3, "continuous")
-    assert spec.action_bounds == ((-1.0, -1.0), (1.0, 1.25))
+    # Those of gymnasium's counterpart, whether it is here or not.
+    assert spec.action_bounds == ((-1.0, -1.0), (1.0, 1.0))
     assert spec.observation_names == ("x0", "x1", "x2")
     kept = ~columns["timeouts"] & (np.arange(len(columns["rewards"])) < 13)
     assert spec.reward_max == pytest.approx(columns["rewards"][kept].max())
     assert spec.v_max == pytest.approx(spec.reward_max / (1 - 0.9))
+
+
+def test_bounds_follow_from_the_file_where_there_is_no_counterpart():
+    columns = files.d4rl_columns()
+    columns["actions"][3, 1] = 1.25
+    files.write_d4rl(columns, "pen-human-v1")
+    spec = files.d4rl_source("pen-human-v1").load("d4rl", 0, 0.9, None).environment.spec
+    assert spec.action_bounds == ((-1.0, -1.0), (1.0, 1.25))
 
 
 def test_discrete_actions_and_images_are_understood():

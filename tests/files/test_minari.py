@@ -270,6 +270,8 @@ def test_a_run_trains_on_a_dataset_and_is_evaluated_in_its_world(world, tmp_path
     assert record["status"] == "completed", record
     assert record["environment"] == record["dataset"]["source"] == f"toy/{world}"
     assert len(record["evaluations"][-1]["returns"]) == 2
+    own = world == "CliffWalking-v1"
+    assert record["evaluation"] == (f"toy/{world}" if own else f"{world}, for toy/{world}")
     assert record["dataset"]["num_episodes"] == 1
     assert record["dataset"]["reference"]["source"] == "none known"
     assert len(record["dataset"]["sha256"]) == 64
@@ -288,19 +290,20 @@ def test_a_dataset_is_described(monkeypatch, capsys):
     assert "none known" in printed
 
 
-def test_a_world_that_cannot_be_made_leaves_the_data(monkeypatch, tmp_path, capfd):
+def test_a_world_that_cannot_be_made_leaves_the_data(monkeypatch, tmp_path):
     files.write_random("toy/acrobot-v0", "Acrobot-v1")
     spec = json.loads(load("toy/acrobot-v0").environment.gymnasium_spec.to_json())
     metadata("toy/acrobot-v0", env_spec=json.dumps(spec | {"kwargs": {"nonsense": 1}}))
     environment = load("toy/acrobot-v0").environment
     assert isinstance(environment, RecordedEnvironment)
-    monkeypatch.setattr(sys, "argv", ["bench", *f"{SHORT} dataset=minari".split(),
-                                      "dataset.id=toy/acrobot-v0"])  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    assert "has no environment to evaluate policies in" in capfd.readouterr().err
+    words = f"{SHORT} dataset=minari dataset.id=toy/acrobot-v0"
+    (record,) = bench(words, tmp_path, monkeypatch)
+    assert record["status"] == "completed"
+    assert record["evaluation"] is None
+    assert record["evaluation_reason"].startswith("Acrobot-v1 cannot be made here: ")
+    assert record["evaluations"] == []
+    assert set(record["final"].values()) == {None}
+    assert record["metrics"]["loss"][-1][0] == 5
 
 
 # What a file says is not trusted
