@@ -97,6 +97,15 @@ def _let_collect(dataset: dict[str, Any], behavior: Any, halfway: float | None) 
             f"which dataset={dataset['name']} is not."
         )
     dataset["name"] += f"_{behavior['name']}"
+    if isinstance(dataset["behavior"], str):
+        # Its behaviors have names, not parts.
+        dataset["behavior"] = behavior["name"]
+        return
+    if behavior["components"] is None:
+        raise ConfigError(
+            f"behavior={behavior['name']} is for worlds whose behaviors are trained, "
+            f"which dataset={dataset['name'].removesuffix('_' + behavior['name'])} is not."
+        )
     dataset["behavior"] = behavior["components"]
     if any(part["epsilon"] == "halfway" for part in dataset["behavior"]):
         found = _halfway(dataset) if halfway is None else halfway

@@ -39,7 +39,7 @@ class LiveEnvironment(RecordedEnvironment):
         observed, chosen = spaces_of(bare)
         sizes = (observed.num_values or observed.size, chosen.num_values, chosen.size)
         if sizes != (spec.observation_size, spec.num_actions, spec.action_size):
-            raise ValueError(f"{bare.id} is shaped unlike the data")
+            raise ValueError(f"{bare.id} has observations and actions of other sizes than the data")
         return cls(replace(spec), reference, bare)
 
     @property

@@ -8,7 +8,8 @@ from bench.settings.groups import file_of, known_names
 from bench.settings.run import data_source, run_config
 from tests.support import commands
 
-BEHAVIORS = known_names("behavior")
+# Those of parts; the others are of trained policies alone.
+BEHAVIORS = tuple(n for n in known_names("behavior") if file_of("behavior", n)["components"])
 # Those whose reference policy is known; any other registered id has only random behavior.
 ENVIRONMENTS = tuple(n for n in known_names("dataset") if "environment" in file_of("dataset", n))
 # Environments whose instance a seed names; the others are the same for every seed.

@@ -141,6 +141,7 @@ D4RL_DAMAGE = {
     "a number for a key": (replaced("rewards", lambda _: 1.0), "has no rewards"),
     "NaN observed": (replaced("observations", put(np.nan)), "observations should be finite"),
     "infinite action": (replaced("actions", put(np.inf)), "row 3 holds inf"),
+    "NaN action": (replaced("actions", put(np.nan)), "actions should be finite"),
     "NaN reward": (replaced("rewards", put(np.nan)), "rewards should be finite"),
     "NaN terminal": (replaced("terminals", put(np.nan, dtype="f4")), "terminals should be 0 or 1"),
     "overflow": (replaced("observations", put(1e300, dtype="f8")), "row 3 holds 1e+300"),
@@ -353,6 +354,26 @@ def test_a_bad_minari_dataset_is_one_sentence(command, damage):
     episodes, *kinds = files.uneven_vectors()
     files.write_minari(ID, episodes, *kinds)
     make()
+    words = ("dataset=minari", f"dataset.id={ID}")
+    assert_one_sentence(*command(*words), named)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (put(np.nan, 0), "each action should be finite"),
+        (lambda c: c[:, :1], "rows of shape (1,)"),
+    ],
+    ids=["NaN", "another size"],
+)
+def test_a_bad_continuous_action_is_one_sentence(command, make, named):
+    rng = np.random.default_rng(0)
+    episodes = [
+        files.episode(rng.normal(size=(4, 3)).astype("f4"), rng.uniform(-1, 1, (3, 2)), np.zeros(3))
+        for _ in range(2)
+    ]
+    files.write_minari(ID, episodes, spaces.Box(-9, 9, (3,)), spaces.Box(-1, 1, (2,), np.float64))
+    in_episode(column("actions", make))()
     words = ("dataset=minari", f"dataset.id={ID}")
     assert_one_sentence(*command(*words), named)
 

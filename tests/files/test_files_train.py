@@ -1,10 +1,12 @@
 """D4RL's files are trained on: with gymnasium's counterpart, and without any simulator."""
 
+import re
 from importlib.metadata import version
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 
 from bench.files.d4rl import COUNTERPARTS
 from bench.files.references import d4rl_table
@@ -14,6 +16,7 @@ from bench.settings.run import run_config, run_id
 from bench.worlds import live
 from plots.markup import escape_markdown
 from tests.support import files
+from tests.support.builders import build_algorithm, make_cohort
 from tests.support.commands import settings
 from tests.support.plotting import plot
 from tests.support.sweeps import records, run_here
@@ -117,6 +120,23 @@ def test_without_a_simulator_a_run_trains_and_says_why_it_has_no_evaluation(
     assert escape_markdown(written) in captions(tmp_path)
     # On the terminal too, where brackets might be taken for marks.
     assert written in " ".join(capsys.readouterr().out.split())
+
+
+def test_actions_beyond_the_counterpart_s_bounds_are_counted_and_learned_as_the_nearest(
+    monkeypatch, capsys
+):
+    columns = files.d4rl_columns((40, 30))
+    columns["actions"] = np.clip(columns["actions"], -0.9, 0.9)
+    columns["actions"][7] = 1.5, -3.0
+    files.write_d4rl(columns)
+    assert run_here(monkeypatch, "describe", "dataset=d4rl") == 0
+    assert re.search(r"at a bound or beyond\s+1 of 69", capsys.readouterr().out)
+    dataset = files.d4rl_source().load("d4rl", 0, 0.9, None).data
+    np.testing.assert_array_equal(dataset.action[7], np.float32([1.5, -3.0]))
+    cohort = make_cohort([build_algorithm("td3_bc")], [dataset], batch_size="full")
+    batch = cohort.replay.batch(0)
+    assert batch.action.abs().max() == 1
+    assert (batch.action[0, 7] == torch.tensor([1.0, -1.0])).all()
 
 
 def test_numbers_without_an_evaluation_have_the_names_of_those_with_one():

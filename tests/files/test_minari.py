@@ -260,7 +260,11 @@ def bench(words, folder, monkeypatch):
 SHORT = "algorithm=bc num_updates=5 batch_size=8 eval_every=5 eval_episodes=2 tracking=none"
 
 
-@pytest.mark.parametrize("world", ["Acrobot-v1", "FrozenLake-v1", "CliffWalking-v1", "Parts-v0"])
+@pytest.mark.parametrize(
+    "world",
+    ["Acrobot-v1", "FrozenLake-v1", "CliffWalking-v1", "Parts-v0", "Pendulum-v1",
+     "MountainCarContinuous-v0"],
+)  # fmt: skip
 @pytest.mark.usefixtures("parts")
 def test_a_run_trains_on_a_dataset_and_is_evaluated_in_its_world(world, tmp_path, monkeypatch):
     settings = {"is_slippery": False} if world == "FrozenLake-v1" else {}
@@ -270,7 +274,7 @@ def test_a_run_trains_on_a_dataset_and_is_evaluated_in_its_world(world, tmp_path
     assert record["status"] == "completed", record
     assert record["environment"] == record["dataset"]["source"] == f"toy/{world}"
     assert len(record["evaluations"][-1]["returns"]) == 2
-    own = world == "CliffWalking-v1"
+    own = world in ("CliffWalking-v1", "Pendulum-v1")
     assert record["evaluation"] == (f"toy/{world}" if own else f"{world}, for toy/{world}")
     assert record["dataset"]["num_episodes"] == 1
     assert record["dataset"]["reference"]["source"] == "none known"

@@ -1,0 +1,1 @@
+"""Policies that others have trained, kept to collect data by: their training, files and data."""
