@@ -9,8 +9,8 @@
 In this order, as in the authors' code: critics and actor see the value function after its step.
 
 The policy is a normal distribution around a mean squashed by tanh, its actions clipped, as in the
-authors' code. Squashed as a whole, as others have it, its regret on tuning seeds was higher on `lqr`
-(.021 for .014) and lower on `swamp` (.35 for .54).
+authors' code. Squashed as a whole, as others have it, its regret on a tuning seed was higher on
+`lqr` (.021 for .014) and lower on `swamp` (.35 for .54).
 
 Differences from the paper: the actor's learning rate stays what it is, where theirs falls as a
 cosine; no dropout; rewards are scaled by the world (`objectives.reward_scale`), where theirs are by
