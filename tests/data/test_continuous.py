@@ -16,6 +16,7 @@ from bench.worlds.continuous.control import ControlWorld
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.spaces import to_unit
 from tests.support import commands
+from tests.support.builders import ALGORITHMS, kinds_of
 from tests.support.worlds import random_continuous_dataset
 
 # Discounted values of expert, medium, mixed and random behavior that were once measured, by some
@@ -167,7 +168,10 @@ def test_losing_actions_means_the_same_in_any_units():
     np.testing.assert_array_equal(views[0].indices, views[1].indices)
 
 
-@pytest.mark.parametrize("algorithm", ["fqi", "cql"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [n for n in ALGORITHMS if "continuous" not in kinds_of(n) and "vector" in kinds_of(n)],
+)
 def test_a_learner_of_numbered_actions_is_refused_in_one_sentence(algorithm):
     with pytest.raises(
         Exception, match="needs discrete actions, but those of dataset=lqr are"
