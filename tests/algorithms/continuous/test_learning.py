@@ -12,6 +12,7 @@ from tests.support.builders import ALGORITHMS, evaluate, kinds_of, train
 WITHOUT_REWARDS = ("bc",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if "continuous" in kinds_of(n)])
 def test_it_learns_to_bring_an_oscillator_to_rest(name):
     words = (f"algorithm={name}", "dataset=lqr", "behavior=mixed", "dataset.num_transitions=3000")
