@@ -48,6 +48,7 @@ class EnvSpec:
         uniform_regret: Value of the optimal policy (or of the reference that counts as such) minus
             the uniform policy's, by which regrets are normalised and rewards can be scaled; None
             where nobody says: only worlds with continuous actions do.
+        uniform_value: The uniform policy's value, or None, likewise.
     """
 
     name: str
@@ -63,6 +64,7 @@ class EnvSpec:
     observation_names: tuple[str, ...] = ()
     action_bounds: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     uniform_regret: float | None = None
+    uniform_value: float | None = None
 
     @property
     def action_kind(self) -> ActionKind:

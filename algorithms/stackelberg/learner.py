@@ -5,9 +5,13 @@
                 or  argmin_psi  pessimism + regularization |psi - psi_0|^2   s.t.  L_K <= C^2 / n
     update      theta += Adam( direct_gradient + implicit_term )       (game/implicit.py)
 
-with lambda = n / C, C the conservatism and L_K the kernel loss of the Bellman residual
+or along the direct gradient alone (`individual`), or along that of the follower's own objective at
+its answer (`maximin`, the game of PSPI and ATAC). The implicit term is solved for, or comes from
+two more followers whose objective is tilted a little along J_L and against it. Here
+lambda is n / C, C the conservatism and L_K the kernel loss of the Bellman residual
 (game/game.py, game/kernels.py). The follower answers as a table or as a linear function
-of random features by its exact best response, as a network by Adam steps (followers/).
+of random features by its exact best response, as a network by Adam steps (followers/). The leader
+chooses among numbered actions or in a box (leaders.py).
 
 Differences from the paper: the follower's exact response replaces gradient steps where there is
 one; the implicit term needs no second derivatives; pessimism may be absolute, the leader's
@@ -24,24 +28,33 @@ from torch.utils._pytree import tree_map
 
 from algorithms import networks
 from algorithms.base import Algorithm, Metrics
-from algorithms.distributions import Categorical
+from algorithms.distributions import ActionDistribution
 from algorithms.networks import Network
 from algorithms.optimizers import AdamState, adam, adam_init
-from algorithms.stackelberg.followers.base import WARM_START, Follower, Turn
+from algorithms.stackelberg.followers.base import WARM_START, Follower, Played, Turn, WarmStart
 from algorithms.stackelberg.game.game import Aims, Objective, Pessimism, Units, units
-from algorithms.stackelberg.game.implicit import cosine, norm
+from algorithms.stackelberg.game.implicit import LeaderGradient, cosine, norm, tilted_gradient
 from algorithms.stackelberg.game.kernels import Kernel
 from algorithms.stackelberg.game.terms import Form, KernelLoss, Terms
-from bench.types import Batch, Count, DataSummary, EnvSpec, NonNegative, Positive
+from algorithms.stackelberg.leaders import LEADERS, Leader, LeaderName
+from bench.types import ActionKind, Batch, Count, DataSummary, EnvSpec, NonNegative, Positive
 
 
 class State(NamedTuple):
-    """The leader's logits with their optimiser, the units, and what the follower remembers."""
+    """The leader's parameters with their optimiser, the units, and what the follower remembers."""
 
     actor: Network
     optimizer: AdamState
     units: Units
     follower: Any
+
+
+class Tilted(NamedTuple):
+    """What three followers remember: one as it is, two whose objectives are tilted by J_L."""
+
+    middle: Any
+    up: Any
+    down: Any
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,10 @@ class StackelbergLearner(Algorithm):
     kernel_loss: KernelLoss
     bandwidth: Positive | Literal["median"]
     conservatism: Positive
-    leader_gradient: Literal["total", "individual"]
+    leader: LeaderName
+    leader_gradient: Literal["total", "individual", "maximin"]
+    implicit: Literal["solve", "tilted"]
+    tilt: Positive
     ridge: NonNegative | None
     follower: Follower
 
@@ -72,12 +88,42 @@ class StackelbergLearner(Algorithm):
                 "kernel_loss=squared cannot be limited, noise alone keeps it above what a "
                 "constraint allows: use form=penalty"
             )
+        if self.implicit == "tilted" and self.form == "constraint":
+            raise ValueError(
+                "implicit=tilted needs form=penalty: in a constraint the multiplier answers as well"
+            )
+        if self.implicit == "tilted" and self.ridge is not None:
+            raise ValueError("implicit=tilted solves nothing that a ridge could dampen: ridge=null")
+        if self._leader.action_kind != self.follower.action_kind:
+            raise ValueError(
+                f"leader={self.leader} chooses {self._leader.action_kind} actions and "
+                f"follower={type(self.follower).__name__} values {self.follower.action_kind} ones"
+            )
         self.follower.check(self.kernel, self.kernel_loss, self.ridge)
+
+    @property
+    def _leader(self) -> Leader:
+        return LEADERS[self.leader]
+
+    @property
+    def action_kinds(self) -> tuple[ActionKind, ...]:  # type: ignore[override]
+        """What the leader can choose."""
+        return (self._leader.action_kind,)
+
+    def noise_shapes(self, spec: EnvSpec, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what a leader that draws its actions draws them by."""
+        if not self._leader.draws:
+            return {}
+        several = (self.minibatches(spec),) if self.minibatches(spec) > 1 else ()
+        shape = (*several, batch_size, spec.action_size)
+        return dict.fromkeys(("observation", "following", "initial"), shape)
 
     def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
         """Return a near-uniform policy and a follower that has seen nothing."""
-        actor = networks.action_network(spec, self.hidden_sizes, generator)
+        actor = self._leader.network(spec, self.hidden_sizes, generator)
         memory = self.follower.remember(spec, self.kernel, generator)
+        if self._tilts:
+            memory = Tilted(memory, memory, memory)
         return State(actor, adam_init(actor), units(spec), memory)
 
     def update(
@@ -89,13 +135,16 @@ class StackelbergLearner(Algorithm):
         phase: int,
     ) -> tuple[State, Metrics]:
         """Let the follower answer the leader's policy, then take one Adam step as the leader."""
-        turn = self._turn(state, summary, batch)
+        turn = self._turn(state, summary, batch, noise)
         if phase == WARM_START:
-            warm = self.follower.warm_start(turn)
-            descent, memory, metrics = warm.cloning, warm.memory, warm.metrics
+            descent, memory, metrics = self._warm_start(turn)
         else:
-            gradient, memory, metrics = self.follower.play(turn, phase)
-            followed = gradient.total if self.leader_gradient == "total" else gradient.direct
+            gradient, memory, metrics = self._play(turn, phase)
+            followed = {
+                "total": gradient.total,
+                "individual": gradient.direct,
+                "maximin": gradient.envelope,
+            }[self.leader_gradient]
             descent = tree_map(torch.neg, followed)
             metrics |= {
                 "direct_gradient": norm(gradient.direct),
@@ -111,8 +160,10 @@ class StackelbergLearner(Algorithm):
         self, state: State, summary: DataSummary, batch: Batch | None, phase: int
     ) -> dict[str, Tensor]:
         """Return what the follower's answer to the leader as it is now says of itself."""
-        turn, total = self._turn(state, summary, batch), self.leader_gradient == "total"
-        metrics = self.follower.diagnose(turn, phase, total=total)
+        turn = self._turn(state, summary, batch, {})
+        if self._tilts:
+            turn = turn._replace(memory=turn.memory.middle)
+        metrics = self.follower.diagnose(turn, phase, total=self._solves)
         return {name: value.float() for name, value in metrics.items()}
 
     def minibatches(self, spec: EnvSpec) -> int:
@@ -121,18 +172,54 @@ class StackelbergLearner(Algorithm):
 
     def phase(self, step: int) -> int:
         """Return which variant of an update the follower's step takes."""
-        return self.follower.phase(step, total=self.leader_gradient == "total")
+        return self.follower.phase(step, total=self._solves)
 
     @property
     def tabular_only(self) -> bool:  # type: ignore[override]
         """Whether the follower is a table."""
         return self.follower.tabular_only
 
-    def policy(self, state: State, observation: Tensor) -> Categorical:
+    def policy(self, state: State, observation: Tensor) -> ActionDistribution:
         """Return the leader's policy."""
-        return Categorical(networks.apply(state.actor, observation))
+        return self._leader.policy(networks.apply(state.actor, observation))
 
-    def _turn(self, state: State, summary: DataSummary, batch: Batch | None) -> Turn:
+    @property
+    def _tilts(self) -> bool:
+        return self.leader_gradient == "total" and self.implicit == "tilted"
+
+    @property
+    def _solves(self) -> bool:
+        return self.leader_gradient == "total" and self.implicit == "solve"
+
+    def _warm_start(self, turn: Turn) -> WarmStart:
+        if not self._tilts:
+            return self.follower.warm_start(turn)
+        # What is tilted is the game, which has not begun.
+        warm = self.follower.warm_start(turn._replace(memory=turn.memory.middle))
+        return warm._replace(memory=Tilted(warm.memory, warm.memory, warm.memory))
+
+    def _play(self, turn: Turn, phase: int) -> Played:
+        if not self._tilts:
+            return self.follower.play(turn, phase)
+
+        def answer(memory: Any, tilt: float) -> Played:
+            tilted = turn._replace(terms=turn.terms.tilted(tilt), memory=memory)
+            return self.follower.play(tilted, phase)
+
+        middle = answer(turn.memory.middle, 0.0)
+        up, down = answer(turn.memory.up, self.tilt), answer(turn.memory.down, -self.tilt)
+        gradient: LeaderGradient = tilted_gradient(
+            middle.gradient, up.gradient.envelope, down.gradient.envelope, self.tilt
+        )
+        return Played(gradient, Tilted(middle.memory, up.memory, down.memory), middle.metrics)
+
+    def _turn(
+        self,
+        state: State,
+        summary: DataSummary,
+        batch: Batch | None,
+        noise: dict[str, Tensor],
+    ) -> Turn:
         bandwidth = summary.bandwidth if self.bandwidth == "median" else self.bandwidth
         terms = Terms(
             aims=Aims(self.objective, self.pessimism),
@@ -144,4 +231,5 @@ class StackelbergLearner(Algorithm):
             ridge=self.ridge,
             kernel_loss=self.kernel_loss,
         )
-        return Turn(terms, state.actor, state.follower, summary, batch, state.units)
+        leader = self._leader
+        return Turn(terms, state.actor, state.follower, summary, batch, state.units, leader, noise)

@@ -196,7 +196,7 @@ class Cohort:
                 spec,
                 v_min=self.spec.v_min, v_max=self.spec.v_max,
                 reward_min=self.spec.reward_min, reward_max=self.spec.reward_max,
-                uniform_regret=self.spec.uniform_regret,
+                uniform_regret=self.spec.uniform_regret, uniform_value=self.spec.uniform_value,
             )  # fmt: skip
             if same != self.spec:
                 raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")

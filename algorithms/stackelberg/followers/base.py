@@ -12,7 +12,8 @@ from algorithms.stackelberg.game.game import Units
 from algorithms.stackelberg.game.implicit import LeaderGradient
 from algorithms.stackelberg.game.kernels import Kernel
 from algorithms.stackelberg.game.terms import KernelLoss, Terms
-from bench.types import Batch, DataSummary, EnvSpec
+from algorithms.stackelberg.leaders import Leader
+from bench.types import ActionKind, Batch, DataSummary, EnvSpec
 
 # Variants of an update; a follower that answers exactly knows the first alone.
 LEAD, WARM_START, LEAD_AND_SOLVE = 0, 1, 2
@@ -28,6 +29,8 @@ class Turn(NamedTuple):
         summary: What is known of the data.
         batch: One minibatch, several, or None, as the follower asks for.
         scale: Units of values.
+        leader: How the actor's outputs are read.
+        noise: What a leader that draws its actions draws them by.
     """
 
     terms: Terms
@@ -36,6 +39,8 @@ class Turn(NamedTuple):
     summary: DataSummary
     batch: Batch | None
     scale: Units
+    leader: Leader
+    noise: dict[str, Tensor]
 
 
 class Played(NamedTuple):
@@ -60,6 +65,9 @@ class Follower(ABC):
 
     tabular_only: ClassVar[bool] = False
     """Whether it needs the counts of a tabular task."""
+
+    action_kind: ClassVar[ActionKind] = "discrete"
+    """Which kind of actions it values."""
 
     def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
         """Refuse terms that this follower cannot play by.

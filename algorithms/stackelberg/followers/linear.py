@@ -14,7 +14,7 @@ from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import BatchGame, Points, batch_game
 from algorithms.stackelberg.game.implicit import cosine, leader_gradient
 from algorithms.stackelberg.game.kernels import Kernel
-from algorithms.stackelberg.game.terms import KernelLoss, outside
+from algorithms.stackelberg.game.terms import KernelLoss, Terms, outside
 from algorithms.stackelberg.responses import linear as linear_response
 from bench.types import Batch, Count, EnvSpec, Positive, PositiveFraction
 
@@ -35,10 +35,7 @@ class LinearRound(NamedTuple):
         policy: The leader's probabilities there.
         seen: The features there.
         moments: Of all batches so far, this one included.
-        loss: The kernel loss that they make.
-        starts: Derivatives of what the players are after.
-        number: ``[]``, transitions that the loss counts for.
-        response: The follower's answer.
+        answer: The follower's.
     """
 
     game: BatchGame
@@ -46,10 +43,7 @@ class LinearRound(NamedTuple):
     policy: Points
     seen: data_moments.Seen
     moments: data_moments.Moments
-    loss: linear_response.Loss
-    starts: linear_response.Starts
-    number: Tensor
-    response: linear_response.LinearResponse
+    answer: linear_response.Answer
 
 
 @dataclass(frozen=True)
@@ -83,19 +77,20 @@ class LinearFollower(Follower):
         terms, batch = turn.terms, turn.batch
         assert batch is not None
         played = self.round_of(turn)
-        game, policy, response = played.game, played.policy, played.response
+        game, policy, answer = played.game, played.policy, played.answer
+        response = answer.response
         moves, residual = linear_response.direction(
-            played.loss,
+            answer.loss,
             response,
-            played.starts.leader,
-            ridge=terms.ridge,
+            answer.starts.leader,
+            ridge=terms.damping(response.multiplier),
             constrained=terms.constrained,
         )
         reply = linear_response.reply(
             game,
             policy,
             played.seen,
-            played.loss,
+            answer.loss,
             response,
             moves,
             turn.scale.v_min,
@@ -103,7 +98,7 @@ class LinearFollower(Follower):
         )
         metrics = terms.metrics(game, policy, reply, response.multiplier, turn.scale)
         metrics |= linear_response.metrics(
-            played.loss, response, played.starts, terms.discount, self.regularization
+            answer.loss, response, answer.starts, terms.discount, self.regularization
         )
         taken = at_action(reply.q.observation, batch.action)
         metrics["out_of_range"] = (outside(taken, turn.scale) * game.weight).sum()
@@ -123,22 +118,23 @@ class LinearFollower(Follower):
         """
         assert turn.batch is not None
         played = self.round_of(turn)
+        loss, response = played.answer.loss, played.answer.response
         # The squared residual is nothing but its diagonal.
-        share = torch.ones_like(played.number)
-        if isinstance(played.loss, linear_response.Quadratic):
+        share = torch.ones_like(played.answer.number)
+        if isinstance(loss, linear_response.Quadratic):
             q = linear_response.values(
                 played.seen,
-                played.response.weights,
+                response.weights,
                 turn.scale.v_min,
                 played.policy.initial.shape[-1],
             )
             share = linear_response.diagonal_share(
                 played.game,
                 played.seen,
-                played.loss,
+                loss,
                 played.game.residual(played.policy, q),
-                played.loss.value(played.response.weights),
-                played.number,
+                loss.value(response.weights),
+                played.answer.number,
             )
         first, second = (
             self.play(turn._replace(batch=half), phase).gradient.implicit
@@ -146,7 +142,7 @@ class LinearFollower(Follower):
         )
         return {
             "kernel_diagonal_share": share,
-            "smallest_curvature": linear_response.smallest_curvature(played.response),
+            "smallest_curvature": linear_response.smallest_curvature(response),
             "cosine_batches": cosine(first, second),
         }
 
@@ -163,20 +159,32 @@ class LinearFollower(Follower):
         if terms.squared:
             now = data_moments.squares_of(now, game, seen, policy, scale.v_min)
         moments = data_moments.running_mean(turn.memory.moments, now, self.moment_rate)
-        loss = linear_response.quadratic(terms.kernel, moments, terms.squared)
         initial = data_moments.per_action(policy.initial, seen.initial).mean(0)
-        starts = linear_response.starts(terms.aims, moments, initial)
-        # A loss estimated on fewer transitions than there are deserves less weight.
-        number = torch.minimum(summary.num_transitions.double(), 1 / moments.inverse_size)
-        if terms.constrained:
-            response = linear_response.constrained_response(
-                loss, starts.follower, self.regularization, terms.allowed_loss(number), number
-            )
-        else:
-            response = linear_response.best_response(
-                loss, starts.follower, self.regularization, terms.multiplier(number)
-            )
-        return LinearRound(game, places, policy, seen, moments, loss, starts, number, response)
+        answer = answer_to(terms, moments, initial, summary.num_transitions, self.regularization)
+        return LinearRound(game, places, policy, seen, moments, answer)
+
+
+def answer_to(
+    terms: Terms,
+    moments: data_moments.Moments,
+    initial: Tensor,
+    num_transitions: Tensor,
+    regularization: float | Tensor,
+) -> linear_response.Answer:
+    """Return the answer to the policy that moments are of, given ``E_s0[phi(s0, pi)]``."""
+    loss = linear_response.quadratic(terms.kernel, moments, terms.squared)
+    starts = linear_response.starts(terms.aims, moments, initial)
+    # A loss estimated on fewer transitions than there are deserves less weight.
+    number = torch.minimum(num_transitions.double(), 1 / moments.inverse_size)
+    if terms.constrained:
+        response = linear_response.constrained_response(
+            loss, starts.follower, regularization, terms.allowed_loss(number), number
+        )
+    else:
+        response = linear_response.best_response(
+            loss, starts.follower, regularization, terms.multiplier(number)
+        )
+    return linear_response.Answer(loss, starts, number, response)
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from algorithms import networks
 from algorithms.networks import Network
-from algorithms.objectives import negative_log_likelihood, weighted_mean
 from algorithms.optimizers import adam
 from algorithms.stackelberg.followers.base import (
     LEAD,
@@ -111,10 +110,6 @@ class NeuralFollower(Follower):
         places = Points(batch.observation, batch.next_observation, initial)
         policy = policy_at(turn.actor, places)
 
-        def cloning(actor: Network) -> Tensor:
-            logits = networks.apply(actor, batch.observation)
-            return weighted_mean(negative_log_likelihood(logits, batch.action), batch.weight)
-
         fixed = response.values(memory.critic, places, scale)
 
         def evaluation(critic: Network) -> Tensor:
@@ -126,7 +121,9 @@ class NeuralFollower(Follower):
         critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
         memory = observe(turn, batch).memory
         memory = memory._replace(critic=critic, anchor=critic, optimizer=optimizer)
-        gradient, likelihood = torch.func.grad_and_value(cloning)(turn.actor)
+        gradient, likelihood = torch.func.grad_and_value(turn.leader.cloning_loss)(
+            turn.actor, batch
+        )
         return WarmStart(gradient, memory, {"cloning_loss": likelihood, "evaluation_loss": loss})
 
     def play(self, turn: Turn, phase: int) -> Played:
@@ -225,9 +222,10 @@ class NeuralFollower(Follower):
     def _solved(self, turn: Turn, sample: Sample) -> Turn:
         """Return the turn with w solved for on a sample."""
         terms, memory, scale = turn.terms, turn.memory, turn.scale
-        assert terms.ridge is not None
         policy = policy_at(turn.actor, sample.places)
         answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        damping = terms.damping(answer.multiplier)
+        assert damping is not None
         game, places = sample.game, sample.places
 
         def leader(critic: Network) -> Tensor:
@@ -238,7 +236,7 @@ class NeuralFollower(Follower):
             hessian = response.hessian_of(
                 memory.critic, memory.anchor, answer, game, policy, places, scale, sample.pairs
             )
-            found = response.exact_direction(hessian, memory.critic, gradient, terms.ridge)
+            found = response.exact_direction(hessian, memory.critic, gradient, damping)
         else:
             rows = response.jacobian(memory.critic, game, policy, places, scale)
             found = response.gauss_newton_direction(
@@ -247,7 +245,7 @@ class NeuralFollower(Follower):
                 rows,
                 sample.pairs,
                 answer.multiplier,
-                terms.ridge + 2 * self.regularization,
+                damping + 2 * self.regularization,
                 self.solver,
                 terms.kernel_loss,
             )

@@ -9,14 +9,9 @@ from torch import Tensor
 from algorithms import networks
 from algorithms.networks import Network
 from algorithms.stackelberg.followers.base import Follower, Played, Turn
-from algorithms.stackelberg.game.game import (
-    OnTable,
-    Points,
-    TableGame,
-    table_game,
-    transition_game,
-)
+from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.implicit import leader_gradient
+from algorithms.stackelberg.game.tables import OnTable, TableGame, table_game, transition_game
 from algorithms.stackelberg.game.terms import outside
 from algorithms.stackelberg.responses import squared_table
 from algorithms.stackelberg.responses import table as table_response
@@ -57,13 +52,20 @@ class TableFollower(Follower):
             weights,
             played.policy,
             response,
-            ridge=terms.ridge,
+            ridge=terms.damping(response.multiplier),
             constrained=terms.constrained,
         )
         reply = table_response.reply(game, weights, played.policy, response, moves)
         metrics = terms.metrics(game, points, reply, response.multiplier, scale)
         metrics |= table_response.metrics(
-            game, terms.aims, weights, played.policy, response, moves, terms.discount, terms.ridge
+            game,
+            terms.aims,
+            weights,
+            played.policy,
+            response,
+            moves,
+            terms.discount,
+            terms.damping(response.multiplier),
         )
         metrics["out_of_range"] = (outside(response.q, scale) * game.share).sum()
 

@@ -1,4 +1,4 @@
-"""The Stackelberg game: who wants what, on a batch of transitions or on a table of counts.
+"""The Stackelberg game: who wants what, and the game on a batch of transitions.
 
     residual    delta = r + discount (1 - terminated) sum_a pi(a|s') q(s', a) - q(s, a)
     leader      J_L = E_data[ q(s, pi) ]                 objective "data"
@@ -8,19 +8,21 @@
     follower    J_F = pessimism + multiplier delta^T K delta + regularization |psi - psi_0|^2
 
 (Zhou and Qu, arXiv 2309.16188.) Everything is linear in q and affine in pi, so a follower of any
-kind is known to the leader by the numbers q and their derivative along a direction.
+kind is known to the leader by the numbers q and their derivative along a direction. Games on
+tables of counts are in game/tables.py, those of continuous actions in game/pairs.py.
 
-Units are normalised: q is a discounted return divided by the width of its range.
+Units are normalised: q is a discounted return divided by the width of its range, or by what the
+uniform policy's regret is where the world says that.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from algorithms.objectives import at_action
-from bench.types import Batch, EnvSpec, TabularStatistics
+from bench.types import Batch, EnvSpec
 
 Objective = Literal["data", "initial"]
 Pessimism = Literal["relative", "absolute"]
@@ -30,21 +32,25 @@ class Units(NamedTuple):
     """What turns normalised values into the environment's: ``value = width q``.
 
     Attributes:
-        width: ``[]``, width of the range of discounted returns.
-        v_min: ``[]``, lower end of that range, normalised.
+        width: ``[]``, what one unit is worth.
+        v_min: ``[]``, lower end of the range of discounted returns, normalised.
         v_max: ``[]``, upper end, normalised.
+        base: ``[]``, where a critic of continuous actions starts from, normalised: the uniform
+            policy's value, or `v_min` where the world does not say it.
     """
 
     width: Tensor
     v_min: Tensor
     v_max: Tensor
+    base: Tensor
 
 
 def units(spec: EnvSpec) -> Units:
-    """Return the units of a spec, float64; a range of width 0 counts as one of width 1."""
-    width = spec.v_max - spec.v_min
+    """Return the units of a spec, float64; a width of 0 counts as 1."""
+    width = spec.uniform_regret or spec.v_max - spec.v_min
     width = width if width > 0 else 1.0
-    numbers = (width, spec.v_min / width, spec.v_max / width)
+    base = spec.v_min if spec.uniform_value is None else spec.uniform_value
+    numbers = (width, spec.v_min / width, spec.v_max / width, base / width)
     return Units(*(torch.tensor(x, dtype=torch.float64) for x in numbers))
 
 
@@ -107,165 +113,53 @@ def batch_game(batch: Batch, discount: float | Tensor, width: Tensor) -> BatchGa
     )
 
 
-class TableGame(NamedTuple):
-    """The game on the empirical MDP of a table; cells without data have no residual.
+class Game(Protocol):
+    """What every game can say of a policy and a q, each as that game knows them."""
 
-    Attributes:
-        transition: ``[states, actions, states]``, discounted probability of going on to a state.
-        reward: ``[states, actions]``, mean reward, normalised.
-        share: ``[states, actions]``, share of the data (mu).
-        initial_share: ``[states]``, share of the initial observations.
-    """
-
-    transition: Tensor
-    reward: Tensor
-    share: Tensor
-    initial_share: Tensor
-
-    @property
-    def covered(self) -> Tensor:
-        """Whether a cell has data ``[states, actions]``."""
-        return self.share > 0
-
-    def mean_value(self, policy: Points, q: Points) -> Tensor:
+    def mean_value(self, policy: Points, q: Any) -> Tensor:
         """Return ``E_data[ q(s, pi) ]``."""
-        return (self.share.sum(-1, keepdim=True) * policy.observation * q.observation).sum()
 
-    def initial_value(self, policy: Points, q: Points) -> Tensor:
+    def initial_value(self, policy: Points, q: Any) -> Tensor:
         """Return ``E_s0[ q(s0, pi) ]``."""
-        return (self.initial_share.unsqueeze(-1) * policy.initial * q.initial).sum()
 
-    def taken_value(self, q: Points) -> Tensor:
+    def taken_value(self, q: Any) -> Tensor:
         """Return ``E_data[ q(s, a) ]``."""
-        return (self.share * q.observation).sum()
 
-    def residual(self, policy: Points, q: Points) -> Tensor:
-        """Return the mean Bellman residual of each cell ``[states, actions]``."""
-        return self.reward * self.covered + self.residual_along(policy, q)
+    def residual(self, policy: Points, q: Any) -> Tensor:
+        """Return the Bellman residuals."""
 
-    def residual_along(self, policy: Points, direction: Points) -> Tensor:
-        """Return the residual's derivative ``[states, actions]`` as q moves in a direction."""
-        following = self.transition @ (policy.following * direction.following).sum(-1)
-        return (following - direction.observation) * self.covered
-
-
-def table_game(
-    counts: TabularStatistics,
-    initial_observations: Tensor,
-    discount: float | Tensor,
-    width: Tensor,
-) -> TableGame:
-    """Return the game on the counts of a dataset and its initial states, in float64."""
-    states = torch.arange(len(counts.termination_counts), device=initial_observations.device)
-    successors = counts.successor_counts.double()
-    visits = successors.sum(-1) + counts.termination_counts.double()
-    seen = visits.clamp_min(1)
-    return TableGame(
-        transition=discount * successors / seen.unsqueeze(-1),
-        reward=counts.reward_sums.double() / seen / width,
-        share=visits / visits.sum().clamp_min(1),
-        initial_share=(initial_observations.unsqueeze(-1) == states).double().mean(0),
-    )
-
-
-class TransitionGame(NamedTuple):
-    """The game on a table whose residuals are those of transitions, not their means by cell.
-
-    Transitions of one cell to one successor stand for one with their mean reward: how rewards
-    differ among them adds a constant to the mean squared residual. How rewards go with successors
-    does not, and is kept.
-
-    Attributes:
-        table: The game on the cells.
-        rewards: ``[states, actions, states + 1]``, mean by successor, the last where it terminated.
-        weight: Likewise, share of the data; sums to 1.
-        discount: ``[]``.
-    """
-
-    table: TableGame
-    rewards: Tensor
-    weight: Tensor
-    discount: Tensor
-
-    @property
-    def transition(self) -> Tensor:
-        """Discounted probability of going on to a state ``[states, actions, states]``."""
-        return self.table.transition
-
-    @property
-    def share(self) -> Tensor:
-        """Share of the data ``[states, actions]``."""
-        return self.table.share
-
-    @property
-    def initial_share(self) -> Tensor:
-        """Share of the initial observations ``[states]``."""
-        return self.table.initial_share
-
-    @property
-    def covered(self) -> Tensor:
-        """Whether a cell has data ``[states, actions]``."""
-        return self.table.covered
-
-    def mean_value(self, policy: Points, q: Points) -> Tensor:
-        """Return ``E_data[ q(s, pi) ]``."""
-        return self.table.mean_value(policy, q)
-
-    def initial_value(self, policy: Points, q: Points) -> Tensor:
-        """Return ``E_s0[ q(s0, pi) ]``."""
-        return self.table.initial_value(policy, q)
-
-    def taken_value(self, q: Points) -> Tensor:
-        """Return ``E_data[ q(s, a) ]``."""
-        return self.table.taken_value(q)
-
-    def residual(self, policy: Points, q: Points) -> Tensor:
-        """Return the Bellman residuals ``[states, actions, states + 1]``, 0 without data."""
-        return self.rewards + self.residual_along(policy, q)
-
-    def residual_along(self, policy: Points, direction: Points) -> Tensor:
-        """Return their derivative, likewise, as q moves in a direction."""
-        value = self.discount * (policy.following * direction.following).sum(-1)
-        following = torch.cat([value, torch.zeros_like(value[:1])])
-        return (following - direction.observation.unsqueeze(-1)) * (self.weight > 0)
-
-
-def transition_game(
-    counts: TabularStatistics, table: TableGame, discount: Tensor, width: Tensor
-) -> TransitionGame:
-    """Return the game on the transitions that the counts of a dataset stand for, in float64."""
-    going = counts.successor_reward_sums.double()
-    ended = (counts.reward_sums.double() - going.sum(-1)).unsqueeze(-1)
-    ends = counts.termination_counts.double().unsqueeze(-1)
-    number = torch.cat([counts.successor_counts.double(), ends], dim=-1)
-    rewards = torch.cat([going, ended], dim=-1) * (number > 0)
-    return TransitionGame(
-        table=table,
-        rewards=rewards / number.clamp_min(1) / width,
-        weight=number / number.sum().clamp_min(1),
-        discount=discount,
-    )
-
-
-OnTable = TableGame | TransitionGame
-Game = BatchGame | OnTable
+    def residual_along(self, policy: Points, direction: Any) -> Tensor:
+        """Return their derivative as q moves in a direction."""
 
 
 @dataclass(frozen=True)
 class Aims:
-    """What leader and follower are after, as functions of the policy and of q."""
+    """What leader and follower are after, as functions of the policy and of q.
+
+    Attributes:
+        objective: The leader's.
+        pessimism: The follower's.
+        tilt: Weight with which the leader's objective is added to the follower's.
+    """
 
     objective: Objective
     pessimism: Pessimism
+    tilt: float = 0.0
 
-    def leader(self, game: Game, policy: Points, q: Points) -> Tensor:
+    def tilted(self, tilt: float) -> "Aims":
+        """Return the aims with that tilt."""
+        return replace(self, tilt=tilt)
+
+    def leader(self, game: Game, policy: Points, q: Any) -> Tensor:
         """Return ``J_L``."""
         if self.objective == "initial":
             return game.initial_value(policy, q)
         return game.mean_value(policy, q)
 
-    def follower(self, game: Game, policy: Points, q: Points) -> Tensor:
+    def follower(self, game: Game, policy: Points, q: Any) -> Tensor:
         """Return the pessimism of ``J_F``, what the follower minimises but for the residual."""
         if self.pessimism == "relative":
-            return game.mean_value(policy, q) - game.taken_value(q)
-        return self.leader(game, policy, q)
+            pessimism = game.mean_value(policy, q) - game.taken_value(q)
+        else:
+            pessimism = self.leader(game, policy, q)
+        return pessimism if self.tilt == 0 else pessimism + self.tilt * self.leader(game, policy, q)

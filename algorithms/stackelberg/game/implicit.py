@@ -13,38 +13,49 @@ In constraint form the multiplier answers as well. With g = d_psi L_K the system
 """  # noqa: E501
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from algorithms.stackelberg.game import solvers
 from algorithms.stackelberg.game.game import Aims, Game, Points
 
+Q = TypeVar("Q")
 
-class Reply(NamedTuple):
+
+class Reply(NamedTuple, Generic[Q]):
     """A follower's answer as the leader needs to know it; float64.
 
     Attributes:
-        q: Values at the points of the game.
+        q: Values, as the game knows them.
         q_dot: Their derivative along w.
         pull: Derivative of the weighted kernel loss in each residual, shaped like the residuals.
         pull_dot: Its derivative along w.
     """
 
-    q: Points
-    q_dot: Points
+    q: Q
+    q_dot: Q
     pull: Tensor
     pull_dot: Tensor
 
 
 class LeaderGradient(NamedTuple):
-    """The leader's derivative and its two parts, each shaped like its parameters."""
+    """The leader's derivative and its two parts, each shaped like its parameters.
+
+    Attributes:
+        direct: Derivative of J_L, q as it is.
+        implicit: What the answer's moving adds to it.
+        total: Their sum.
+        envelope: Derivative of the follower's whole J_F, q as it is; at the answer it is that of
+            J_F's minimum, and ascending it is the maximin game of PSPI and ATAC.
+    """
 
     direct: Any
     implicit: Any
     total: Any
+    envelope: Any
 
 
 def stationarity_along(aims: Aims, game: Game, policy: Points, reply: Reply) -> Tensor:
@@ -63,20 +74,36 @@ def leader_gradient(
     parameters: Any,
     reply: Reply,
 ) -> LeaderGradient:
-    """Return direct gradient and implicit term of ``J_L`` at the leader's parameters, and both.
+    """Return the gradients at the leader's parameters.
 
-    Their sum by a pass of its own: where the parts are only logged, that pass is all there is.
+    Each by a pass of its own: where the others are not asked for, that pass is all there is.
     """
 
-    def both(parameters: Any) -> tuple[Tensor, Tensor]:
+    def all_of(parameters: Any) -> tuple[Tensor, Tensor, Tensor]:
         policy = policy_of(parameters)
         along = stationarity_along(aims, game, policy, reply)
-        return aims.leader(game, policy, reply.q), -along
+        # The pull is the derivative of the weighted kernel loss in the residuals.
+        loss = (reply.pull * game.residual(policy, reply.q)).sum()
+        envelope = aims.follower(game, policy, reply.q) + loss
+        return aims.leader(game, policy, reply.q), -along, envelope
 
-    values, pull_back = torch.func.vjp(both, parameters)[:2]
+    values, pull_back = torch.func.vjp(all_of, parameters)[:2]
     one, zero = torch.ones_like(values[0]), torch.zeros_like(values[0])
-    cotangents = (one, zero), (zero, one), (one, one)
+    cotangents = (one, zero, zero), (zero, one, zero), (one, one, zero), (zero, zero, one)
     return LeaderGradient(*(pull_back(cotangent)[0] for cotangent in cotangents))
+
+
+def tilted_gradient(gradient: LeaderGradient, up: Any, down: Any, tilt: float) -> LeaderGradient:
+    """Return the gradients with the total derivative by two tilted answers.
+
+        total = (G(tilt) - G(-tilt)) / (2 tilt),   G(t) = d_theta (J_F + t J_L) at the answer to it
+
+    (the envelope theorem, as in Kwon et al. 2023), with `up` ``G(tilt)`` and `down` ``G(-tilt)``.
+    For answers that are affine in t, which quadratic followers' are, it is exact for every tilt.
+    """
+    total = tree_map(lambda x, y: (x - y) / (2 * tilt), up, down)
+    implicit = tree_map(torch.sub, total, gradient.direct)
+    return gradient._replace(implicit=implicit, total=total)
 
 
 class Direction(NamedTuple):

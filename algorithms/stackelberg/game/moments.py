@@ -16,6 +16,7 @@ from torch import Tensor
 from algorithms.stackelberg.game import kernels
 from algorithms.stackelberg.game.game import BatchGame, Points
 from algorithms.stackelberg.game.kernels import SMOOTH, Kernel
+from algorithms.stackelberg.game.pairs import PairGame
 
 ROWS_AT_A_TIME = 256
 
@@ -170,12 +171,44 @@ def squares_of(
     own = per_action(of_action(game.action, num_actions), seen.observation)
     moved = own - per_action(game.bootstrap.unsqueeze(-1) * policy.following, seen.following)
     target = game.reward + (game.bootstrap - 1) * v_min
-    weighted = game.weight.unsqueeze(-1) * moved
+    return _squares(moments, moved, target, game.weight)
+
+
+def _squares(moments: Moments, moved: Tensor, target: Tensor, weight: Tensor) -> Moments:
+    weighted = weight.unsqueeze(-1) * moved
     return moments._replace(
         matrix=moved.mT @ weighted,
         target=weighted.mT @ target,
-        gram=torch.zeros_like(moments.gram) + (game.weight * target**2).sum(),
+        gram=torch.zeros_like(moments.gram) + (weight * target**2).sum(),
     )
+
+
+def moments_of_pairs(
+    game: PairGame, policy: Points, kernel_features: Tensor, base: Tensor, rows: Tensor
+) -> Moments:
+    """Return the moments of one batch worth `rows` transitions, whose actions are vectors.
+
+    Takes features where the policy acts and those of the kernel at the data ``[batch, features]``.
+    """
+    weighted = (game.weight.unsqueeze(-1) * kernel_features).mT
+    moved = game.taken - game.bootstrap.unsqueeze(-1) * policy.following
+    return Moments(
+        matrix=weighted @ moved,
+        # q starts from a base, whose own share of the residual belongs to the target.
+        target=weighted @ (game.reward + (game.bootstrap - 1) * base),
+        gram=weighted @ kernel_features,
+        mean_features=game.weight @ policy.observation,
+        taken_features=game.weight @ game.taken,
+        inverse_size=1 / rows.clamp_min(1e-12),
+        batches=torch.ones_like(rows),
+    )
+
+
+def squares_of_pairs(moments: Moments, game: PairGame, policy: Points, base: Tensor) -> Moments:
+    """Return the moments of `moments_of_pairs` changed as `squares_of` does."""
+    moved = game.taken - game.bootstrap.unsqueeze(-1) * policy.following
+    target = game.reward + (game.bootstrap - 1) * base
+    return _squares(moments, moved, target, game.weight)
 
 
 def running_mean(past: Moments, batch: Moments, rate: float | Tensor) -> Moments:

@@ -24,7 +24,8 @@ class Terms(NamedTuple):
         bandwidth: ``[]``, its scale.
         conservatism: C.
         discount: ``[]``, float64.
-        ridge: Added to the curvature when the leader asks how the follower moves; None is none.
+        ridge: Added to the curvature, in units of the multiplier, when the leader asks how the
+            follower moves; None is none.
         kernel_loss: Which statistic of residuals the loss is; `squared` knows no kernel.
     """
 
@@ -50,6 +51,14 @@ class Terms(NamedTuple):
     def multiplier(self, number: Tensor) -> Tensor:
         """Return ``n / C``, the weight of the kernel loss as a penalty."""
         return number / self.conservatism
+
+    def damping(self, multiplier: Tensor) -> Tensor | None:
+        """Return what is added to the curvature where the kernel loss has that multiplier."""
+        return None if self.ridge is None else self.ridge * multiplier
+
+    def tilted(self, tilt: float) -> "Terms":
+        """Return the terms of a follower that also wants `tilt` of the leader's objective."""
+        return self._replace(aims=self.aims.tilted(tilt))
 
     def allowed_loss(self, number: Tensor) -> Tensor:
         """Return ``C^2 / n``, the kernel loss that a constraint allows."""

@@ -216,8 +216,27 @@ def reply(
     return Reply(q, q_dot, pull, pull_dot)
 
 
+class Answer(NamedTuple):
+    """A best response with what it responds to.
+
+    Attributes:
+        loss: The kernel loss.
+        starts: Derivatives of what the players are after.
+        number: ``[]``, transitions that the loss counts for.
+        response: The weights that answer.
+    """
+
+    loss: Loss
+    starts: "Starts"
+    number: Tensor
+    response: LinearResponse
+
+
 class Starts(NamedTuple):
-    """Derivatives in w, ``[features]``, of pessimism, J_L and the value of initial states."""
+    """Derivatives in w, ``[features]``, of what the players are after and of initial states' value.
+
+    The follower's is that of its pessimism with its tilt, the leader's that of J_L.
+    """
 
     follower: Tensor
     leader: Tensor
@@ -228,7 +247,8 @@ def starts(aims: Aims, moments: Moments, initial: Tensor) -> Starts:
     """Return the derivatives, given ``E_s0[phi(s0, pi)]``."""
     leader = initial if aims.objective == "initial" else moments.mean_features
     relative = moments.mean_features - moments.taken_features
-    return Starts(relative if aims.pessimism == "relative" else leader, leader, initial)
+    pessimism = relative if aims.pessimism == "relative" else leader
+    return Starts(pessimism + aims.tilt * leader, leader, initial)
 
 
 def diagonal_share(

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms.stackelberg.game.game import Aims, Points, TransitionGame
+from algorithms.stackelberg.game.game import Aims, Points
+from algorithms.stackelberg.game.tables import TransitionGame
 
 
 class TransitionWeights(NamedTuple):

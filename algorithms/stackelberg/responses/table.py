@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from algorithms.stackelberg.game import solvers
-from algorithms.stackelberg.game.game import Aims, OnTable, Points, TableGame, TransitionGame
+from algorithms.stackelberg.game.game import Aims, Points
 from algorithms.stackelberg.game.implicit import (
     Direction,
     Reply,
@@ -28,6 +28,7 @@ from algorithms.stackelberg.game.implicit import (
     keep_constraint,
 )
 from algorithms.stackelberg.game.kernels import SMOOTH, Kernel, state_gram
+from algorithms.stackelberg.game.tables import OnTable, TableGame, TransitionGame
 from algorithms.stackelberg.responses import squared_table
 from algorithms.stackelberg.responses.squared_table import TransitionWeights
 

@@ -120,6 +120,7 @@ class ControlWorld(World):
             observation_names=self.observation_names,
             action_bounds=self.action_bounds,
             uniform_regret=anchors.optimum - anchors.uniform,
+            uniform_value=anchors.uniform,
         )
         return ControlEnvironment(spec, self)
 

@@ -13,8 +13,9 @@ import torch
 from algorithms import networks
 from algorithms.stackelberg.game import implicit
 from algorithms.stackelberg.game import moments as data_moments
-from algorithms.stackelberg.game.game import Aims, Points, TableGame, batch_game
+from algorithms.stackelberg.game.game import Aims, Points, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient, norm
+from algorithms.stackelberg.game.tables import TableGame
 from algorithms.stackelberg.responses import linear as linear_response
 from algorithms.stackelberg.responses import table as table_response
 from bench.worlds import exact

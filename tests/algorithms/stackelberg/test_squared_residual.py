@@ -5,8 +5,9 @@ import torch
 
 from algorithms import networks
 from algorithms.stackelberg.game import moments as data_moments
-from algorithms.stackelberg.game.game import Aims, Points, batch_game, table_game, transition_game
+from algorithms.stackelberg.game.game import Aims, Points, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient
+from algorithms.stackelberg.game.tables import table_game, transition_game
 from algorithms.stackelberg.responses import linear as linear_response
 from algorithms.stackelberg.responses import neural as neural_follower
 from algorithms.stackelberg.responses import table as table_response
