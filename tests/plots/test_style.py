@@ -70,3 +70,8 @@ def test_variants_of_one_algorithm_differ(beside):
     assert len({(x.color, x.marker, str(x.dashes), x.hollow) for x in own}) == 8
     # Beside others they share a colour; alone each has its own.
     assert len({look.color for look in own}) == (1 if beside else 8)
+
+
+def test_the_first_ten_learners_have_a_colour_each():
+    shipped = ("atac", "bc", "bcq", "cql", "crr", "fqi", "fqi_exact", "iql", "stackelberg", "td3_bc")
+    assert len({look.color for look in style.looks(one_of_each(shipped)).values()}) == 10
