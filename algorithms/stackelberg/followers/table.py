@@ -13,9 +13,11 @@ from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.implicit import leader_gradient
 from algorithms.stackelberg.game.tables import OnTable, TableGame, table_game, transition_game
 from algorithms.stackelberg.game.terms import outside
+from algorithms.stackelberg.game.unseen import OffSupport, worth
 from algorithms.stackelberg.responses import squared_table
 from algorithms.stackelberg.responses import table as table_response
 from algorithms.stackelberg.responses.squared_table import TransitionWeights
+from bench.types import Fraction
 
 
 class TableRound(NamedTuple):
@@ -35,7 +37,16 @@ class TableRound(NamedTuple):
 
 @dataclass(frozen=True)
 class TableFollower(Follower):
-    """One number per state and action; a pair without data is worth `v_min`."""
+    """One number per state and action.
+
+    Attributes:
+        off_support: What pairs without data are worth (game/unseen.py).
+        unvisited_quantile: What states without data are worth, unless all that is `v_min`: that
+            quantile of the values that the data's behavior has, 0 the lowest.
+    """
+
+    off_support: OffSupport
+    unvisited_quantile: Fraction
 
     tabular_only: ClassVar[bool] = True
 
@@ -46,7 +57,7 @@ class TableFollower(Follower):
     def play(self, turn: Turn, phase: int) -> Played:
         """Return the leader's gradient against the exact answer."""
         terms, scale = turn.terms, turn.scale
-        table, game, weights, points, response = played = round_of(turn)
+        table, game, weights, points, response = played = self.round_of(turn)
         moves = table_response.direction(
             game,
             weights,
@@ -79,7 +90,7 @@ class TableFollower(Follower):
         """Return the smallest curvature and the share of pairs of a transition with itself."""
         terms, summary, scale = turn.terms, turn.summary, turn.scale
         assert summary.tabular is not None
-        table, game, weights, points, response = round_of(turn)
+        table, game, weights, points, response = self.round_of(turn)
         # The squared residual is nothing but its diagonal.
         share = torch.ones_like(response.multiplier)
         if isinstance(weights, table_response.CellWeights):
@@ -96,31 +107,32 @@ class TableFollower(Follower):
         )
         return {"kernel_diagonal_share": share, "smallest_curvature": smallest}
 
-
-def round_of(turn: Turn) -> TableRound:
-    """Return the answer to the leader's policy."""
-    terms, summary, scale = turn.terms, turn.summary, turn.scale
-    assert summary.tabular is not None
-    table = table_game(summary.tabular, summary.initial_observations, terms.discount, scale.width)
-    weights: table_response.Weights = table_response.cell_weights(
-        terms.kernel, table, terms.bandwidth
-    )
-    game: OnTable = table
-    if terms.squared:
-        game = transition_game(summary.tabular, table, terms.discount, scale.width)
-        weights = TransitionWeights(game.weight)
-    points = _policy_on_states(turn.actor, table)
-    number = summary.num_transitions.double()
-    response = table_response.best_response(
-        game,
-        terms.aims,
-        weights,
-        points.observation,
-        scale.v_min,
-        multiplier=None if terms.constrained else terms.multiplier(number),
-        allowed_loss=terms.allowed_loss(number),
-    )
-    return TableRound(table, game, weights, points, response)
+    def round_of(self, turn: Turn) -> TableRound:
+        """Return the answer to the leader's policy."""
+        terms, summary, scale = turn.terms, turn.summary, turn.scale
+        assert summary.tabular is not None
+        table = table_game(
+            summary.tabular, summary.initial_observations, terms.discount, scale.width
+        )
+        weights: table_response.Weights = table_response.cell_weights(
+            terms.kernel, table, terms.bandwidth
+        )
+        game: OnTable = table
+        if terms.squared:
+            game = transition_game(summary.tabular, table, terms.discount, scale.width)
+            weights = TransitionWeights(game.weight)
+        points = _policy_on_states(turn.actor, table)
+        number = summary.num_transitions.double()
+        response = table_response.best_response(
+            game,
+            terms.aims,
+            weights,
+            points.observation,
+            worth(table, self.off_support, self.unvisited_quantile, scale.v_min),
+            multiplier=None if terms.constrained else terms.multiplier(number),
+            allowed_loss=terms.allowed_loss(number),
+        )
+        return TableRound(table, game, weights, points, response)
 
 
 def _policy_on_states(actor: Network, table: TableGame) -> Points:

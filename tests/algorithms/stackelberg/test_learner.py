@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from algorithms.stackelberg.followers.linear import halves
-from algorithms.stackelberg.followers.table import round_of
 from bench import CONF
 from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
@@ -191,7 +190,7 @@ def test_a_table_s_diagonal_share_is_that_of_its_double_loop():
         cohort = make_cohort([algorithm], [data])
         state, summary = of_run(cohort.state, 0), of_run(cohort.summary, 0)
         found = algorithm.diagnose(state, summary, None, 0)["kernel_diagonal_share"]
-        played = round_of(algorithm._turn(state, summary, None, {}))
+        played = algorithm.follower.round_of(algorithm._turn(state, summary, None, {}))
         q, policy = played.response.q, played.points.observation
         value = (policy * q).sum(-1)
         width = state.units.width
