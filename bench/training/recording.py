@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
+from bench.data.units import reward_unit
 from bench.measures import coverage, regret
 from bench.measures.exact import occupancy_coverage
 from bench.settings.spec import RunSpec
@@ -100,6 +101,7 @@ def _degradation_facts(spec: RunSpec) -> dict[str, Any]:
 
 def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
     dataset = prepared.dataset
+    unit = reward_unit(dataset.spec)
     of_file = {k: dataset.provenance[k] for k in FILE_FACTS if k in dataset.provenance}
     return {
         "source": prepared.spec.config.dataset.environment_name,
@@ -108,6 +110,8 @@ def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
         "num_episodes": dataset.num_episodes,
         "mean_return": float(dataset.episode_returns.mean()) if len(dataset) else None,
         **of_file,
+        # Metrics of learners are in this unit, all else is in the world's own.
+        **({} if unit == 1 else {"reward_unit": unit}),
         **_degradation_facts(prepared.spec),
     }
 
