@@ -17,6 +17,8 @@ PositiveFraction = Annotated[float, Gt(0), Le(1)]
 Discount = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
+# The fastest update there is takes some 10 microseconds: more of them take hours at least.
+Updates = Annotated[int, Ge(1), Le(10**9)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 
 ActionKind = Literal["discrete", "continuous"]
@@ -135,7 +137,7 @@ class DataSummary(NamedTuple):
         bandwidth: ``[]``, median distance between distinct encoded observations; numbered states
             count as sqrt(2) apart, like unit vectors.
         return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
-        tabular: Counts for tabular tasks, None elsewhere.
+        tabular: Counts of numbered states, for learners that need them (`tabular_only`), else None.
     """
 
     num_transitions: Tensor

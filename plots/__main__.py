@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import Words, one_sentence
+from bench.store.folders import named_folder
 from bench.store.records import RunStore
 from plots.records import read_records
 from plots.reference import kept_experiments, read_reference
@@ -31,7 +32,7 @@ def main(words: Sequence[str]) -> int:
     """
     parser = Words(prog="python -m plots", add_help=False, allow_abbrev=False)
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=named_folder, default=Path("results"), metavar="DIR")
     parser.add_argument("--reference", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
@@ -51,20 +52,27 @@ def main(words: Sequence[str]) -> int:
 
 def _draw(experiment: str, options: argparse.Namespace) -> None:
     # Only now: matplotlib alone takes longer than all that comes before.
+    from plots.contents import newest_contents
     from plots.frame import build_frame
     from plots.keeping import keep
     from plots.report import show, write_report
     from plots.sections import sections
 
     store, kept = RunStore(options.results / "runs"), options.results / "reference"
-    records = (
-        read_reference(kept, experiment) if options.reference else read_records(store, experiment)
-    )
-    frame = build_frame(experiment, records)
+    left_out: dict[str, str] = {}
+    if options.reference:
+        records = read_reference(kept, experiment)
+    else:
+        records = read_records(store, experiment)
+        written = {path.stem: path.stat().st_mtime for path in store.paths(experiment)}
+        records, left_out = newest_contents(records, written)
+    frame = build_frame(experiment, records, left_out)
     found = list(sections(frame))
     folder = options.results / "figures" / experiment
     write_report(frame, found, folder)
     show(found)
+    for sentence in left_out.values():
+        print(sentence)
     print(f"Figures, tables and report.md are in {folder}.")
     if options.keep:
         print(f"What they are drawn from is in {keep(store, frame, found, folder, kept)}.")

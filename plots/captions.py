@@ -48,12 +48,13 @@ def statuses(frame: Frame) -> str:
     return f"Of {total}, {', '.join(parts)}; {missing} more are missing."
 
 
-def mixed_codes(
+def cautions(
     frame: Frame,
     environments: Container[str] | None = None,
     algorithms: Container[str] | None = None,
 ) -> str:
-    """Return a sentence per learner whose completed runs were made by several codes, else nothing.
+    """Return a sentence per learner whose completed runs were made by several codes, and one per
+    environment of whose runs some are left out; mostly nothing.
 
     Only runs in the environments and of the algorithms given count, of all where none are given.
     """
@@ -64,12 +65,18 @@ def mixed_codes(
         ):
             code = "code that is not known" if record.code is None else record.code
             codes[frame.labels[record.run_id]][code] += 1
-    return " ".join(
+    mixed = [
         f"The runs of {learner.label} were made by {len(found)} versions of its code: "
         f"{', '.join(f'{number} by {code}' for code, number in sorted(found.items()))}."
         for learner in frame.learners
         if len(found := codes[learner.label]) > 1
-    )
+    ]
+    less = [
+        sentence
+        for name, sentence in frame.left_out.items()
+        if environments is None or name in environments
+    ]
+    return " ".join(mixed + less)
 
 
 def uninformative_rule() -> str:

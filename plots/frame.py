@@ -57,6 +57,7 @@ class Frame:
         records: By run id.
         labels: Per run id the learner's label.
         places: Per run id the run's condition, its degradation named as in figures.
+        left_out: Per environment what is not drawn of it, a sentence; of most there is none.
     """
 
     experiment: str
@@ -68,6 +69,7 @@ class Frame:
     learners: tuple[Learner, ...]
     situations: dict[Condition, Situation]
     cells: dict[tuple[Condition, str], Cell]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -97,7 +99,9 @@ class Frame:
         return [record for record in self.records if record.status == "completed"]
 
 
-def build_frame(experiment: str, records: Iterable[RunRecord]) -> Frame:
+def build_frame(
+    experiment: str, records: Iterable[RunRecord], left_out: dict[str, str] | None = None
+) -> Frame:
     """Return the cells of an experiment's records; the records' order does not matter."""
     records = tuple(sorted(records, key=lambda r: r.run_id))
     labels = learner_labels(records)
@@ -130,6 +134,7 @@ def build_frame(experiment: str, records: Iterable[RunRecord]) -> Frame:
         cells={
             key: _cell(runs, len(replicates[key[0].environment])) for key, runs in by_cell.items()
         },
+        left_out=left_out or {},
     )
 
 

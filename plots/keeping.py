@@ -67,18 +67,20 @@ def keep(store: RunStore, frame: Frame, found: list[Section], drawn: Path, root:
                 shutil.copyfile(drawn / name, draft / name)
             for file in section.files:
                 if file.kept:
-                    (draft / file.name).write_text(file.text)
+                    (draft / file.name).write_text(file.text, "utf-8")
         plans, _ = manifest.read(store.root / frame.experiment)
         own = folder / README
         text = (
-            own.read_text()
+            own.read_text("utf-8")
             if own.exists()
             else TEMPLATE.format(experiment=frame.experiment, begin=BEGIN, end=END)
         )
         made = _made(frame, sorted({WHERE.sub("", plan.command) for plan in plans}))
-        (draft / README).write_text(between_marks(text, made))
+        (draft / README).write_text(between_marks(text, made), "utf-8")
     index = root / README
-    text = index.read_text() if index.exists() else f"# Reference results\n\n{BEGIN}\n{END}\n"
+    text = (
+        index.read_text("utf-8") if index.exists() else f"# Reference results\n\n{BEGIN}\n{END}\n"
+    )
     with atomic_write(index) as handle:
         handle.write(between_marks(text, listed(root)).encode())
     return folder
@@ -96,7 +98,7 @@ def listed(root: Path) -> str:
     """Return a line per folder that has a README: its name, linked, and the question in there."""
     lines = []
     for path in sorted(root.glob(f"*/{README}")):
-        found = re.search(r"^## Question\n\n(.+?)(?:\n\n|\Z)", path.read_text(), re.M | re.S)
+        found = re.search(r"^## Question\n\n(.+?)(?:\n\n|\Z)", path.read_text("utf-8"), re.M | re.S)
         question = " ".join(found.group(1).split()) if found else "Not written yet."
         lines.append(f"- [{path.parent.name}]({path.parent.name}/{README}): {question}")
     return "\n".join(lines)
@@ -133,7 +135,9 @@ def _git(*words: str) -> str | None:
     """Return what git says of this checkout, None where it says nothing."""
     command = ["git", "-C", str(Path(__file__).parent.parent), *words]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -26,8 +26,8 @@ def write_report(frame: Frame, found: list[Section], folder: Path) -> None:
                 with styled():
                     save(illustration.draw(), draft, illustration.stem, illustration.note)
             for file in section.files:
-                (draft / file.name).write_text(file.text)
-        (draft / "report.md").write_text(_page(frame, found))
+                (draft / file.name).write_text(file.text, "utf-8")
+        (draft / "report.md").write_text(_page(frame, found), "utf-8")
 
 
 @contextmanager
@@ -43,11 +43,11 @@ def exchanged(folder: Path) -> Iterator[Path]:
         yield draft
         names = sorted(path.name for path in draft.iterdir())
         earlier = folder / WRITTEN
-        for name in earlier.read_text().splitlines() if earlier.exists() else []:
+        for name in earlier.read_text("utf-8").splitlines() if earlier.exists() else []:
             # A name of this folder and not a path that leads out of it.
             if name not in names and Path(name).name == name:
                 (folder / name).unlink(missing_ok=True)
-        (draft / WRITTEN).write_text("".join(f"{name}\n" for name in names))
+        (draft / WRITTEN).write_text("".join(f"{name}\n" for name in names), "utf-8")
         for name in (WRITTEN, *names):
             os.replace(draft / name, folder / name)
     finally:

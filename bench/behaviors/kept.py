@@ -74,7 +74,7 @@ def card_of(gymnasium_id: str) -> Card | None:
     path = folder_of(gymnasium_id) / CARD
     with accessible():
         try:
-            return Card.model_validate_json(path.read_text())
+            return Card.model_validate_json(path.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except ValidationError:

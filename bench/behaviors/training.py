@@ -107,9 +107,9 @@ def train(
     with atomic_folder(folder_of(gymnasium_id)) as folder:
         for name, found in kept.items():
             found.actor.save(policy_path(folder, name))
-        (folder / CURVE).write_text(_curve(measured))
+        (folder / CURVE).write_text(_curve(measured), "utf-8")
         world.storage(kept["medium"].steps).save(folder / REPLAY)
-        (folder / CARD).write_text(card.model_dump_json(indent=1))
+        (folder / CARD).write_text(card.model_dump_json(indent=1), "utf-8")
     return card
 
 

@@ -24,7 +24,7 @@ python -m bench behave dataset=NAME [dataset.id=ID] [seed=0] [behave.KEY=VALUE .
 
 def main(words: list[str]) -> int:
     """Train, say what was kept, and return the exit status."""
-    defaults = yaml.safe_load((CONF / "behave.yaml").read_text())
+    defaults = yaml.safe_load((CONF / "behave.yaml").read_text("utf-8"))
     names = [
         name for name in known_names("dataset") if file_of("dataset", name)["target"] == TARGET
     ]

@@ -83,6 +83,7 @@ def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, s
         "terminations": str(int(dataset.terminated.sum())),
         "truncations": f"{int(dataset.truncated.sum())} (a time limit, a cut or a hole)",
         "initial states": str(int(dataset.initial.sum())),
+        **_endless(task.data),
         "fingerprint": dataset.fingerprint,
     }
 
@@ -97,6 +98,20 @@ def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
     if crossing := provenance.get("crossing"):
         shown["across episodes"] = f"{crossing} transitions, as d4rl forms them"
     return shown
+
+
+def _endless(data: OfflineDataset) -> dict[str, str]:
+    """Return what it does that no end of an episode is marked; of most data there is nothing.
+
+    Some files of D4RL have a column of time limits that is never set.
+    """
+    if data.terminated.any() or data.num_episodes > 1:
+        return {}
+    return {
+        "no episode ends": f"neither a termination nor a time limit is marked: all {len(data):,} "
+        "transitions are one episode, so that `thin` and `best_returns` take nothing, there is "
+        "one return, of all of them, and one initial state"
+    }
 
 
 def _of(count: int, full: int) -> str:

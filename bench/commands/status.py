@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import Words
+from bench.store.folders import named_folder
 from bench.store.heartbeats import Heartbeat
 from bench.sweeps import printer, standing
 from bench.sweeps.standing import Standing
@@ -28,7 +29,7 @@ def main(words: Sequence[str]) -> int:
     parser = Words(prog="python -m bench status", description=DESCRIPTION)
     known = ", ".join(standing.known(Path("results/runs"))) or "none"
     parser.add_argument("experiment", help=f"in results/runs there are: {known}")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=named_folder, default=Path("results"), metavar="DIR")
     options = parser.parse_args(words)
     root = options.results / "runs"
     there = standing.known(root)

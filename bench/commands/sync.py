@@ -22,8 +22,10 @@ from rich.progress import Progress
 
 from bench.atomic import atomic_write
 from bench.errors import Words
+from bench.store.folders import named_folder
 from bench.store.records import RunStore
-from bench.sweeps import tracking
+from bench.sweeps import surroundings, tracking
+from bench.sweeps.surroundings import Mode
 from bench.sweeps.tracking import Tracked, TrackingConfig
 
 DESCRIPTION = "Bring Weights & Biases up to date with a store, figures included."
@@ -59,7 +61,9 @@ class Synced:
         """Read what was written to `target`; a damaged file counts as none."""
         self.path = experiment / SYNCED
         try:
-            self.all = {k: dict(names) for k, names in json.loads(self.path.read_text()).items()}
+            self.all = {
+                k: dict(names) for k, names in json.loads(self.path.read_text("utf-8")).items()
+            }
         except (OSError, ValueError, TypeError, AttributeError):
             self.all = {}
         self.here: dict[str, str] = self.all.setdefault(target, {})
@@ -109,7 +113,7 @@ def _parser() -> Words:
     known = ", ".join(RunStore(Path("results/runs")).experiments()) or "none"
     parser.add_argument("experiment", help=f"in results/runs there are: {known}")
     parser.add_argument("--offline", action="store_true", help="into files under DIR/wandb")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--results", type=named_folder, default=Path("results"), metavar="DIR")
     parser.add_argument("--project", default="stackelberg-bench")
     parser.add_argument("--entity", default=None, help="W&B user or team; else the key's own")
     parser.add_argument("--again", action="store_true", help="also what has been written before")
@@ -137,7 +141,8 @@ def push(pending: Sequence[Item], config: TrackingConfig, folder: Path, synced: 
         with progress:
             for item in progress.track(pending, description="writing"):
                 # Asked before the first one, and whenever the one before has failed.
-                if config.mode == "online" and (in_a_row or not arrived):
+                why = why or _switched_off(config.mode)
+                if why is None and config.mode == "online" and (in_a_row or not arrived):
                     why = out_of_reach()
                 if in_a_row == MOST_FAILURES_IN_A_ROW:
                     why = f"{in_a_row} runs in a row failed"
@@ -160,10 +165,22 @@ def push(pending: Sequence[Item], config: TrackingConfig, folder: Path, synced: 
 
 def out_of_reach() -> str | None:
     """Return why W&B cannot be written to, as one clause; None where it can."""
+    if (why := _switched_off("online")) is not None:
+        return why
+    with surroundings.without_names():
+        return _unanswered()
+
+
+def _switched_off(mode: Mode) -> str | None:
+    """Return which variable of the environment does not allow a mode; None if none does not."""
+    if surroundings.mode_here(mode) == mode:
+        return None
+    name = "WANDB_MODE" if os.environ.get("WANDB_MODE") else "WANDB_DISABLED"
+    return f"the environment variable {name} is {os.environ[name]!r}"
+
+
+def _unanswered() -> str | None:
     wandb = tracking.quiet_wandb()
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode not in ("online", "shared"):
-        return f"the environment variable WANDB_MODE is {mode!r}"
     address = _server()
     try:
         # Whatever it answers, it is there; W&B itself would wait much longer for one that is not.
@@ -177,7 +194,8 @@ def out_of_reach() -> str | None:
 
 
 def _server() -> str:
-    return str(tracking.quiet_wandb().setup().settings.base_url)
+    with surroundings.without_names():
+        return str(tracking.quiet_wandb().setup().settings.base_url)
 
 
 def _left_by_sweeps(folder: Path) -> set[str]:

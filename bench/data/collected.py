@@ -59,6 +59,8 @@ class Collected(DataSource):
             can_evaluate=True,
             slab_dimension=self.environment.slab_dimension,
             own_world=self.environment.own_world,
+            table_shape=self.environment.table_shape,
+            collected=True,
         )
 
     def load(self, name: str, seed: int, discount: float, cache: Path | None) -> Task:
@@ -161,9 +163,22 @@ def collect(
         waves.append(wave)
     columns = {key: np.concatenate([wave[key] for wave in waves]) for key in waves[0]}
     columns = {key: column[:num_transitions] for key, column in columns.items()}
+    _check_finite(columns)
     known = environment.has_reference_policy
     comparator = environment.reference_action(columns["observation"]) if known else None
     return Storage(comparator_action=comparator, **columns)
+
+
+def _check_finite(columns: dict[str, np.ndarray]) -> None:
+    """Refuse what is no number, or none in single precision, which learners get.
+
+    Raises:
+        ValueError: With the column.
+    """
+    for name, column in columns.items():
+        with np.errstate(over="ignore"):
+            if column.dtype.kind == "f" and not np.isfinite(column.astype(np.float32)).all():
+                raise ValueError(f"The world gives a {name} that is no finite number in float32.")
 
 
 def _collect_wave(

@@ -14,17 +14,22 @@ from bench.data.datasets import OfflineDataset
 from bench.types import EnvSpec
 
 Normalization = Literal["data", "full", "none"]
+# Added to the standard deviation of a column of ordinary size; below `ORDINARY_STD` it soon goes to
+# 0, since it is in the data's own units and would swallow a column of small numbers.
 STD_EPSILON = 1e-3
+ORDINARY_STD = 2e-3
+# What varies less than this, as a share of its mean, is constant but for the rounding of float32.
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
 class Encoder:
     """Encodes raw observations of several runs, each with its own statistics."""
 
-    def __init__(self, spec: EnvSpec, means: list[np.ndarray], stds: list[np.ndarray]):
-        """Take per run the mean and the std to standardise with, ``[observation_size]`` each."""
+    def __init__(self, spec: EnvSpec, means: list[np.ndarray], scales: list[np.ndarray]):
+        """Take per run what is subtracted and what divides, ``[observation_size]`` each."""
         self.spec = spec
         self.mean = torch.as_tensor(np.stack(means), dtype=torch.float32)
-        self.scale = torch.as_tensor(np.stack(stds), dtype=torch.float32) + STD_EPSILON
+        self.scale = torch.as_tensor(np.stack(scales), dtype=torch.float32)
 
     @property
     def standardises(self) -> bool:
@@ -51,11 +56,25 @@ class Encoder:
 def statistics(
     dataset: OfflineDataset, full: OfflineDataset, normalization: Normalization
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and std ``[observation_size]`` that a run standardises with."""
+    """Return what a run subtracts from observations and divides them by, ``[observation_size]``."""
     size = dataset.spec.observation_size
     if dataset.spec.observation_kind == "discrete" or normalization == "none":
-        return np.zeros(size), np.full(size, 1 - STD_EPSILON)
-    return moments(dataset if normalization == "data" else full)
+        return np.zeros(size), np.ones(size)
+    mean, std = moments(dataset if normalization == "data" else full)
+    return mean, standard_scale(mean, std.astype(np.float32))
+
+
+def standard_scale(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return what columns are divided by to be standardised, ``[dim]``.
+
+    Whatever units a column is in, that is its standard deviation and at most half of it more. It is
+    infinite for a column that is constant, which thereby is 0, whatever else is met there later:
+    nothing says how large a difference would be.
+    """
+    small = np.minimum(std, ORDINARY_STD) / ORDINARY_STD
+    varies = std > ROUNDING * np.abs(mean)
+    scale: np.ndarray = np.where(varies, std + STD_EPSILON * small**4, np.inf).astype(std.dtype)
+    return scale
 
 
 def moments(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,13 @@ from functools import lru_cache
 import numpy as np
 
 from bench.data.datasets import OfflineDataset
+from bench.data.encoding import standard_scale
 from bench.worlds.spaces import to_unit
 
 # Of continuous actions, the share that counts as the comparator's own: those nearest to it.
 NEAREST_SHARE = 0.5
+# Standard deviations whose squares float32 can hold with all their digits.
+SQUARED_IN_FLOAT32 = (1e-15, 1e15)
 
 
 @lru_cache(8)  # every severity asks for those of the same data
@@ -34,6 +37,12 @@ def as_comparator(dataset: OfflineDataset) -> np.ndarray:
 
 
 def standardize(observation: np.ndarray) -> np.ndarray:
-    """Return observations ``[n, dim]`` with mean 0 and standard deviation 1."""
-    standard: np.ndarray = (observation - observation.mean(0)) / (observation.std(0) + 1e-3)
+    """Return observations ``[n, dim]`` with mean 0 and standard deviation 1 (0 if constant)."""
+    with np.errstate(over="ignore"):
+        std = observation.std(0)
+    if not np.all((std > SQUARED_IN_FLOAT32[0]) & (std < SQUARED_IN_FLOAT32[1])):
+        observation = observation.astype(np.float64)
+        std = observation.std(0)
+    mean = observation.mean(0)
+    standard: np.ndarray = (observation - mean) / standard_scale(mean, std)
     return standard

@@ -42,6 +42,8 @@ class Facts(NamedTuple):
         slab_dimension: The dimension that a slab is cut out of where nobody names one; None is the
             first one.
         own_world: Whether the world is one of this project's, not a simulator of others or a file.
+        table_shape: Numbers of states and of actions where both are numbered and known.
+        collected: Whether the data is made here, in memory, rather than read from a file.
     """
 
     tabular: bool
@@ -52,6 +54,8 @@ class Facts(NamedTuple):
     can_evaluate: bool
     slab_dimension: str | None = None
     own_world: bool = True
+    table_shape: tuple[int, int] | None = None
+    collected: bool = False
 
     @property
     def kind(self) -> WorldKind:
@@ -70,6 +74,11 @@ class DataSource(ABC):
 
     def recipe(self) -> dict[str, Any]:
         """Return what, beside the configuration, decides the content: a version or a file hash."""
+        return {}
+
+    def worse_recipe(self, dataset_id: str) -> dict[str, Any]:
+        """Return what decides the content of the dataset that ``coverage=quality`` takes from."""
+        del dataset_id
         return {}
 
     def environment_name(self, name: str) -> str:

@@ -61,7 +61,7 @@ class Storage:
     def load(cls, folder: Path) -> Self | None:
         """Return the storage in a folder, or None where there is none that can be read whole."""
         try:
-            checksums = json.loads((folder / CHECKSUMS).read_text())
+            checksums = json.loads((folder / CHECKSUMS).read_text("utf-8"))
             if checksums != _checksums(folder):
                 return None
             columns = {name: _read(folder / f"{name}.npy") for name in checksums}
@@ -96,7 +96,7 @@ def episode_sums(episode: np.ndarray, reward: np.ndarray) -> np.ndarray:
 
 def seal(folder: Path) -> None:
     """Write the checksums of the columns in a folder, without which they are not loaded."""
-    (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder)))
+    (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder)), "utf-8")
 
 
 def _checksums(folder: Path) -> dict[str, int]:

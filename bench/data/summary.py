@@ -8,21 +8,22 @@ from torch import Tensor
 from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, moments
+from bench.data.units import in_units
 from bench.types import DataSummary, TabularStatistics
 
 NUM_INITIAL = 256
 
 
 def summarize(
-    dataset: OfflineDataset, mean: np.ndarray, std: np.ndarray, with_counts: bool
+    dataset: OfflineDataset, mean: np.ndarray, scale: np.ndarray, with_counts: bool
 ) -> DataSummary:
-    """Return the summary of one run's data, encoded with its `mean` and `std`.
+    """Return the summary of one run's data, encoded with its `mean` and `scale`.
 
     Counts are made only where asked for, they are large.
     """
     spec = dataset.spec
     rng = seeding.numpy_generator("summary", int(dataset.provenance["seed"]))
-    encoder = Encoder(spec, [mean], [std])
+    encoder = Encoder(spec, [mean], [scale])
 
     def sample(positions: np.ndarray) -> Tensor:
         chosen = positions[rng.integers(len(positions), size=NUM_INITIAL)]
@@ -41,7 +42,7 @@ def summarize(
         observation_std=torch.as_tensor(raw_std, dtype=torch.float32),
         bandwidth=torch.tensor(median_distance(distances)),
         return_quantiles=torch.as_tensor(
-            return_quantiles(dataset.episode_returns), dtype=torch.float32
+            return_quantiles(in_units(dataset.episode_returns, spec)), dtype=torch.float32
         ),
         tabular=tabular_statistics(dataset) if with_counts else None,
     )
@@ -81,11 +82,12 @@ def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:
     going = (*(column[~ended] for column in at), dataset.next_observation[~ended])
     np.add.at(successors, going, 1)
     going_rewards = np.zeros(successors.shape, dtype=np.float32)
-    np.add.at(going_rewards, going, dataset.reward[~ended])
+    reward = in_units(dataset.reward, dataset.spec)
+    np.add.at(going_rewards, going, reward[~ended])
     terminations = np.zeros((states, actions), dtype=np.float32)
     np.add.at(terminations, tuple(column[ended] for column in at), 1)
     rewards = np.zeros((states, actions))
-    np.add.at(rewards, at, dataset.reward)
+    np.add.at(rewards, at, reward)
     return TabularStatistics(
         torch.as_tensor(successors),
         torch.as_tensor(terminations),

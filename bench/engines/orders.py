@@ -31,7 +31,8 @@ class Outcome:
         recorded: Ids of the runs whose records were written for this order.
         held: Ids of the runs that another sweep is training.
         stopped: Whether the process was asked to stop before the order's end.
-        problem: Why records cannot be written, which ends the sweep.
+        problem: Why records or data cannot be written, which ends the sweep.
+        lack: What the machine lacks for the runs that were not recorded; others go on.
         notes: Sentences for the user about what cost no result.
         traceback: Of the last run that failed by an exception.
     """
@@ -40,6 +41,7 @@ class Outcome:
     held: list[str] = field(default_factory=list)
     stopped: bool = False
     problem: str | None = None
+    lack: str | None = None
     notes: list[str] = field(default_factory=list)
     traceback: str | None = None
 

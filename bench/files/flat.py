@@ -143,7 +143,7 @@ def flattened(key: str, convert: Callable[[Path], Card]) -> Flat:
         if flat is None:
             with atomic_folder(folder) as temporary:
                 card = convert(temporary)
-                (temporary / CARD).write_text(card.model_dump_json())
+                (temporary / CARD).write_text(card.model_dump_json(), "utf-8")
                 seal(temporary)
             flat = _load(folder)
         if flat is None:
@@ -196,7 +196,7 @@ def content_hash(path: Path) -> str:
     name = hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
     note = cache_folder() / "hashes" / name
     try:
-        return note.read_text()
+        return note.read_text("utf-8")
     except FileNotFoundError:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -225,6 +225,6 @@ def _load(folder: Path) -> Flat | None:
 
 def _read_card(folder: Path) -> Card | None:
     try:
-        return Card.model_validate_json((folder / CARD).read_text())
+        return Card.model_validate_json((folder / CARD).read_text("utf-8"))
     except (FileNotFoundError, ValidationError):
         return None

@@ -201,8 +201,12 @@ def _checked(
         terminated=ended.astype(bool),
         attributes=attributes,
     )
-    for name in ("observation", "action", "reward"):
-        if not np.isfinite(getattr(episode, name)).all():
+    # Learners get rewards in single precision too, where large ones are infinite.
+    with np.errstate(over="ignore"):
+        single = {"reward": episode.reward.astype(np.float32)}
+    single |= {"observation": episode.observation, "action": episode.action}
+    for name, values in single.items():
+        if not np.isfinite(values).all():
             raise UnusableFile(
                 f"{where}: each {name} should be finite numbers in single precision, one is not"
             )

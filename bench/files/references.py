@@ -55,7 +55,7 @@ def minari_reference(dataset_id: str, random: float | None, expert: float | None
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    with (FOLDER / name).open(newline="") as file:
+    with (FOLDER / name).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
@@ -173,6 +173,10 @@ class FileSource(DataSource):
                 f"but should have at least as many as {self.id}, {own.num_transitions}"
             )
 
+    def worse_recipe(self, dataset_id: str) -> dict[str, Any]:
+        """Return the recipe of the other file."""
+        return replace(self, id=dataset_id).recipe()
+
     def worse(self, epsilon: float, dataset_id: str | None, num_transitions: int) -> Storage:
         """Return the transitions of a worse dataset."""
         del num_transitions
@@ -230,6 +234,9 @@ def _facts(source: FileSource, key: str) -> Facts:
         num_transitions=card.num_transitions,
         can_evaluate=environment.can_evaluate,
         own_world=not isinstance(environment, RecordedEnvironment),
+        table_shape=(card.observation_size, card.num_actions)
+        if card.discrete_observations and card.num_actions
+        else None,
     )
 
 

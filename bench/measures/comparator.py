@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import seeding
 from bench.data.datasets import OfflineDataset
-from bench.data.encoding import STD_EPSILON, moments
+from bench.data.encoding import ORDINARY_STD, STD_EPSILON, moments, standard_scale
 from bench.data.sources import Task
 from bench.worlds.base import Environment
 
@@ -127,10 +127,11 @@ class Frame:
             # Moments of states are shares of visits and their spread; of vectors are wanted.
             share, self.mean = self.mean, self.mean @ self.table
             std = np.sqrt(share @ (self.table - self.mean) ** 2)
-        self.scale = std + STD_EPSILON
+        self.scale = _finite_scale(self.mean, std)
         if self.continuous:
             self.action_mean = task.data.action.mean(0, dtype=np.float64)
-            self.action_scale = task.data.action.std(0, dtype=np.float64) + STD_EPSILON
+            action_std = task.data.action.std(0, dtype=np.float64)
+            self.action_scale = _finite_scale(self.action_mean, action_std)
 
     def points(
         self, observation: np.ndarray, action: np.ndarray, position: np.ndarray
@@ -148,6 +149,18 @@ class Frame:
         """Return the transitions at indices of the storage."""
         storage = dataset.storage
         return self.points(storage.observation[rows], storage.action[rows], rows)
+
+
+def _finite_scale(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return what standardises columns; of a constant one, so little that all else is far from it.
+
+    A comparator that leaves what never varies in the data is not covered. Where the constant is 0
+    nothing tells its units: a policy that can differ from the data there is that of a world of this
+    project's, whose units are ordinary.
+    """
+    scale = standard_scale(mean, std)
+    size = np.where(mean == 0, ORDINARY_STD, np.minimum(np.abs(mean), ORDINARY_STD))
+    return np.where(np.isfinite(scale), scale, STD_EPSILON * size / ORDINARY_STD)
 
 
 def _state_vectors(task: Task) -> np.ndarray | None:

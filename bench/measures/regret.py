@@ -7,6 +7,7 @@ from bench.data.sources import Task
 from bench.measures.cells import best_covered_value
 from bench.measures.evaluation import PolicyEvaluation
 from bench.measures.exact import best_covered_policy
+from bench.worlds.exact import TIE_TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
     )
 
 
+def apart(one: float, other: float) -> bool:
+    """Return whether two values differ by more than the rounding of either."""
+    return abs(one - other) > TIE_TOLERANCE * max(abs(one), abs(other))
+
+
 FINAL = (
     "return_mean", "value", "sampled_value", "normalized_score", "regret", "normalized_regret",
     "regret_to_covered", "improvement",
@@ -63,7 +69,7 @@ def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, f
     regret = None if optimum is None else optimum - achieved
     score = normalized = None
     # In units of an optimum that is no better than the uniform policy nothing can be said.
-    if optimum is not None and uniform is not None and optimum != uniform:
+    if optimum is not None and uniform is not None and apart(optimum, uniform):
         score = 100 * (achieved - uniform) / (optimum - uniform)
         normalized = (optimum - achieved) / (optimum - uniform)
     return {

@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
+from bench.measures.regret import apart
 
 BINS_PER_DIMENSION = 8
 
@@ -67,7 +68,7 @@ def trajectory_quality(task: Task, dataset: OfflineDataset) -> tuple[float | Non
     best, uniform = task.environment.optimum, task.environment.uniform
     if best is None or uniform is None:
         return None, "the values of a reference and of the uniform policy are not both known"
-    if best == uniform:
+    if not apart(best, uniform):
         return None, "the uniform policy is optimal"
     discount = task.environment.spec.discount if task.environment.discounted else 1.0
     return float((dataset.discounted_returns(discount).mean() - uniform) / (best - uniform)), ""

@@ -1,5 +1,9 @@
 """Settings that are fine alone and impossible together, found before anything is trained."""
 
+from dataclasses import fields
+
+import numpy as np
+
 from bench.data.degradations import Degradation
 from bench.data.sensing import Sensing
 from bench.data.sources import Facts
@@ -19,6 +23,7 @@ def check_together(config: RunConfig) -> None:
         ConfigError: With what is wrong and what would be right.
     """
     check_data(config)
+    _check_single_precision(config)
     try:
         _check_algorithm(config, config.dataset.source.facts())
     except ValueError as error:
@@ -52,6 +57,21 @@ def _seen(config: RunConfig, facts: Facts) -> tuple[str, ...]:
             f"dataset={config.dataset.name} are states"
         )
     return sensing.names(facts.observation_names)
+
+
+def _check_single_precision(config: RunConfig) -> None:
+    """Refuse settings of the learner that are infinite, or 0, once they are in float32."""
+    for field in fields(config.algorithm):
+        value = getattr(config.algorithm, field.name)
+        if not isinstance(value, float) or value == 0:
+            continue
+        with np.errstate(over="ignore", under="ignore"):
+            single = float(np.float32(value))
+        if single == 0 or not np.isfinite(single):
+            raise ConfigError(
+                f"algorithm.{field.name} is {value:g}, but should be a number that single "
+                "precision can hold, of size 1e-45 to 3.4e38."
+            )
 
 
 def _check_algorithm(config: RunConfig, facts: Facts) -> None:

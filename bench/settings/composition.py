@@ -6,6 +6,7 @@ composed dict, which costs microseconds where composing costs tens of millisecon
 
 import copy
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,10 @@ from bench.settings.grid import Axes, narrowed
 from bench.settings.resolution import known_names, resolved, settings_of_kinds
 from bench.settings.typed import ConfigError
 
+# Of one command: a plan of as many takes minutes.
+MOST_RUNS = 100_000
+# What begins something other than a plain value: a list, a mapping, a function, quotes.
+OPENS = re.compile(r"""[\[\](){}'"=]""")
 # What an experiment says beside its settings.
 NO_SETTINGS = ("defaults", "grid", "experiment_name")
 
@@ -64,6 +69,8 @@ class Composer:
         fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed}
         for sub_grid in narrowed(self._sub_grids(), fixed | self.axes):
             axes = {key: values for key, values in sub_grid.items() if key not in composed}
+            if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
+                raise ConfigError(f"These words name {runs:,} runs, but {MOST_RUNS:,} is the most.")
             for values in itertools.product(*axes.values()):
                 yield self._job(dict(zip(axes, values, strict=True)))
 
@@ -75,7 +82,8 @@ class Composer:
                 _set(settings, key, value)
         del settings["grid"]
         if "${" in repr(settings):
-            settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
+            with _one_sentence():
+                settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
         return resolved(settings, self.said | point.keys())
 
     def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,22 +120,35 @@ class Composer:
         return self.known_groups[key]
 
     def _understood(self, word: str) -> Override:
+        if word.startswith("-"):
+            raise ConfigError(f"{word} is no option here; settings are KEY=VALUE, as in seed=0.")
         try:
             override = self.parser.parse_override(word)
         except HydraException:
-            raise ConfigError(
-                f"{word!r} cannot be understood: it should be KEY=VALUE, as in seed=0 or seed=0,1."
-            ) from None
+            raise ConfigError(f"{word!r} cannot be understood: {self._mending(word)}.") from None
         if override.is_delete():
             raise ConfigError(f"{word!r} would remove a setting, which every run needs.")
         return override
+
+    def _mending(self, word: str) -> str:
+        """Return what a word that cannot be understood should be; quotes, where these would do."""
+        key, _, value = word.partition("=")
+        if value.isprintable() and value and not OPENS.search(value):
+            quoted = f"{key}='{value}'"
+            try:
+                self.parser.parse_override(quoted)
+            except HydraException:
+                pass
+            else:
+                return f'such a value needs quotes, in a shell as in "{quoted}"'
+        return "it should be KEY=VALUE, as in seed=0 or seed=0,1"
 
     def _experiments_own(self) -> set[str]:
         """Return the settings that the chosen experiment's file gives a value beside its grid."""
         names = [o.value() for o in self.fixed if o.key_or_group == "experiment"]
         if not names or names[0] is None:
             return set()
-        content = yaml.safe_load((CONF / "experiment" / f"{names[0]}.yaml").read_text())
+        content = yaml.safe_load((CONF / "experiment" / f"{names[0]}.yaml").read_text("utf-8"))
         return set(_dotted({k: v for k, v in content.items() if k not in NO_SETTINGS}))
 
     def _sub_grids(self) -> list[Axes]:
@@ -143,7 +164,7 @@ class Composer:
         if isinstance(values, list):
             return values
         if isinstance(values, str):
-            override = self.parser.parse_override(f"{key}={values}")
+            override = self._understood(f"{key}={values}")
             return _values(override) if override.is_sweep_override() else [values]
         return [values]
 
@@ -207,7 +228,15 @@ def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 def _values(override: Override) -> list[Any]:
     """Return the plain values that a sweep override goes through."""
-    return [_plain(value) for value in override.sweep_iterator()]
+    try:
+        # One more than can be used: a range may have no end.
+        values = list(itertools.islice(override.sweep_iterator(), MOST_RUNS + 1))
+    except (HydraException, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{override.input_line!r} has no values: {said}.") from None
+    if len(values) > MOST_RUNS:
+        raise ConfigError(f"{override.key_or_group} has more than {MOST_RUNS:,} values.")
+    return [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:

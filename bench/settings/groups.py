@@ -28,7 +28,7 @@ def choices(*groups: str) -> str:
 @cache
 def file_of(group: str, name: str) -> dict[str, Any]:
     """Return what a choice's file says; not to be changed."""
-    settings: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+    settings: dict[str, Any] = yaml.safe_load((CONF / group / f"{name}.yaml").read_text("utf-8"))
     return settings
 
 

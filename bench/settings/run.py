@@ -17,7 +17,7 @@ from bench.data.sources import DataSource, Task
 from bench.measures.coverage import EstimatesWhere
 from bench.settings.groups import mapping
 from bench.settings.typed import STRICT, checked, typed_object
-from bench.types import Count, Discount, Fraction, Seed
+from bench.types import Count, Discount, Fraction, Seed, Updates
 
 # Becomes a folder or a file's name.
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -64,7 +64,7 @@ class TrainingConfig(BaseModel):
 
     model_config = STRICT
     seed: Seed
-    num_updates: Count
+    num_updates: Updates
     batch_size: Count | Literal["full"]
     eval_every: Count
     eval_episodes: Count
@@ -146,11 +146,25 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     """Return the hash of resolved settings and the data's recipe, 16 hexadecimal digits."""
     source = config.dataset.source
     identity = {"settings": _canonical(settings), "recipe": source.recipe()}
+    if worse := worse_recipes(config):
+        identity["worse"] = worse
     if not source.facts().can_evaluate:
         # Once there is a simulator, the run is another one.
         identity["evaluation"] = None
     text = json.dumps(identity, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def worse_recipes(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Return the recipe of every dataset, by id, that a degradation takes worse episodes from."""
+    named = (part.settings.get("worse_id") for part in config.coverage.parts())
+    source = config.dataset.source
+    return {name: source.worse_recipe(name) for name in named if name is not None}
+
+
+def content(recipe: Mapping[str, Any]) -> str:
+    """Return a hash of a recipe, which tells apart data of one name and the same settings."""
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _canonical(value: Any) -> Any:

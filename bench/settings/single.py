@@ -7,6 +7,7 @@ from bench.data.sources import Task
 from bench.settings.checks import check_data
 from bench.settings.composition import Composer
 from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
+from bench.settings.sizes import check_sizes, memory_here
 from bench.settings.typed import ConfigError
 
 
@@ -37,4 +38,5 @@ def single_run(words: list[str], command: str) -> SingleRun:
     settings = {k: v for k, v in jobs[0].items() if k not in HARNESS_KEYS}
     config = run_config(settings)
     check_data(config)
+    check_sizes(config, memory_here())
     return SingleRun(settings, config)

@@ -1,6 +1,14 @@
-"""Where a sweep keeps things on disk beside its records while it lasts."""
+"""Folders as they are named, and where a sweep keeps things beside its records while it lasts."""
 
+import os
 from pathlib import Path
+
+
+def named_folder(text: str) -> Path:
+    """Return the folder that a word names; ``~`` is the home folder, which shells do not say of
+    a word such as ``results_dir=~/x``.
+    """
+    return Path(os.path.expanduser(text))
 
 
 class SweepFiles:

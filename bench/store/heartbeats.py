@@ -115,7 +115,7 @@ def read(folder: Path) -> list[Heartbeat]:
     found = []
     for path in sorted(folder.glob("[!.]*.json")):
         try:
-            found.append(Heartbeat.from_json(path.read_text()))
+            found.append(Heartbeat.from_json(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             # It has just ended, or another version of the bench wrote it.
             continue

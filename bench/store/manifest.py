@@ -71,7 +71,7 @@ def read(experiment: Path) -> tuple[list[Manifest], list[Path]]:
     manifests, damaged = [], []
     for path in experiment.glob(f"{FOLDER}/[!.]*.json"):
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text("utf-8"))
             runs = [_typed(dict(zip(content["columns"], r, strict=True))) for r in content["runs"]]
             manifests.append(Manifest([str(word) for word in content["words"]], runs, path))
         except FileNotFoundError:

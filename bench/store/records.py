@@ -27,8 +27,10 @@ class RunRecord:
         run_id: Hash of everything that can change the result, the seed included.
         status: ``empty`` when the degradation left no data, ``failed`` when ``error`` says why.
         config: The resolved configuration that `run_id` was computed from.
-        dataset: Source, fingerprint, sizes and mean return of the data that was trained on; of a
-            file also its hash and whose reference returns scores are scaled by.
+        dataset: Source, fingerprint, sizes and mean return of the data that was trained on, and a
+            hash of what it was made from (``content``; of data that worse episodes come from, by
+            name, ``worse``); of a file also its hash and whose reference returns scores are scaled
+            by; ``reward_unit`` where learners count rewards in another unit than the world.
         coverage: Measures of what that data still covers; null ones have a reason in ``reasons``,
             ``comparator`` says whose coverage it is.
         values: Optimum, uniform, behavior and best covered value, in the environment's units.
@@ -164,7 +166,7 @@ class RunStore:
             DamagedRecordError: If the file is not a run record; the message names it.
         """
         try:
-            return RunRecord.from_json(path.read_text())
+            return RunRecord.from_json(path.read_text("utf-8"))
         except (ValueError, TypeError) as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
 

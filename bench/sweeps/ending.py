@@ -59,6 +59,9 @@ def conclude(plan: Plan, sweep: Sweep, left: set[str], signal_number: int | None
     if sweep.problem is not None:
         print(f"{sweep.problem}; {_remainder(plan, left)}", file=sys.stderr)
         return 2
+    if left and sweep.lack is not None:
+        print(f"{sweep.lack}; {_remainder(plan, left)}", file=sys.stderr)
+        return 2
     if left and signal_number is not None:
         print(f"Stopped; {_remainder(plan, left)}", file=sys.stderr)
         return 128 + signal_number
@@ -96,8 +99,7 @@ def _table(records: list[RunRecord]) -> Table:
     for name in NUMBERS:
         table.add_column(name, justify="right")
     for r in sorted(records, key=lambda r: (r.environment, _coverage(r), r.algorithm, r.seed)):
-        known = (r.final.get(name) for name in NUMBERS.values())
-        shown = ("-" if value is None else f"{value:.3f}" for value in known)
+        shown = map(_shown, (r.final.get(name) for name in NUMBERS.values()))
         table.add_row(
             r.environment,
             _coverage(r),
@@ -107,6 +109,14 @@ def _table(records: list[RunRecord]) -> Table:
             *(shown if r.status == "completed" else (r.status,)),
         )
     return table
+
+
+def _shown(value: float | None) -> str:
+    """Return a number with three decimals, or digits where these would be all 0 or very many."""
+    if value is None:
+        return "-"
+    # What rounding leaves of a difference is as good as 0.
+    return f"{value:.3f}" if abs(value) < 1e-12 or 1e-3 <= abs(value) < 1e9 else f"{value:.2e}"
 
 
 def _coverage(record: RunRecord) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from bench.engines.base import Engine
 from bench.settings.run import Name
 from bench.settings.typed import STRICT, ConfigError, checked, typed_object
+from bench.store.folders import named_folder
 from bench.sweeps.tracking import TrackingConfig
 from bench.types import Count, NonNegative, Positive
 
@@ -60,7 +61,7 @@ def harness_config(settings: Mapping[str, Any]) -> HarnessConfig:
     own = dict(settings)
     launcher = own.pop("launcher", None)
     if isinstance(own.get("results_dir"), str):
-        own["results_dir"] = Path(own["results_dir"])
+        own["results_dir"] = named_folder(own["results_dir"])
     own["launcher"] = _launcher_config(launcher)
     own["tracking"] = checked(TrackingConfig, own.pop("tracking", None), "tracking")
     harness: HarnessConfig = checked(HarnessConfig, own, "")

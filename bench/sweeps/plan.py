@@ -11,6 +11,7 @@ from bench.data import degradations
 from bench.data.degradations import Degradation
 from bench.settings.checks import Unsuited, check_together
 from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, run_config, run_id
+from bench.settings.sizes import check_sizes, memory_here
 from bench.settings.spec import RunSpec
 from bench.settings.typed import ConfigError
 from bench.store.code import code_of
@@ -110,13 +111,18 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     """
     runs: dict[str, RunSpec] = {}
     harness: HarnessConfig | None = None
+    memory: int | None = None
     left_out: dict[str, Unsuited] = {}
     for settings in jobs:
         own = {key: settings.pop(key) for key in HARNESS_KEYS if key in settings}
         if harness is None:
             harness = harness_config(own)
+            # Of another machine nothing is known.
+            memory = None if harness.launcher.engine.elsewhere else memory_here()
         try:
             spec = _spec(settings)
+            if memory is not None:
+                check_sizes(spec.config, memory)
         except Unsuited as reason:
             left_out.setdefault(str(reason), reason)
             continue

@@ -7,16 +7,18 @@ from functools import partial
 from bench.engines import stopping
 from bench.engines.base import Engine
 from bench.engines.orders import Died, Order, Outcome
+from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.records import RunRecord, RunStore
 from bench.sweeps.bar import Bar
 from bench.sweeps.plan import Plan
 from bench.sweeps.tracking import Mirror
+from bench.training.parts import equal_parts
 from bench.training.recording import Recorder
 from bench.training.worker import Workplace, work
 
-# An order whose process dies is given to a fresh one this many times at most.
+# An order whose process dies is given to a fresh one this many times at most, then its halves are.
 ATTEMPTS = 3
 
 
@@ -37,8 +39,11 @@ class Sweep:
         self.held: set[str] = set()
         self.notes: list[str] = []
         self.problem: str | None = None
+        self.lack: str | None = None
         self.traceback: str | None = None
         self.deaths: Counter[Order] = Counter()
+        # Parts of orders whose processes have died so often that one of the runs must be why.
+        self.suspected: set[Order] = set()
 
     def run(self) -> None:
         """Train until there is nothing left, somebody stops it, or records cannot be written."""
@@ -61,16 +66,17 @@ class Sweep:
             if stopping.asked() or self.problem is not None:
                 self._note(engine.stop())
             for order, end in engine.collect():
-                if self._is_to_be_tried_again(order, end):
-                    engine.submit(order)
-                elif not self._was_cut_short(end):
+                again = self._again(order, end)
+                for part in again:
+                    engine.submit(part)
+                if not again and not self._was_cut_short(end):
                     bar.end(order)
 
     def _was_cut_short(self, end: Outcome | Died) -> bool:
         """Return whether there is something left of an order that is not tried again now."""
         if isinstance(end, Died):
             return stopping.asked() or self.problem is not None
-        return end.stopped or end.problem is not None
+        return end.stopped or end.problem is not None or end.lack is not None
 
     def left(self) -> set[str]:
         """Return the ids of the runs that were to be trained and have no new record."""
@@ -100,39 +106,51 @@ class Sweep:
             threads=launcher.engine.worker_threads(),
         )
 
-    def _is_to_be_tried_again(self, order: Order, end: Outcome | Died) -> bool:
-        """Count what has ended; only the order of a process that died is tried again."""
+    def _again(self, order: Order, end: Outcome | Died) -> list[Order]:
+        """Count what has ended; return what of it is tried again, if its process died."""
         if isinstance(end, Died):
-            return self._survives(order, end)
+            return self._after_death(order, end)
         self.held |= set(end.held)
         for note in end.notes:
             self._note(note)
         self.problem = self.problem or end.problem
+        self.lack = self.lack or end.lack
         self.traceback = end.traceback or self.traceback
         for run_id in end.recorded:
             self._count(run_id)
-        return False
+        return []
 
-    def _survives(self, order: Order, end: Died) -> bool:
-        """Return whether there is another attempt; after the last one its runs have failed."""
+    def _after_death(self, order: Order, end: Died) -> list[Order]:
+        """Return the order, its halves after too many deaths, or nothing: then its run has failed.
+
+        So the one run that ends processes is found and the others of its cohort are trained.
+        """
         self.deaths[order] += 1
         # It may have recorded some of its runs before.
         for run_id in sorted(order.wanted - self.trained.keys()):
             if self._recorded(run_id):
                 self._count(run_id)
-        if stopping.asked() or self.problem is not None:
-            return False
-        if self.deaths[order] < ATTEMPTS:
-            return True
-        error = f"The process that trained it died {ATTEMPTS} times ({end.cause})."
+        left = [run for run in order.runs if run.run_id in order.wanted - self.trained.keys()]
+        if stopping.asked() or self.problem is not None or not left:
+            return []
+        suspicious = order in self.suspected and len(left) > 1
+        if not suspicious and self.deaths[order] < ATTEMPTS:
+            return [order]
+        if len(left) > 1:
+            halves = [_of(order, part) for part in equal_parts(left, 2)]
+            self.suspected.update(halves)
+            return halves
+        self._fail(left[0].run_id, f"worker died {ATTEMPTS} times ({end.cause})")
+        return []
+
+    def _fail(self, run_id: str, error: str) -> None:
+        """Record a run as failed, unless somebody else is training it or has recorded it."""
         claims = claims_on(self.store.root)
-        lost = claims.take(order.wanted - self.trained.keys())
-        for run_id in sorted(lost):
-            if not self._recorded(run_id):
-                self.store.write(Recorder(self.experiment).failed(self.pending[run_id], error))
-                self._count(run_id)
-        claims.release(lost)
-        return False
+        for lost in claims.take({run_id}):
+            if not self._recorded(lost):
+                self.store.write(Recorder(self.experiment).failed(self.pending[lost], error))
+                self._count(lost)
+            claims.release({lost})
 
     def _count(self, run_id: str) -> None:
         """Add a record that this sweep has made, and mirror it."""
@@ -147,3 +165,10 @@ class Sweep:
     def _note(self, text: str | None) -> None:
         if text is not None and text not in self.notes:
             self.notes.append(text)
+
+
+def _of(order: Order, runs: list[RunSpec]) -> Order:
+    """Return some runs of an order, all of them wanted, as an order of their own."""
+    wanted = frozenset(run.run_id for run in runs)
+    replaced = {run_id: time for run_id, time in order.replaced.items() if run_id in wanted}
+    return Order(tuple(runs), wanted, replaced)

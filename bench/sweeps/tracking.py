@@ -9,7 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from bench.settings.typed import STRICT
 from bench.store.records import RunRecord
+from bench.sweeps import surroundings
 from bench.types import Positive
 
 # Parts of a record that are summary numbers; its curves are history and its settings config.
@@ -116,6 +117,13 @@ def write(run: Tracked, config: TrackingConfig, folder: Path) -> None:
         PermissionError: If there is no key for writing online.
         Exception: Whatever W&B raises.
     """
+    group, by = surroundings.group_here(run.experiment), surroundings.agent()
+    agent = {} if by is None else {"wandb_agent": by._asdict()}
+    with surroundings.without_names():
+        _write(replace(run, config=run.config | agent), group, config, folder)
+
+
+def _write(run: Tracked, group: str, config: TrackingConfig, folder: Path) -> None:
     wandb, online = quiet_wandb(), config.mode == "online"
     # Asked without a prompt first: `init` would wait for somebody to type a key.
     if online and not wandb.login(prompt=False, verify=False):
@@ -124,7 +132,7 @@ def write(run: Tracked, config: TrackingConfig, folder: Path) -> None:
     tracked = wandb.init(
         id=run.id,
         name=run.id,
-        group=run.experiment,
+        group=group,
         job_type=run.job_type,
         tags=run.tags,
         config=run.config,
@@ -202,7 +210,10 @@ class Mirror:
 
     def __init__(self, config: TrackingConfig, folder: Path):
         """Take where to write; nothing is imported or written before the first record."""
-        self.config, self.folder = config, folder
+        # Asked before W&B is imported, for which it is set.
+        self.silent = surroundings.is_silent()
+        mode = surroundings.mode_here(config.mode)
+        self.config, self.folder = config.model_copy(update={"mode": mode}), folder
         self.mirrored: dict[str, int] = defaultdict(int)
         self.seconds: list[float] = []
 
@@ -221,7 +232,7 @@ class Mirror:
 
     def closing_line(self) -> str | None:
         """Return what was mirrored at what cost, None if there was nothing to mirror."""
-        if not self.mirrored:
+        if not self.mirrored or self.silent:
             return None
         parts = [f"{count} {mode}" for mode, count in self.mirrored.items()]
         line = f"W&B mirror: {' and '.join(parts)} in {os.path.relpath(self.folder / 'wandb')}"

@@ -174,7 +174,7 @@ def interrupted(folder: Path) -> Iterator[Interrupted]:
         snapshots = _snapshots(path.parent)
         try:
             begun = path.stat().st_mtime_ns
-            header = json.loads(path.read_text())
+            header = json.loads(path.read_text("utf-8"))
             listed = [(str(run_id), dict(settings)) for run_id, settings in header.pop("runs")]
             run_ids = [run_id for run_id, _ in listed]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -27,6 +27,7 @@ from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import summarize
+from bench.data.units import learners_spec
 from bench.programs.compilation import Mode
 from bench.training.replay import Replay
 from bench.training.stacking import axes, pad_and_stack, stack, stack_algorithms
@@ -67,14 +68,17 @@ class Cohort:
         self._check_specs([member.dataset.spec for member in members])
         fitted = [statistics(m.dataset, m.full, normalization) for m in members]
         self.encoder = Encoder(self.spec, *map(list, zip(*fitted, strict=True))).to(self.device)
-        discrete = self.spec.observation_kind == "discrete"
+        # Counts are large: only who asks for them gets them.
+        counted = self.spec.observation_kind == "discrete" and self.algorithm.tabular_only
         summaries = [
-            summarize(m.dataset, mean, std, with_counts=discrete)
-            for m, (mean, std) in zip(members, fitted, strict=True)
+            summarize(m.dataset, mean, scale, with_counts=counted)
+            for m, (mean, scale) in zip(members, fitted, strict=True)
         ]
         seeds = [member.seed for member in members]
         states = [
-            m.algorithm.init(m.dataset.spec, summary, seeding.torch_generator("init", m.seed))
+            m.algorithm.init(
+                learners_spec(m.dataset.spec), summary, seeding.torch_generator("init", m.seed)
+            )
             for m, summary in zip(members, summaries, strict=True)
         ]
         self.summary = stack(summaries, self.device)

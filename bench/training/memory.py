@@ -1,19 +1,17 @@
 """How many runs fit into memory together."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_leaves
 
+from bench.settings.sizes import memory_here
 from bench.training import draws
 from bench.training.cohort import Cohort
 
 # Of the whole memory, not of what happens to be free: the same command should make the same
 # cohorts. The other half is for datasets, the interpreter and everybody else.
 SHARE = 0.5
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # Parameters before and after an update, their gradients, and a temporary of the optimiser.
 COPIES_OF_STATE = 4
 # Forward and backward activations of the few networks that an update evaluates on a batch.
@@ -24,11 +22,8 @@ NUMBERS_OF_ROW = 12
 
 def budget(device: str, sharers: int) -> int:
     """Return the bytes that a cohort may take where `sharers` processes share the memory."""
-    if device == "cuda":
-        total = torch.cuda.get_device_properties(0).total_memory
-    else:
-        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        total = min([total, *_container_limits()])
+    on_gpu = device == "cuda"
+    total = torch.cuda.get_device_properties(0).total_memory if on_gpu else memory_here()
     return int(total * SHARE / sharers)
 
 
@@ -56,18 +51,6 @@ def bytes_per_run(cohort: Cohort) -> int:
         + COPIES_OF_ACTIVATIONS * activations
         + noise
     )
-
-
-def _container_limits() -> list[int]:
-    found = []
-    for path in LIMITS:
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            found.append(int(text))
-    return found
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:

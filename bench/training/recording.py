@@ -6,8 +6,10 @@ from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Any
 
+from bench.data.units import reward_unit
 from bench.measures import coverage, regret
 from bench.measures.exact import occupancy_coverage
+from bench.settings.run import RunConfig, content, worse_recipes
 from bench.settings.spec import RunSpec
 from bench.store.code import code_of
 from bench.store.records import RunRecord, Status
@@ -100,16 +102,27 @@ def _degradation_facts(spec: RunSpec) -> dict[str, Any]:
 
 def _dataset_facts(prepared: Prepared) -> dict[str, Any]:
     dataset = prepared.dataset
+    unit = reward_unit(dataset.spec)
     of_file = {k: dataset.provenance[k] for k in FILE_FACTS if k in dataset.provenance}
     return {
         "source": prepared.spec.config.dataset.environment_name,
+        **_contents(prepared.spec.config),
         "fingerprint": dataset.fingerprint,
         "num_transitions": len(dataset),
         "num_episodes": dataset.num_episodes,
         "mean_return": float(dataset.episode_returns.mean()) if len(dataset) else None,
         **of_file,
+        # Metrics of learners are in this unit, all else is in the world's own.
+        **({} if unit == 1 else {"reward_unit": unit}),
         **_degradation_facts(prepared.spec),
     }
+
+
+def _contents(config: RunConfig) -> dict[str, Any]:
+    """Return hashes of what the data was made from, beside the settings."""
+    worse = {name: content(recipe) for name, recipe in worse_recipes(config).items()}
+    own = {"content": content(config.dataset.source.recipe())}
+    return {**own, "worse": worse} if worse else own
 
 
 @lru_cache(1)

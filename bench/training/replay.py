@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder
 from bench.data.summary import NUM_INITIAL
+from bench.data.units import in_units
 from bench.training.draws import Draws, Stream, scaled
 from bench.types import Batch
 from bench.worlds.spaces import to_unit
@@ -219,8 +220,10 @@ def _whole(dataset: OfflineDataset, name: str) -> np.ndarray:
     """Return a column of the whole source, as learners get it but for observations."""
     everything = replace(dataset, indices=np.arange(len(dataset.storage)))
     if name == "episode_return":
-        return everything.episode_return.astype(np.float32)
+        return in_units(everything.episode_return, dataset.spec).astype(np.float32)
     column = everything.rows(name, slice(None))
+    if name == "reward":
+        return in_units(column, dataset.spec)
     bounds = dataset.spec.action_bounds
     if name == "action" and bounds is not None:
         # A file may hold actions outside of the bounds, which no policy of a learner can take.

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.engines import stopping
 from bench.engines.orders import Order, Outcome
+from bench.errors import machine_failure, system_sentence
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
@@ -102,9 +103,22 @@ class Worker:
             outcome.stopped = True
         except (_UnwrittenError, DamagedRecordError) as error:
             outcome.problem = str(error)
-        except OSError as error:
-            outcome.problem = _sentence(error)
+        except Exception as error:
+            self._blame_machine(error, outcome)
         return outcome
+
+    def _blame_machine(self, error: Exception, outcome: Outcome) -> None:
+        """Say what the machine lacked; raise again what it is not to blame for."""
+        failure = machine_failure(error)
+        if failure is not None and failure.memory:
+            # Others may need less.
+            outcome.lack = failure.sentence
+        elif failure is not None:
+            outcome.problem = failure.sentence
+        elif isinstance(error, OSError):
+            outcome.problem = system_sentence(error)
+        else:
+            raise error
 
     def _train_taken(self, order: Order, taken: set[str], outcome: Outcome) -> None:
         outcome.held += sorted(order.wanted - taken)
@@ -130,9 +144,14 @@ class Worker:
         try:
             records = self._train(ready, checkpoints)
         except Exception as error:
+            failure = machine_failure(error)
+            if failure is not None and not (failure.memory and len(ready) > 1):
+                # Not the algorithm's failure: nothing is recorded, the same command tries again.
+                raise
             checkpoints.remove()
             if len(ready) > 1:
-                # One run's exception stops the whole tensor program: find out whose it is.
+                # One run's exception stops the whole tensor program: find out whose it is. What
+                # does not fit into memory together may do so alone.
                 for one in ready:
                     if one.spec.run_id in mine:
                         self._train_or_split([one], mine, outcome)
@@ -161,6 +180,8 @@ class Worker:
             try:
                 prepared = self.preparer.prepare(run)
             except Exception as error:
+                if machine_failure(error) is not None:
+                    raise
                 outcome.traceback = whole(error)
                 record = self.recorder.failed(run, describe(error))
             else:
@@ -214,14 +235,9 @@ class Worker:
                 reason = f"The record cannot be written: {error}."
                 self.store.write(self.recorder.without_results(record, reason))
         except OSError as error:
-            raise _UnwrittenError(_sentence(error)) from error
+            raise _UnwrittenError(system_sentence(error)) from error
         outcome.recorded.append(record.run_id)
 
 
 class _UnwrittenError(Exception):
     """A record cannot be written; the message is one sentence."""
-
-
-def _sentence(error: OSError) -> str:
-    place = "" if error.filename is None else f"{error.filename}: "
-    return f"{place}{error.strerror or error}"

@@ -168,6 +168,11 @@ class World(ABC):
     slab_dimension: ClassVar[str | None] = None
     """The dimension that ``coverage=region`` cuts a slab of where nobody names one."""
 
+    @property
+    def table_shape(self) -> tuple[int, int] | None:
+        """Numbers of states and of actions, where they are known before an instance is made."""
+        return None
+
     def check_discount(self, discount: float) -> None:
         """Raise ``ValueError`` where the world's anchors do not hold for a discount."""
         del discount

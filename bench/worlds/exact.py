@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-# Actions whose values differ by less than this (times the largest value where that is above 1)
-# count as tied; the first is chosen, so that rounding cannot decide what a degradation removes.
+# Actions whose values differ by less than this share of the largest value count as tied; the first
+# is chosen, so that rounding cannot decide what a degradation removes.
 TIE_TOLERANCE = 1e-9
 
 
@@ -84,7 +84,7 @@ def value_iteration(
     pair that is not covered leads to an absorbing state of value `v_min`: its Q is `v_min`.
     """
     value = np.zeros(mdp.num_states)
-    scale = max(1.0, float(np.abs(mdp.reward).max()) / (1 - discount))
+    scale = float(np.abs(mdp.reward).max()) / (1 - discount)
     while True:
         action_value = backup(mdp, value, discount)
         if covered is not None:
@@ -101,7 +101,7 @@ def greedy(action_value: np.ndarray) -> np.ndarray:
     """Return the first maximising action ``[states]``, ties within `TIE_TOLERANCE`."""
     best = action_value.max(-1, keepdims=True)
     finite = action_value[np.isfinite(action_value)]
-    slack = TIE_TOLERANCE * max(1.0, float(np.abs(finite).max()))
+    slack = TIE_TOLERANCE * float(np.abs(finite).max())
     return (action_value >= best - slack).argmax(-1)
 
 

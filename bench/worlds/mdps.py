@@ -65,6 +65,11 @@ class Garnet(TabularWorld):
                 f"branching is {self.branching}, but can be at most num_states={self.num_states}"
             )
 
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Numbers of states and of actions."""
+        return self.num_states, self.num_actions
+
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return one random instance."""
         pairs = (self.num_states, self.num_actions)
@@ -98,6 +103,11 @@ class CombinationLock(TabularWorld):
     length: Annotated[int, Ge(2), Le(10)]
     num_actions: Annotated[int, Ge(2)]
     slip: Fraction
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Numbers of states and of actions."""
+        return self.length, self.num_actions
 
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return a lock with a random combination."""
@@ -135,6 +145,11 @@ class Cliff(TabularWorld):
     height: Annotated[int, Ge(2)]
     width: Annotated[int, Ge(3)]
     slip: Fraction
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Numbers of states and of actions."""
+        return self.height * self.width, 4
 
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return the grid; every instance is the same."""

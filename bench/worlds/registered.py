@@ -79,6 +79,13 @@ class Registered(World):
         return self.own is not None
 
     @property
+    def table_shape(self) -> tuple[int, int] | None:
+        """Numbers of states and of actions where both are numbered."""
+        observed, chosen = _spaces(self.id)
+        both = bool(observed.num_values and chosen.num_values)
+        return (observed.num_values, chosen.num_values) if both else None
+
+    @property
     def own_world(self) -> bool:  # type: ignore[override]
         """Whether it is one of this project's."""
         return self.own is not None

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from plots.captions import MEASURE_WORDS, mixed_codes, rule, statuses, uninformative_rule
+from plots.captions import MEASURE_WORDS, cautions, rule, statuses, uninformative_rule
 from plots.frame import Frame
 from plots.panel import (
     HATCHING,
@@ -58,7 +58,7 @@ def section(frame: Frame) -> Section:
 
 def _illustration(frame: Frame, plot: Plot) -> Illustration:
     title = f"{plot.measure} by {plot.axis}".replace("_", " ")
-    note = mixed_codes(frame, environments=rows(frame, plot))
+    note = cautions(frame, environments=rows(frame, plot))
     return Illustration(plot.stem, partial(draw, frame, plot), title, caption(frame, plot), note)
 
 

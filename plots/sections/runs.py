@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.store.records import RunRecord
-from plots.captions import mixed_codes, statuses
+from plots.captions import cautions, statuses
 from plots.frame import Frame
 from plots.markup import csv_table, escape_markdown, markdown_table
 from plots.records import DIGITS, error_line, flatten
@@ -83,7 +83,7 @@ SHOWN = (
 
 def section(frame: Frame) -> Section:
     """Return the section, which every experiment has."""
-    parts = [statuses(frame), escape_markdown(mixed_codes(frame)), *_remarks(frame)]
+    parts = [statuses(frame), escape_markdown(cautions(frame)), *_remarks(frame)]
     parts.append("Every run is a line of [runs.csv](runs.csv).")
     text = "\n\n".join(part for part in parts if part)
     return Section("Runs", text=text, files=(TextFile("runs.csv", runs_csv(frame), kept=False),))

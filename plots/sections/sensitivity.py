@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.store.records import RunRecord
-from plots.captions import mixed_codes
+from plots.captions import cautions
 from plots.frame import Frame
 from plots.labels import learner_settings
 from plots.records import condition, replicate
@@ -71,7 +71,7 @@ def section(frame: Frame) -> Section | None:
 
 def _illustration(frame: Frame, found: HeatMap) -> Illustration:
     title = f"regret by {' and '.join(found.settings)}".replace("_", " ")
-    note = mixed_codes(frame, environments=found.means, algorithms=[found.algorithm])
+    note = cautions(frame, environments=found.means, algorithms=[found.algorithm])
     return Illustration(found.stem, partial(draw, found), title, caption(found), note)
 
 

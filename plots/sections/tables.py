@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from plots.captions import MEASURE_WORDS, mixed_codes, rule, statuses, uninformative_rule
+from plots.captions import MEASURE_WORDS, cautions, rule, statuses, uninformative_rule
 from plots.frame import MEASURES, Cell, Frame
 from plots.markup import csv_table, escape_latex, escape_markdown, markdown_table
 from plots.records import Condition
@@ -94,7 +94,7 @@ def caption(frame: Frame) -> str:
     counts = {cell.num_runs for cell in frame.cells.values()}
     if len(counts) > 1:
         sentences.append("In parentheses: number of runs where fewer than elsewhere in the table.")
-    return " ".join([*sentences, statuses(frame), mixed_codes(frame)]).rstrip()
+    return " ".join([*sentences, statuses(frame), cautions(frame)]).rstrip()
 
 
 def compact_rows(frame: Frame) -> list[TableRow]:

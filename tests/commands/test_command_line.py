@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
+from bench.settings.composition import Composer
 from bench.settings.groups import known_names
+from bench.settings.run import HARNESS_KEYS
+from bench.sweeps.execution import harness_config
 
 
 def all_of(group: str) -> str:
@@ -130,6 +133,13 @@ WRONG = [
     ("grid=[{algorithm:[nonsense]}]", all_of("algorithm")),
     ("algorithm=", "algorithm"),
     ("seed==1", "seed==1"),
+    ("experiment_name=é1", "in a shell as in \"experiment_name='é1'\""),
+    ("results_dir=~/x", "in a shell as in \"results_dir='~/x'\""),
+    ("describe dataset=lock -m behavior=mixed", "-m is no option here"),
+    ("status -m default", "Unrecognized arguments: -m"),
+    ("seed=0 -m seed=1", "given twice"),
+    ("algorithm.learning_rate=1e39", "single precision"),
+    ("algorithm.learning_rate=1e-50", "single precision"),
     ("-m seed=0,-1", "greater than or equal to 0"),
     ("-m algorithm=cql,nonsense", all_of("algorithm")),
     ("-m coverage=thin coverage.severity=0,0.5,2", "less than or equal to 1"),
@@ -160,6 +170,22 @@ def test_a_wrong_command_is_one_sentence_and_leaves_nothing(
     assert len(message.splitlines()) == 1
     assert "Traceback" not in message
     assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_the_option_of_hydra_may_stand_anywhere(place, tmp_path, monkeypatch, capfd):
+    words = ["algorithm=bc", "dataset=lock", "seed=0,1", "--dry-run"]
+    words.insert(place, "-m")
+    assert run(" ".join(words), tmp_path, monkeypatch) == 0
+    assert capfd.readouterr().out.startswith("2 runs planned")
+
+
+@pytest.mark.parametrize("word", ["results_dir='~/x'", 'results_dir="~/x"'])
+def test_the_home_folder_has_a_short_name(word, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (settings,) = Composer([word, "launcher=local", "dataset=lock"]).jobs()
+    own = {key: settings[key] for key in HARNESS_KEYS}
+    assert harness_config(own).results_dir == tmp_path / "home" / "x"
 
 
 def test_the_module_itself_refuses_a_wrong_command(tmp_path: Path) -> None:

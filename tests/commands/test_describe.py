@@ -11,7 +11,7 @@ from bench.commands import describe
 from bench.data import degradations
 from bench.measures import coverage
 from bench.settings.run import run_config
-from tests.support import commands
+from tests.support import commands, files
 
 SMALL = "dataset.num_transitions=400"
 
@@ -153,3 +153,22 @@ def test_the_card_of_continuous_actions_has_their_ranges_and_counts_bounds(card)
     assert entry(text, "unit") == "discounted"
     assert float(entry(text, "optimum or reference")) == pytest.approx(-122.3, abs=0.05)
     assert float(entry(text, "behavior policy")) == pytest.approx(task.behavior_value, rel=1e-3)
+
+
+def test_a_file_in_which_no_episode_ends_says_so(card):
+    columns = files.d4rl_columns((5, 3, 6))
+    columns["terminals"][:], columns["timeouts"][:] = False, False
+    files.write_d4rl(columns)
+    status, text, _ = card("dataset=d4rl", f"dataset.id={files.HOPPER}")
+    assert status == 0
+    assert entry(text, "episodes") == "1"
+    assert entry(text, "initial states") == "1"
+    said = " ".join(text[text.index("no episode ends") :].split())
+    assert "neither a termination nor a time limit is marked: all 13 transitions" in said
+    assert "`thin` and `best_returns` take nothing, there is one return" in said
+
+
+def test_a_file_whose_episodes_end_says_nothing_of_it(card):
+    files.write_d4rl(files.d4rl_columns((5, 3, 6)))
+    _, text, _ = card("dataset=d4rl", f"dataset.id={files.HOPPER}")
+    assert "no episode ends" not in text

@@ -240,9 +240,9 @@ def test_a_run_that_is_there_already_stays_one_run_with_one_curve(store, monkeyp
 # Nothing to push to
 
 
-def check_stops(store, capsys, named):
+def check_stops(store, capsys, named, *words):
     before = sorted(store.root.rglob("*"))
-    assert sync.main(["study"]) == 1
+    assert sync.main(["study", *words]) == 1
     printed = capsys.readouterr()
     said = [line for line in printed.err.splitlines() if line.strip()]
     assert len(said) == 1, said
@@ -276,6 +276,17 @@ def test_without_a_network_one_sentence_says_so(store, monkeypatch, capsys):
 def test_a_client_that_was_told_to_stay_offline_is_one_sentence(store, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "offline")
     check_stops(store, capsys, "WANDB_MODE is 'offline'")
+
+
+@pytest.mark.parametrize("words", [(), ("--offline",)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")]
+)
+def test_a_client_that_was_switched_off_writes_nothing(
+    name, value, words, store, monkeypatch, capsys
+):
+    monkeypatch.setenv(name, value)
+    check_stops(store, capsys, f"{name} is {value!r}", *words)
 
 
 def test_an_unknown_experiment_is_one_sentence_with_the_known_ones(store, capsys):

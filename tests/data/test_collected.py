@@ -359,3 +359,13 @@ def test_no_unfinished_folder_stays_behind(tmp_path):
     load(SOURCES["cliff"], cache=tmp_path)
     (folder,) = tmp_path.iterdir()
     assert not folder.name.startswith(".")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("name", ["reward", "observation"])
+def test_a_world_that_gives_no_number_of_single_precision_is_refused(name, bad):
+    columns = {"reward": np.zeros(5), "observation": np.zeros((5, 2)), "step": np.arange(5)}
+    collected._check_finite(columns)
+    columns[name][3] = bad
+    with pytest.raises(ValueError, match=f"gives a {name} that is no finite number"):
+        collected._check_finite(columns)

@@ -143,14 +143,14 @@ def test_random_rewards_are_uniform_over_the_range_of_a_step():
 def test_altered_rewards_reach_minibatches_counts_and_returns():
     data = cliff_task(num_transitions=300).data
     view = rewards(data, 1.0, rng(0), kind="negated")
-    mean, std = np.zeros(12), np.ones(12)
-    plain, altered = (summarize(d, mean, std, with_counts=True) for d in (data, view))
+    mean, scale = np.zeros(12), np.ones(12)
+    plain, altered = (summarize(d, mean, scale, with_counts=True) for d in (data, view))
     torch.testing.assert_close(altered.tabular.reward_sums, -plain.tabular.reward_sums)
     torch.testing.assert_close(altered.tabular.successor_counts, plain.tabular.successor_counts)
     np.testing.assert_allclose(
         altered.return_quantiles.max(), -data.episode_returns.min(), rtol=1e-6
     )
-    encoder = Encoder(data.spec, [mean, mean], [std, std])
+    encoder = Encoder(data.spec, [mean, mean], [scale, scale])
     initial = torch.zeros(2, 256, dtype=torch.int64)
     device = torch.device("cpu")
     batch = Replay([data, view], [0, 0], encoder, initial, 64, 1, device).batch(0)

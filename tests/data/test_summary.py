@@ -15,8 +15,8 @@ SPEC = make_spec(size=5, num_actions=3)
 
 def summary_of(dataset, full=None, normalization="data", with_counts=None):
     discrete = dataset.spec.observation_kind == "discrete"
-    mean, std = statistics(dataset, dataset if full is None else full, normalization)
-    return summarize(dataset, mean, std, discrete if with_counts is None else with_counts)
+    mean, scale = statistics(dataset, dataset if full is None else full, normalization)
+    return summarize(dataset, mean, scale, discrete if with_counts is None else with_counts)
 
 
 def states_of(encoded):
@@ -132,8 +132,8 @@ def test_initial_observations_are_drawn_by_their_frequency():
 def test_initial_observations_are_encoded_like_a_minibatch(normalization):
     full = random_dataset("vector", 40, 0)
     left = full.keep(full.step < 3, "cut")
-    mean, std = statistics(left, full, normalization)
-    encoded = (left.observation[left.initial] - mean) / (std + 1e-3)
+    mean, scale = statistics(left, full, normalization)
+    encoded = (left.observation[left.initial] - mean) / scale
     for row in summary_of(left, full, normalization).initial_observations.numpy():
         assert np.abs(encoded - row).max(1).min() < 1e-4
 

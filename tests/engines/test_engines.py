@@ -79,7 +79,7 @@ def test_a_worker_that_dies_is_replaced_and_given_up_after_three_times(tmp_path:
     statuses = {r["config"]["num_updates"]: r for r in sweeps.records(tmp_path).values()}
     assert statuses[31]["status"] == "completed"
     assert statuses[long]["status"] == "failed"
-    assert statuses[long]["error"] == ("The process that trained it died 3 times (SIGKILL(-9)).")
+    assert statuses[long]["error"] == ("worker died 3 times (SIGKILL(-9))")
     assert command.err()[-1] == "1 failed: " + statuses[long]["error"]
     assert sweeps.litter(tmp_path) == []
 

@@ -17,6 +17,7 @@ from bench.store import records
 from bench.store.claims import Claims
 from bench.store.records import RunStore
 from bench.sweeps.sweep import Sweep
+from bench.training import cohort
 from tests.support import sweeps
 from tests.support.sweeps import TINY, Command
 
@@ -211,6 +212,58 @@ def test_a_disk_too_full_for_checkpoints_costs_no_record(
     assert "A checkpoint could not be written (File too large)" in capfd.readouterr().err
     assert len(sweeps.records(tmp_path)) == 2
     assert sweeps.litter(tmp_path) == []
+
+
+def no_space(file: Any, column: Any) -> None:
+    """Write as numpy does to a disk that fills up: the error has no number."""
+    raise OSError(f"{column.size} requested and 0 written")
+
+
+def no_room(*given: Any, **named: Any) -> Any:
+    """Ask for memory that there is not."""
+    raise MemoryError("Unable to allocate 1.49 GiB for an array")
+
+
+FAILING = {
+    "the data's cache": ("bench.data.storage.np.save", no_space, "the disk may be full"),
+    "the data": ("bench.data.collected.collect", no_room, "Memory ran out (Unable to allocate"),
+    "training": ("bench.training.cohort.summarize", no_room, "Memory ran out (Unable to allocate"),
+}
+
+
+@pytest.mark.parametrize("place", FAILING)
+def test_what_the_machine_lacks_leaves_no_record_and_is_tried_again(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, failing, said = FAILING[place]
+    words = ("-m", *TINY, "algorithm=bc", "seed=0,1", "num_updates=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(name, failing)
+        assert sweeps.run_here(patch, *words) == 2
+    message = capfd.readouterr().err.splitlines()[-1]
+    assert said in message
+    assert "; 0 of 2 runs are recorded and 2 left; the same command goes on with them." in message
+    assert sweeps.records(tmp_path) == {}
+    assert sweeps.run_here(monkeypatch, *words) == 0
+    assert {record["status"] for record in sweeps.records(tmp_path).values()} == {"completed"}
+
+
+def test_a_cohort_too_large_for_memory_is_trained_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    intact = cohort.Cohort.__init__
+
+    def only_alone(self: Any, members: Any, *given: Any, **named: Any) -> None:
+        if len(members) > 1:
+            no_room()
+        intact(self, members, *given, **named)
+
+    monkeypatch.setattr(cohort.Cohort, "__init__", only_alone)
+    words = ("-m", *TINY, "algorithm=bc", "seed=0,1", "num_updates=2")
+    assert sweeps.run_here(monkeypatch, *words) == 0
+    assert {record["status"] for record in sweeps.records(tmp_path).values()} == {"completed"}
 
 
 @pytest.mark.parametrize("kind", ["no permission", "a file in its place"])

@@ -143,6 +143,7 @@ D4RL_DAMAGE = {
     "infinite action": (replaced("actions", put(np.inf)), "row 3 holds inf"),
     "NaN action": (replaced("actions", put(np.nan)), "actions should be finite"),
     "NaN reward": (replaced("rewards", put(np.nan)), "rewards should be finite"),
+    "a reward beyond float32": (replaced("rewards", put(1e39, dtype="f8")), "row 3 holds 1e+39"),
     "NaN terminal": (replaced("terminals", put(np.nan, dtype="f4")), "terminals should be 0 or 1"),
     "overflow": (replaced("observations", put(1e300, dtype="f8")), "row 3 holds 1e+300"),
     "ragged": (replaced("actions", lambda c: c[:-1]), "13 of actions"),
@@ -315,6 +316,10 @@ MINARI_DAMAGE = {
     ),
     "infinite reward": (
         in_episode(column("rewards", put(np.inf, 0))),
+        "each reward should be finite",
+    ),
+    "a reward beyond float32": (
+        in_episode(column("rewards", put(1e39, 0))),
         "each reward should be finite",
     ),
     "overflow": (

@@ -19,9 +19,9 @@ from bench.files.d4rl_reader import kept_rows
 from bench.files.references import d4rl_table
 from bench.measures import regret
 from bench.measures.evaluation import PolicyEvaluation
-from bench.settings.run import run_config
+from bench.settings.run import content, run_config, run_id, worse_recipes
 from bench.worlds.recorded import RecordedEnvironment
-from tests.support import files
+from tests.support import commands, files
 from tests.support.builders import build_algorithm, make_cohort, train
 from tests.support.commands import plan, settings
 
@@ -555,3 +555,21 @@ def test_quality_needs_a_worse_id():
         files.d4rl_source().check_worse(1.0, None)
     with pytest.raises(ValueError, match="should be one of D4RL's"):
         files.d4rl_source().check_worse(1.0, "nonsense")
+
+
+@pytest.mark.parametrize("corrected", ["pen-cloned-v1", "pen-human-v1"])
+def test_a_corrected_file_makes_another_run_of_other_content(corrected):
+    """The dataset itself, or the one that worse episodes are taken from."""
+    for dataset_id in ("pen-cloned-v1", "pen-human-v1"):
+        files.write_d4rl(files.d4rl_columns(), dataset_id)
+    (job,) = commands.settings(
+        "dataset=d4rl", "dataset.id=pen-cloned-v1", "algorithm=bc", "coverage=quality",
+        "coverage.severity=0.5", "coverage.worse_id=pen-human-v1",
+    )  # fmt: skip
+    config = run_config(job)
+    before = run_id(job, config), content(config.dataset.source.recipe()), worse_recipes(config)
+    files.write_d4rl(files.d4rl_columns(seed=1), corrected)
+    files.forget()
+    after = run_id(job, config), content(config.dataset.source.recipe()), worse_recipes(config)
+    differs = [one != other for one, other in zip(before, after, strict=True)]
+    assert differs == [True, corrected == "pen-cloned-v1", corrected == "pen-human-v1"]

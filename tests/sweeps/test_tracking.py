@@ -127,6 +127,65 @@ def test_what_it_cost_is_said(tmp_path):
     assert mirror(tmp_path).closing_line() is None
 
 
+def test_inside_an_agent_of_a_sweep_every_record_is_a_run_of_its_own(tmp_path, monkeypatch):
+    for name, value in {
+        "WANDB_SWEEP_ID": "sweep7",
+        "WANDB_RUN_ID": "agent9",
+        "WANDB_NAME": "one",
+        "WANDB_RUN_GROUP": "one",
+        "WANDB_RESUME": "must",
+    }.items():
+        monkeypatch.setenv(name, value)
+    one = mirror(tmp_path)
+    for run_id in ("a", "b"):
+        one.write(replace(RECORD, run_id=run_id))
+    assert one.mirrored == {"offline": 2}
+    found = read_all(tmp_path / "wandb")
+    assert set(found) == {"study-a", "study-b"}
+    for run_id, tracked in found.items():
+        assert tracked.run.display_name == run_id
+        assert tracked.run.run_group == "study, sweep sweep7"
+        assert not tracked.run.sweep_id
+        assert tracked.config["wandb_agent"] == {"sweep": "sweep7", "run": "agent9"}
+    assert os.environ["WANDB_RUN_ID"] == "agent9"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mode", "effective"),
+    [
+        ("WANDB_MODE", "disabled", "offline", "none"),
+        ("WANDB_MODE", "disabled", "online", "none"),
+        ("WANDB_MODE", "dryrun", "online", "offline"),
+        ("WANDB_MODE", "offline", "online", "offline"),
+        ("WANDB_MODE", "dryrun", "offline", "offline"),
+        ("WANDB_MODE", "online", "offline", "offline"),
+        ("WANDB_MODE", "online", "none", "none"),
+        ("WANDB_MODE", "online", "online", "online"),
+        ("WANDB_DISABLED", "true", "online", "none"),
+        ("WANDB_DISABLED", "1", "offline", "none"),
+        ("WANDB_DISABLED", "false", "offline", "offline"),
+    ],
+)
+def test_the_more_reserved_of_setting_and_environment_counts(
+    name, value, mode, effective, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(name, value)
+    assert mirror(tmp_path, mode).config.mode == effective
+    if effective == "none":
+        mirror(tmp_path, mode).write(RECORD)
+        assert not list(tmp_path.iterdir())
+
+
+def test_silent_is_silent(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    one = mirror(tmp_path)
+    one.write(RECORD)
+    assert one.mirrored == {"offline": 1}
+    assert one.closing_line() is None
+    out = capfd.readouterr()
+    assert out.out == out.err == ""
+
+
 def test_no_mirror_imports_and_writes_nothing(tmp_path):
     program = (
         "import sys; from pathlib import Path\n"

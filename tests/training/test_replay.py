@@ -28,9 +28,7 @@ def make_replay(datasets, seeds=None, batch_size=8, num_minibatches=1):
     Initial observation number i of run r is ``[r, i, 0, 0]``.
     """
     num_runs = len(datasets)
-    encoder = Encoder(
-        datasets[0].spec, [np.zeros(SIZE)] * num_runs, [np.full(SIZE, 0.999)] * num_runs
-    )
+    encoder = Encoder(datasets[0].spec, [np.zeros(SIZE)] * num_runs, [np.ones(SIZE)] * num_runs)
     initial = torch.zeros(num_runs, 256, SIZE)
     initial[..., 0] = torch.arange(num_runs)[:, None]
     initial[..., 1] = torch.arange(256)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from plots.captions import mixed_codes
+from plots.captions import cautions
 from plots.frame import build_frame
 from plots.sections import sections
 from plots.sections.runs import COLUMNS, FIELDS, RUN, runs_csv
@@ -80,7 +80,7 @@ def by_codes(codes, **changes):
 
 def test_runs_made_by_several_codes_are_named_with_their_numbers(tmp_path):
     frame = build_frame("x", by_codes(["aa", "bb", "aa", None]))
-    assert mixed_codes(frame) == (
+    assert cautions(frame) == (
         "The runs of cql were made by 3 versions of its code: "
         "2 by aa, 1 by bb, 1 by code that is not known."
     )
@@ -90,13 +90,13 @@ def test_runs_made_by_several_codes_are_named_with_their_numbers(tmp_path):
 
 @pytest.mark.parametrize("codes", [["aa", "aa"], [None, None]])
 def test_one_code_is_not_worth_a_word(codes):
-    assert mixed_codes(build_frame("x", by_codes(codes))) == ""
+    assert cautions(build_frame("x", by_codes(codes))) == ""
 
 
 def test_a_run_that_failed_has_no_part_in_a_figure():
     good, bad = by_codes(["aa", "bb"])
     failed = replace(bad, status="failed", error="boom", final={})
-    assert mixed_codes(build_frame("x", [good, failed])) == ""
+    assert cautions(build_frame("x", [good, failed])) == ""
 
 
 @pytest.mark.usefixtures("one_figure")
@@ -117,8 +117,8 @@ def test_a_figure_names_the_learners_in_it_alone():
     mixed = by_codes(["aa", "bb"])
     one = [replace(r, environment="cliff", run_id=f"cliff{r.seed}", code="aa") for r in mixed]
     frame = build_frame("x", [*mixed, *one])
-    assert mixed_codes(frame, environments=["cliff"]) == ""
-    assert mixed_codes(frame, environments=["lock"])
-    assert mixed_codes(frame, algorithms=["bc"]) == ""
+    assert cautions(frame, environments=["cliff"]) == ""
+    assert cautions(frame, environments=["lock"])
+    assert cautions(frame, algorithms=["bc"]) == ""
     notes = [i.note for s in sections(frame) for i in s.illustrations]
-    assert set(notes) == {mixed_codes(frame)}
+    assert set(notes) == {cautions(frame)}
