@@ -44,4 +44,5 @@ def learners_spec(spec: EnvSpec) -> EnvSpec:
         v_min=spec.v_min / unit,
         v_max=spec.v_max / unit,
         uniform_regret=None if spec.uniform_regret is None else spec.uniform_regret / unit,
+        uniform_value=None if spec.uniform_value is None else spec.uniform_value / unit,
     )

@@ -1,5 +1,9 @@
 """Behavior as an axis: every world that is collected here, with every behavior."""
 
+from functools import cache
+from itertools import product
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -20,16 +24,30 @@ NOISY = {"lqr": 0.966, "lqr_2": 0.963, "swamp": 0.972, "cliff_2d": 0.889, "pendu
 
 def settings(environment, behavior, *words):
     """Return the one run of a dataset."""
-    own = (f"behavior={behavior}",) if behavior else ()
-    (job,) = commands.settings(f"dataset={environment}", *own, *words)
+    (job,) = commands.settings(f"dataset={environment}", f"behavior={behavior}", *words)
     return job
 
 
-def load(environment, behavior, seed=1000):
-    """Return the task at a tuning seed, small where only its values matter."""
-    job = settings(environment, behavior, f"seed={seed}", "dataset.num_transitions=64")
+@cache
+def jobs():
+    """Return the run of every dataset with every behavior, composed together, at a tuning seed."""
+    words = f"dataset={','.join(ENVIRONMENTS)}", f"behavior={','.join(BEHAVIORS)}", "seed=1000"
+    return dict(zip(product(ENVIRONMENTS, BEHAVIORS), commands.settings(*words), strict=True))
+
+
+@cache
+def plain_jobs():
+    """Return the run of every dataset as its own file has it."""
+    words = f"dataset={','.join(ENVIRONMENTS)}", "seed=1000"
+    return dict(zip(ENVIRONMENTS, commands.settings(*words), strict=True))
+
+
+def instance(job):
+    """Return the world and the value of who collects in it; nothing is collected."""
     dataset = run_config(job).dataset
-    return dataset.source.load(dataset.name, dataset.seed, dataset.discount, None)
+    world = dataset.source.environment_of(dataset.name, dataset.seed, dataset.discount)
+    value, _ = dataset.source.behavior_of(world)
+    return SimpleNamespace(environment=world, behavior_value=value)
 
 
 def share(task):
@@ -40,7 +58,7 @@ def share(task):
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_behaviors_differ_in_value_as_their_names_say(environment):
-    values = {behavior: share(load(environment, behavior)) for behavior in BEHAVIORS}
+    values = {behavior: share(instance(jobs()[environment, behavior])) for behavior in BEHAVIORS}
     simulated = environment == "cartpole" or environment in NOISY
     rounding = 0.02 if simulated else 1e-9
     assert values["expert"] == pytest.approx(NOISY.get(environment, 1), abs=rounding)
@@ -51,7 +69,9 @@ def test_behaviors_differ_in_value_as_their_names_say(environment):
 
 @pytest.mark.parametrize("environment", DRAWN)
 def test_medium_is_halfway_on_average_over_instances(environment):
-    values = [share(load(environment, "medium", seed)) for seed in range(1000, 1016)]
+    words = f"dataset={environment}", "behavior=medium", "seed=range(1000,1016)"
+    values = [share(instance(job)) for job in commands.settings(*words)]
+    assert len(values) == 16
     assert np.mean(values) == pytest.approx(0.5, abs=0.05)
     assert 0.4 < min(values) <= max(values) < 0.6
 
@@ -69,9 +89,9 @@ def test_a_world_without_a_number_finds_its_halfway_epsilon(environment):
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_behavior_changes_nothing_but_the_behavior(environment):
-    plain = settings(environment, None)
+    plain = plain_jobs()[environment]
     for behavior in BEHAVIORS:
-        job = settings(environment, behavior)
+        job = jobs()[environment, behavior]
         changed = {key for key in plain["dataset"] if job["dataset"][key] != plain["dataset"][key]}
         assert {"name"} <= changed <= {"name", "behavior"}
         assert job["dataset"].keys() == plain["dataset"].keys()
@@ -87,14 +107,14 @@ def test_a_world_with_other_settings_has_another_name():
 
 
 def test_behaviors_share_the_instance_that_a_seed_names():
-    worlds = [load("garnet", behavior).environment.mdp for behavior in BEHAVIORS]
+    worlds = [instance(jobs()["garnet", behavior]).environment.mdp for behavior in BEHAVIORS]
     for world in worlds[1:]:
         np.testing.assert_array_equal(world.next_state, worlds[0].next_state)
         np.testing.assert_array_equal(world.reward, worlds[0].reward)
 
 
 def test_coverage_full_crosses_all_that_have_numbered_actions():
-    plan = commands.plan("experiment=coverage_full", "seed=0")
+    plan = commands.plan("experiment=coverage_full", "seed=0", "algorithm=bc", "coverage=thin")
     found = {run.config.dataset.name for run in plan.runs}
     numbered = [e for e in ENVIRONMENTS if e not in NOISY]
     assert found == {f"{e}_{b}" for e in numbered for b in BEHAVIORS}

@@ -1,5 +1,7 @@
 """Hidden dimensions and history windows: data and evaluation are sensed alike."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ HIDDEN = "dataset.hidden=[velocity,angular_velocity]"
 NAMES = ("position", "velocity", "angle", "angular_velocity")
 
 
+@cache
 def loaded(*words):
     """Return the task and the degraded data of a command's words."""
     (job,) = commands.settings(*words)

@@ -26,21 +26,27 @@ ENGINES = [
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def local(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command that has run the sweep in one process."""
+    command = Command(tmp_path_factory.mktemp("expected"), *WORDS)
+    assert command.end() == 1
+    return command
+
+
+@pytest.fixture(scope="module")
+def expected(local: Command) -> dict[str, Any]:
     """Return the records of the sweep in one process."""
-    folder = tmp_path_factory.mktemp("expected")
-    assert Command(folder, *WORDS).end() == 1
-    return sweeps.records(folder)
+    return sweeps.records(local.folder)
 
 
 @pytest.mark.parametrize("words", ENGINES)
 def test_every_engine_leaves_the_same_records_and_nothing_else(
-    words: tuple[str, ...], tmp_path: Path, expected: dict[str, Any]
+    words: tuple[str, ...], tmp_path: Path, local: Command, expected: dict[str, Any]
 ) -> None:
-    command = Command(tmp_path, *WORDS, *words)
+    command = Command(tmp_path, *WORDS, *words) if words else local
     assert command.end() == 1
-    assert sweeps.records(tmp_path) == expected
-    assert sweeps.litter(tmp_path) == []
+    assert sweeps.records(command.folder) == expected
+    assert sweeps.litter(command.folder) == []
     counts = {s: [r["status"] for r in expected.values()].count(s) for s in ("completed", "failed")}
     said = "{completed} runs completed, 0 empty, {failed} failed, 0 stored before".format(**counts)
     assert said in command.out()

@@ -201,7 +201,7 @@ def test_a_disk_too_full_for_checkpoints_costs_no_record(
     """Files may not grow beyond what a record needs; snapshots need more."""
     monkeypatch.chdir(tmp_path)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    words = (*TINY, "launcher.checkpoint_seconds=0", "dataset=cartpole")
+    words = (*TINY, "launcher.checkpoint_seconds=0", "algorithm.hidden_sizes=[64,64]")
     others = ("num_updates=1", "eval_every=1", "launcher.checkpoint_seconds=60")
     assert sweeps.run_here(monkeypatch, *words, *others) == 0
     try:

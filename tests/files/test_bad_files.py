@@ -4,7 +4,6 @@ import ctypes
 import errno
 import json
 import os
-import subprocess
 import sys
 from contextlib import contextmanager
 
@@ -511,13 +510,3 @@ def test_a_folder_for_downloads_that_may_not_be_seen_is_named(
         status, complaint = command(f"dataset={dataset}")
     assert_one_sentence(status, complaint, "may not be read or written here")
     assert str(tmp_path / "shut") in complaint
-
-
-def test_through_a_real_process(tmp_path):
-    """What a user sees."""
-    cut(0.5)(files.write_d4rl(files.d4rl_columns()))
-    command = [sys.executable, "-m", "bench", "dataset=d4rl", f"dataset.id={files.HOPPER}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout == ""
-    assert_one_sentence(done.returncode, done.stderr, "it may be truncated")
-    assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.store import manifest
 from bench.store.code import code_of
 from bench.store.records import RunRecord
-from plots import keeping
+from plots import keeping, style
 from plots.keeping import BEGIN, END, README, between_marks, listed
 from plots.records import rounded
 from plots.reference import FILE, pack, unpack
@@ -122,6 +122,7 @@ def test_thousands_of_runs_take_less_than_a_mebibyte():
 @pytest.mark.parametrize("sweep_of", ["runs", "measures"])
 def test_what_is_kept_draws_what_the_store_draws(tmp_path, monkeypatch, records, sweep_of):
     monkeypatch.setattr(regret, "PLOTS", regret.PLOTS[:2])
+    monkeypatch.setattr(style, "SUFFIXES", ("svg", "png"))
     made = measured() if sweep_of == "measures" else records
     store(made, tmp_path)
     assert plot(tmp_path, "coverage_ablation", "--keep") == 0

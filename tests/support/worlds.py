@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -173,15 +174,17 @@ def random_continuous_dataset(seed: int) -> OfflineDataset:
     return replace(data, storage=storage, spec=spec)
 
 
+@cache
 def cliff_task(seed: int = 0, num_transitions: int = 2000, epsilon: float = 0.5) -> Task:
-    """Return data from a small slippery cliff, a world whose episodes mostly terminate."""
+    """Return data of a small slippery cliff, made once; most of its episodes terminate."""
     behavior = ({"epsilon": epsilon, "share": 1.0},)
     source = Collected(Cliff(height=3, width=4, slip=0.1), behavior, num_transitions, 50)
     return source.load("cliff", seed, 0.9, None)
 
 
+@cache
 def cartpole_task(seed: int = 0, num_transitions: int = 600, max_steps: int = 60) -> Task:
-    """Return a little CartPole data in which some episodes fall and some reach the limit."""
+    """Return a little CartPole data, made once: some episodes fall and some reach the limit."""
     behavior = ({"epsilon": 0.3, "share": 1.0}, {"epsilon": 1.0, "share": 1.0})
     source = Collected(CartPole(), behavior, num_transitions, max_steps)
     return source.load("cartpole", seed, 0.99, None)

@@ -4,13 +4,11 @@ import http.server
 import json
 import os
 import socketserver
-import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import wandb
@@ -22,7 +20,6 @@ from bench.sweeps import tracking
 from bench.sweeps.tracking import Mirror, TrackingConfig, curves
 from tests.support import offline_wandb
 
-ROOT = Path(__file__).parents[2]
 RECORD = RunRecord(
     run_id="0123456789abcdef",
     experiment="study",
@@ -186,17 +183,13 @@ def test_silent_is_silent(tmp_path, monkeypatch, capfd):
     assert out.out == out.err == ""
 
 
-def test_no_mirror_imports_and_writes_nothing(tmp_path):
-    program = (
-        "import sys; from pathlib import Path\n"
-        "from tests.sweeps.test_tracking import mirror, RECORD\n"
-        "for name in [n for n in sys.modules if n.startswith('wandb')]: del sys.modules[name]\n"
-        "one = mirror(Path(sys.argv[1]), 'none'); one.write(RECORD)\n"
-        "assert 'wandb' not in sys.modules and one.closing_line() is None"
-    )
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    command = [sys.executable, "-c", program, str(tmp_path / "out")]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+def test_no_mirror_imports_and_writes_nothing(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
+        monkeypatch.delitem(sys.modules, name)
+    one = mirror(tmp_path / "out", "none")
+    one.write(RECORD)
+    assert "wandb" not in sys.modules
+    assert one.closing_line() is None
     assert not (tmp_path / "out").exists()
 
 
@@ -304,7 +297,7 @@ def command(monkeypatch, capsys):
     def run(folder, *words):
         folder.mkdir(exist_ok=True)
         monkeypatch.chdir(folder)
-        tiny = ["dataset=lock", "dataset.num_transitions=100", "num_updates=5"]
+        tiny = ["dataset=lock", "dataset.num_transitions=100", "num_updates=5", "launcher=local"]
         monkeypatch.setattr(sys, "argv", ["bench", *words, *tiny])
         with pytest.raises(SystemExit) as stop:
             main()

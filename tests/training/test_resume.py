@@ -123,7 +123,7 @@ def test_a_cohort_goes_on_in_its_composition_though_a_member_is_recorded_by_then
     assert sweeps.litter(folder) == []
 
 
-@pytest.mark.parametrize("grid", ["tables", "lost", "linear"])
+@pytest.mark.parametrize("grid", ["tables", "lost"])
 def test_a_cohort_killed_between_two_records_ends_in_its_composition_without_a_due_checkpoint(
     grid: str, folder: Path, unbroken: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

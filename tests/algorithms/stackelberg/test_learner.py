@@ -153,9 +153,9 @@ def test_every_game_logs_exactly_what_is_documented(follower, game):
 
 def test_a_record_holds_what_is_documented_at_every_evaluation(tmp_path, monkeypatch):
     """The diagnosis gets there too, and the values of follower and environment side by side."""
-    words = ["algorithm=stackelberg", "dataset=lock", "num_updates=4", "eval_every=2"]
+    words = [*sweeps.TINY, "algorithm=stackelberg", "num_updates=4", "eval_every=2"]
     monkeypatch.chdir(tmp_path)
-    assert sweeps.run_here(monkeypatch, *words, "algorithm.hidden_sizes=[]", "tracking=none") == 0
+    assert sweeps.run_here(monkeypatch, *words, "algorithm.hidden_sizes=[]") == 0
     (record,) = RunStore(tmp_path / "results" / "runs").read("default")
     assert set(record.metrics) == documented("table")
     for points in record.metrics.values():

@@ -1,0 +1,40 @@
+"""Words with one plain value are set on what Hydra has composed, as Hydra itself would set them."""
+
+import pytest
+
+from bench.settings import composition
+from tests.support import commands
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dataset=lock seed=3 num_updates=1e3 algorithm.learning_rate=1e38 eval_every=null",
+        "dataset=cliff dataset.environment.slip=0.3 experiment_name='a_b' results_dir=x/y",
+        "algorithm=stackelberg dataset=cartpole algorithm.discount=null dataset.discount=0.9",
+        "experiment=coverage_ablation dataset=lock coverage=thin algorithm=bc num_updates=7",
+        "algorithm=cql,bc dataset=lock batch_size=full seed=0,1 coverage=thin",
+    ],
+)
+def test_one_plain_value_is_set_as_hydra_sets_it(words, monkeypatch):
+    said = words.split()
+    mine = list(commands.composer(*said).jobs())
+    monkeypatch.setattr(composition, "_is_one_plain_value", lambda override: False)
+    assert mine == list(commands.composer(*said).jobs())
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["++seed=3", "algorithm.hidden_sizes=[8]", "dataset.environment={num_states:9}", "grid=${seed}",
+     "dataset.name=${coverage.name}"],
+)  # fmt: skip
+def test_other_words_are_hydra_s(word):
+    (override,) = commands.composer(word).fixed
+    assert not composition._is_one_plain_value(override)
+
+
+def test_what_a_run_changes_reaches_no_other():
+    first, second = (commands.composer("dataset=lock", "seed=3").jobs() for _ in range(2))
+    changed = next(first)
+    changed["dataset"]["environment"].clear()
+    assert next(second)["dataset"]["environment"]
