@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from algorithms.optimizers import adam_init
 from algorithms.stackelberg.followers.base import LEAD, WARM_START
 from algorithms.stackelberg.game.implicit import inner, norm
 from algorithms.stackelberg.leaders import LEADERS
 from algorithms.stackelberg.responses import linear as linear_response
 from bench.settings.typed import ConfigError
 from bench.training.cohort import Cohort
+from tests.algorithms.stackelberg.test_learner import documented
 from tests.support.builders import (
     build_algorithm,
     make_cohort,
@@ -229,14 +231,23 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(settings, message):
     assert str(error.value).count("\n") == 0
 
 
-@pytest.mark.parametrize("leader", ["deterministic", "gaussian"])
-@pytest.mark.parametrize("followed", ["total", "individual", "maximin"])
-def test_it_clones_then_leads_and_says_what_it_sees(leader, followed):
-    algorithm = learner(leader, leader_gradient=followed, warm_updates=2, hidden_sizes=[8])
+VARIANTS = [
+    ("pairs", "deterministic", "total"),
+    ("pairs", "gaussian", "total"),
+    ("pairs", "deterministic", "maximin"),
+    ("features", "deterministic", "individual"),
+    ("features", "gaussian", "total"),
+]
+
+
+@pytest.mark.parametrize(("follower", "leader", "followed"), VARIANTS)
+def test_it_clones_then_leads_and_says_what_it_sees(follower, leader, followed):
+    sizes = {"warm_updates": 2, "hidden_sizes": [8]}
+    algorithm = learner(leader, follower=follower, leader_gradient=followed, **sizes)
     assert [algorithm.phase(step) for step in range(4)] == [WARM_START, WARM_START, LEAD, LEAD]
     cohort: Cohort = train(make_cohort([algorithm], [random_dataset("continuous", 60, 0)]), 4)
     told = cohort.metrics | cohort.diagnose()
-    assert {"out_of_range", "cosine_batches", "concentrability", "total_derivative"} <= set(told)
+    assert set(told) == documented(follower)
     assert all(value.isfinite().all() for value in told.values())
 
 
@@ -248,3 +259,37 @@ def test_a_leader_reads_its_outputs_as_its_policy_does():
     drawn = gaussian.choices(outputs, torch.full((5, 2), 0.5))
     torch.testing.assert_close(drawn.float(), gaussian.policy(outputs).mode())
     assert torch.equal(gaussian.choices(outputs, None).float(), gaussian.policy(outputs).mode())
+
+
+def test_features_learn_by_fitted_evaluation_of_the_leader():
+    """One step of the warm start against autograd on the loss as the module's text has it."""
+    algorithm = learner(follower="features", **{"follower.learning_rate": 0.1})
+    turn = turn_of(algorithm)
+    networks = {name: as_double(getattr(turn.memory, name)) for name in ("critic", "slow_critic")}
+    networks["optimizer"] = adam_init(networks["critic"])
+    turn = turn._replace(memory=turn.memory._replace(**networks))
+    batch, follower = turn.batch, algorithm.follower
+
+    def value(critic, observation, action):
+        pairs = torch.cat([observation, action], -1)
+        for layer in critic[:-2]:
+            pairs = (pairs @ layer["weight"] + layer["bias"]).relu()
+        learned = (pairs @ critic[-2]["weight"] + critic[-2]["bias"]).tanh()
+        return -5.0 / 4 + (learned @ critic[-1]["weight"] + critic[-1]["bias"]).squeeze(-1)
+
+    actor = turn.actor[0]
+    action = (batch.next_observation @ actor["weight"] + actor["bias"]).tanh()
+    later = value(turn.memory.slow_critic, batch.next_observation, action)
+    target = batch.reward / 4 + 0.9 * (1 - batch.terminated) * later
+
+    def loss(critic):
+        error = (value(critic, batch.observation, batch.action) - target) ** 2
+        return (error * batch.weight).sum() / batch.weight.sum()
+
+    warm = follower.warm_start(turn)
+    assert warm.metrics["evaluation_loss"].item() == pytest.approx(loss(turn.memory.critic).item())
+    slope = torch.func.grad(loss)(turn.memory.critic)
+    moved = tree_map(torch.sub, warm.memory.critic, turn.memory.critic)
+    # Adam's first step is against the sign of every derivative.
+    expected = tree_map(lambda x: -0.1 * x.sign(), slope)
+    assert relative(moved, expected) < 1e-3
