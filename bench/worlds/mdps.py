@@ -4,7 +4,7 @@ Garnet: the unseen is harmless. Combination lock and cliff: the unseen is danger
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import gymnasium
@@ -93,6 +93,17 @@ class Garnet(TabularWorld):
 
 
 @dataclass(frozen=True)
+class SignedGarnet(Garnet):
+    """A Garnet whose rewards are uniform in [-1, 1]: the unseen is as good as the seen."""
+
+    def mdp(self, rng: np.random.Generator) -> TabularMDP:
+        """Return one random instance."""
+        drawn = super().mdp(rng)
+        paid = drawn.reward != 0
+        return replace(drawn, reward=np.where(paid, 2 * drawn.reward - 1, 0.0))
+
+
+@dataclass(frozen=True)
 class CombinationLock(TabularWorld):
     """A chain in which one action per state advances and every other ends the episode with -1.
 
@@ -155,11 +166,7 @@ class Cliff(TabularWorld):
         """Return the grid; every instance is the same."""
         del rng
         cells = self.height * self.width
-        row, column = np.divmod(np.arange(cells), self.width)
-        moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
-        landing_row = np.clip(row[:, None] + moves[:, 0], 0, self.height - 1)
-        landing_column = np.clip(column[:, None] + moves[:, 1], 0, self.width - 1)
-        landing = landing_row * self.width + landing_column
+        landing = landings(self.height, self.width)
         start, goal = cells - self.width, cells - 1
         falls = (landing > start) & (landing < goal)
         reward = np.where(falls, -1.0, np.where(landing == goal, 1.0, 0.0))
@@ -167,19 +174,75 @@ class Cliff(TabularWorld):
         # The cliff and the goal are cells of the grid but never states one acts in.
         inert = np.arange(cells) > start
         reward[inert], ends[inert] = 0.0, True
-        executed = np.eye(4) * (1 - self.slip) + self.slip / 4
-        shape = (cells, 4, 4)
-        return TabularMDP(
-            probability=np.broadcast_to(executed, shape),
-            next_state=np.broadcast_to(landing[:, None, :], shape),
-            reward=np.broadcast_to(reward[:, None, :], shape),
-            terminated=np.broadcast_to(ends[:, None, :], shape),
-            initial=np.eye(cells)[start],
-        )
+        return slippery(landing, reward, ends, self.slip, start)
 
     def coordinates(self) -> np.ndarray:
         """Return row and column."""
         return _digits((self.height, self.width))
+
+
+@dataclass(frozen=True)
+class TwoGoals(TabularWorld):
+    """A square grid with a small goal in its middle, a large one in a corner, and traps.
+
+    Actions move up, right, down, left; with probability `slip` the direction is uniform. The middle
+    ends the episode with `near_reward`, the corner opposite to the start with 1, a trap with -1.
+    Traps are a share of the cells, drawn per instance, never of the first row and the last column:
+    along these a detour leads to the corner.
+    """
+
+    size: Annotated[int, Ge(4)]
+    near_reward: Fraction
+    traps: Fraction
+    slip: Fraction
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Numbers of states and of actions."""
+        return self.size**2, 4
+
+    def mdp(self, rng: np.random.Generator) -> TabularMDP:
+        """Return a grid with traps of its own."""
+        cells, middle = self.size**2, (self.size // 2) * (self.size + 1)
+        row, column = np.divmod(np.arange(cells), self.size)
+        free = (row == 0) | (column == self.size - 1)
+        trapped = ~free & (rng.random(cells) < self.traps)
+        pays = np.where(trapped, -1.0, 0.0)
+        pays[middle], pays[cells - 1] = self.near_reward, 1.0
+        final = trapped | np.isin(np.arange(cells), (middle, cells - 1))
+        landing = landings(self.size, self.size)
+        reward, ends = pays[landing], final[landing]
+        reward[final], ends[final] = 0.0, True  # never states one acts in
+        return slippery(landing, reward, ends, self.slip, start=0)
+
+    def coordinates(self) -> np.ndarray:
+        """Return row and column."""
+        return _digits((self.size, self.size))
+
+
+def landings(height: int, width: int) -> np.ndarray:
+    """Return where moves up, right, down, left end in a grid with walls, ``[cells, 4]``."""
+    row, column = np.divmod(np.arange(height * width), width)
+    moves = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])
+    landing_row = np.clip(row[:, None] + moves[:, 0], 0, height - 1)
+    landing_column = np.clip(column[:, None] + moves[:, 1], 0, width - 1)
+    landing: np.ndarray = landing_row * width + landing_column
+    return landing
+
+
+def slippery(
+    landing: np.ndarray, reward: np.ndarray, ends: np.ndarray, slip: float, start: int
+) -> TabularMDP:
+    """Return the grid of moves ``[cells, 4]`` of which a uniform one is made with chance `slip`."""
+    executed = np.eye(4) * (1 - slip) + slip / 4
+    shape = (*landing.shape, 4)
+    return TabularMDP(
+        probability=np.broadcast_to(executed, shape),
+        next_state=np.broadcast_to(landing[:, None, :], shape),
+        reward=np.broadcast_to(reward[:, None, :], shape),
+        terminated=np.broadcast_to(ends[:, None, :], shape),
+        initial=np.eye(len(landing))[start],
+    )
 
 
 # What a state's number counts: rows, columns and, for the taxi, the passenger's places (four stands

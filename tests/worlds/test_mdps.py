@@ -8,7 +8,15 @@ import pytest
 from scipy import stats
 
 from bench.worlds import exact
-from bench.worlds.mdps import TOY_TEXT_SHAPES, Cliff, CombinationLock, Garnet, ToyText
+from bench.worlds.mdps import (
+    TOY_TEXT_SHAPES,
+    Cliff,
+    CombinationLock,
+    Garnet,
+    SignedGarnet,
+    ToyText,
+    TwoGoals,
+)
 
 TOY_TEXT = (
     "FrozenLake-v1",
@@ -285,3 +293,46 @@ def test_every_state_has_coordinates_of_its_own(name):
     world = ToyText(name)
     places = world.coordinates()
     assert len(np.unique(places, axis=0)) == len(places) == world.mdp(rng()).num_states
+
+
+# Grid with two goals
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_detour_along_two_sides_leads_past_the_traps_to_the_large_goal(seed):
+    size = 6
+    mdp = TwoGoals(size, 0.4, 0.9, 0.0).mdp(rng(seed))
+    up, right, down = 0, 1, 2
+    assert up == 0
+    state, steps = 0, 0
+    for action in [right] * (size - 1) + [down] * (size - 1):
+        ((following, reward, ended),) = outcomes(mdp, state, action)
+        steps += 1
+        state = following
+    assert (reward, ended, steps) == (1.0, True, 2 * (size - 1))
+    best = exact.value_iteration(mdp, 0.9)
+    assert best[0].max() >= 0.9 ** (2 * size - 3) - 1e-9
+
+
+def test_traps_and_goals_pay_what_they_say_and_end_episodes():
+    mdp = TwoGoals(5, 0.4, 0.5, 0.0).mdp(rng(3))
+    paid = {
+        (reward, ended)
+        for state in range(25)
+        for action in range(4)
+        for _, reward, ended in outcomes(mdp, state, action)
+    }
+    assert paid == {(0.0, False), (0.0, True), (-1.0, True), (0.4, True), (1.0, True)}
+
+
+# Random MDP with rewards of both signs
+
+
+def test_a_signed_garnet_is_a_garnet_with_rewards_of_both_signs():
+    signed, plain = SignedGarnet(30, 4, 3, 0.5).mdp(rng()), Garnet(30, 4, 3, 0.5).mdp(rng())
+    assert np.array_equal(signed.next_state, plain.next_state)
+    paid = plain.reward != 0
+    np.testing.assert_allclose(signed.reward[paid], 2 * plain.reward[paid] - 1)
+    assert not signed.reward[~paid].any()
+    assert signed.reward.min() < -0.9
+    assert signed.reward.max() > 0.9
