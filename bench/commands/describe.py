@@ -125,6 +125,7 @@ def _values(task: Task, dataset: OfflineDataset) -> dict[str, str]:
     shown = {
         "optimum or reference": anchors.optimum,
         "best covered policy": anchors.best_covered,
+        "best supported policy": anchors.best_supported,
         "behavior policy": anchors.behavior,
         "uniform or random policy": anchors.uniform,
     }

@@ -34,6 +34,29 @@ def best_covered_policy(
     return exact.greedy(choice), float(mdp.initial @ action_value.max(-1))
 
 
+def best_supported_value(environment: Environment, dataset: OfflineDataset) -> float:
+    """Return the optimum of policies that take seen actions wherever a state has any.
+
+    In states without data they are uniform, and the world is as it is. Where noise leads every
+    policy off the data, a regret to this says more than one to `best_covered_policy`, for which one
+    such step outweighs all else.
+    """
+    mdp, spec = environment.mdp, environment.spec
+    assert mdp is not None
+    seen = data_distribution(dataset) > 0
+    visited = seen.any(-1, keepdims=True)
+    value = np.zeros(mdp.num_states)
+    size = float(np.abs(mdp.reward).max()) / (1 - spec.discount)
+    while True:
+        action_value = exact.backup(mdp, value, spec.discount)
+        among_seen = np.where(seen, action_value, -np.inf).max(-1)
+        updated = np.where(visited[:, 0], among_seen, action_value.mean(-1))
+        change = np.abs(updated - value).max() * spec.discount / (1 - spec.discount)
+        value = updated
+        if change <= exact.TOLERANCE * size:
+            return float(mdp.initial @ value)
+
+
 def occupancy_coverage(occupancy: np.ndarray, dataset: OfflineDataset) -> dict[str, float]:
     """Return the three exact measures of an occupancy ``[states, actions]``."""
     mu = data_distribution(dataset)

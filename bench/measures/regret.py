@@ -1,4 +1,4 @@
-"""The three regrets of a policy, and the anchor values that they are measured against."""
+"""The four regrets of a policy, and the anchor values that they are measured against."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.measures.cells import best_covered_value
 from bench.measures.evaluation import PolicyEvaluation
-from bench.measures.exact import best_covered_policy
+from bench.measures.exact import best_covered_policy, best_supported_value
 from bench.worlds.exact import TIE_TOLERANCE
 
 
@@ -20,19 +20,23 @@ class Anchors:
         behavior: Of the policy that collected the data.
         best_covered: Optimum where a pair without data is worth `v_min`: of tables, and of worlds
             that are cut into cells; None elsewhere.
+        best_supported: Optimum of policies that take seen actions wherever a state has any and are
+            uniform elsewhere, of tables; None elsewhere.
     """
 
     optimum: float | None
     uniform: float | None
     behavior: float
     best_covered: float | None
+    best_supported: float | None = None
 
 
 def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
     """Return the anchor values for a degraded view of the task's data."""
-    environment, covered = task.environment, None
+    environment, covered, supported = task.environment, None, None
     if environment.mdp is not None:
         covered = best_covered_policy(environment, dataset)[1]
+        supported = best_supported_value(environment, dataset)
     elif environment.cells is not None:
         covered = best_covered_value(task, dataset)
     return Anchors(
@@ -40,6 +44,7 @@ def anchors(task: Task, dataset: OfflineDataset) -> Anchors:
         uniform=environment.uniform,
         behavior=task.behavior_value,
         best_covered=covered,
+        best_supported=supported,
     )
 
 
@@ -50,7 +55,7 @@ def apart(one: float, other: float) -> bool:
 
 FINAL = (
     "return_mean", "value", "sampled_value", "normalized_score", "regret", "normalized_regret",
-    "regret_to_covered", "improvement",
+    "regret_to_covered", "regret_to_support", "improvement",
 )  # fmt: skip
 """A record's final numbers."""
 
@@ -60,12 +65,13 @@ def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, f
 
     ``regret`` is optimum minus achieved, ``normalized_regret`` divides it by optimum minus uniform
     (0 the optimum, 1 the uniform policy), ``regret_to_covered`` is best covered minus achieved,
-    ``improvement`` is achieved minus behavior.
+    ``regret_to_support`` best supported minus achieved, ``improvement`` is achieved minus behavior.
     """
     if evaluation is None:
         return dict.fromkeys(FINAL)
     achieved = evaluation.value
-    optimum, uniform, covered = against.optimum, against.uniform, against.best_covered
+    optimum, uniform = against.optimum, against.uniform
+    covered, supported = against.best_covered, against.best_supported
     regret = None if optimum is None else optimum - achieved
     score = normalized = None
     # In units of an optimum that is no better than the uniform policy nothing can be said.
@@ -80,5 +86,6 @@ def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, f
         "regret": regret,
         "normalized_regret": normalized,
         "regret_to_covered": None if covered is None else covered - achieved,
+        "regret_to_support": None if supported is None else supported - achieved,
         "improvement": achieved - against.behavior,
     }

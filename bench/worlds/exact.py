@@ -8,6 +8,8 @@ import numpy as np
 # Actions whose values differ by less than this share of the largest value count as tied; the first
 # is chosen, so that rounding cannot decide what a degradation removes.
 TIE_TOLERANCE = 1e-9
+# Of values, as a share of the largest that there can be.
+TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def value_iteration(
     discount: float,
     covered: np.ndarray | None = None,
     v_min: float = 0.0,
-    tolerance: float = 1e-12,
+    tolerance: float = TOLERANCE,
 ) -> np.ndarray:
     """Return the optimal ``Q[states, actions]`` to within `tolerance` times the value scale.
 

@@ -39,13 +39,16 @@ FIELDS = {
         "regret": "optimum - value",
         "normalized_regret": "regret / (optimum - uniform)",
         "regret_to_covered": "best_covered - value; below 0 better than the data can vouch for",
+        "regret_to_support": "best_supported - value, likewise",
         "improvement": "value - behavior",
     },
     "values": {
         "optimum": "value of the optimal policy, or of the reference",
         "uniform": "value of the uniformly random policy",
         "behavior": "value of the policy that collected the data",
-        "best_covered": "value of the best policy on the data's support",
+        "best_covered": "value of the best policy where what has no data is worth `v_min`",
+        "best_supported": "value of the best policy of actions that data has where it has any, and"
+        " uniform where it has none",
     },
     "coverage": {
         "comparator": "whose coverage the estimates are of",

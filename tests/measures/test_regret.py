@@ -1,4 +1,4 @@
-"""The three regrets and the values they are measured against."""
+"""The four regrets and the values they are measured against."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +10,7 @@ from bench.data.degradations import actions, region
 from bench.data.sources import Task
 from bench.measures import regret
 from bench.measures.evaluation import PolicyEvaluation
-from bench.measures.exact import best_covered_policy, data_distribution
+from bench.measures.exact import best_covered_policy, best_supported_value, data_distribution
 from bench.measures.regret import Anchors, anchors, scores
 from bench.worlds.tabular import TabularEnvironment
 from tests.support.worlds import (
@@ -23,7 +23,7 @@ from tests.support.worlds import (
     tabular_dataset,
 )
 
-ANCHORS = Anchors(optimum=10.0, uniform=2.0, behavior=4.0, best_covered=7.0)
+ANCHORS = Anchors(10.0, uniform=2.0, behavior=4.0, best_covered=7.0, best_supported=6.5)
 
 
 def evaluated(value=None, returns=(0.0,), sampled=None):
@@ -52,6 +52,7 @@ def test_regrets_by_hand():
     assert result["normalized_regret"] == 0.5
     assert result["normalized_score"] == 50.0
     assert result["regret_to_covered"] == 1.0
+    assert result["regret_to_support"] == 0.5
     assert result["improvement"] == 2.0
 
 
@@ -186,3 +187,30 @@ def test_full_data_has_the_optimum_as_best_covered():
     assert np.all(data_distribution(task.data)[:9][optimal == 1] > 0)
     found = regret.anchors(task, task.data)
     assert found.best_covered == pytest.approx(found.optimum)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_supported_value_is_that_of_the_best_of_all_policies_on_seen_actions(seed):
+    """By brute force; one state has no data, there everybody is uniform."""
+    mdp = random_mdp(seed)
+    environment = TabularEnvironment.from_mdp("toy", mdp, 0.8, 50)
+    seen = np.random.default_rng(seed).random((3, 2)) < 0.6
+    seen[0] |= ~seen[0].any()
+    seen[2] = False
+    steps = [([int(s), int(s)], [int(a)], True) for s, a in np.argwhere(seen)]
+    data = tabular_dataset(*steps, num_states=3, num_actions=2)
+    values = []
+    for policy in all_policies(3, 2):
+        if all(seen[s, policy[s].argmax()] or not seen[s].any() for s in range(3)):
+            mixed = np.where(seen.any(-1, keepdims=True), policy, 0.5)
+            values.append(mdp.initial @ slow_values(mdp, mixed, 0.8))
+    assert best_supported_value(environment, data) == pytest.approx(max(values))
+
+
+def test_with_all_actions_seen_the_best_supported_is_the_optimum():
+    task = cliff_task()
+    assert best_supported_value(task.environment, task.data) <= task.environment.optimum + 1e-9
+    everything = [([s, s], [a], True) for s in range(3) for a in range(2)]
+    environment = TabularEnvironment.from_mdp("toy", random_mdp(0), 0.8, 50)
+    data = tabular_dataset(*everything, num_states=3, num_actions=2)
+    assert best_supported_value(environment, data) == pytest.approx(environment.optimum)
