@@ -34,6 +34,7 @@ class ExactFittedQIteration(Algorithm):
 
     num_minibatches: ClassVar[int] = 0
     tabular_only: ClassVar[bool] = True
+    dense_counts: ClassVar[bool] = False
 
     def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
         """Return the constant table."""
@@ -51,8 +52,9 @@ class ExactFittedQIteration(Algorithm):
         """Solve one regression; the metric is the largest change, 0 at convergence."""
         counts = summary.tabular
         assert counts is not None
-        visits = counts.successor_counts.sum(-1) + counts.termination_counts
-        bootstrap = counts.successor_counts @ state.table.amax(-1)
+        visits = counts.visits
+        following = state.table.amax(-1).gather(0, counts.successor)
+        bootstrap = counts.by_pair(counts.number * following)
         target = (counts.reward_sums + self.discount * bootstrap) / visits.clamp_min(1)
         table = torch.where(visits > 0, target, state.table)
         return State(table), {"change": (table - state.table).abs().amax()}

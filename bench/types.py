@@ -6,6 +6,7 @@ Shapes: ``batch`` is the number of transitions in a minibatch. Algorithms see no
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
+import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
@@ -109,19 +110,54 @@ class Batch(NamedTuple):
 
 
 class TabularStatistics(NamedTuple):
-    """Sufficient statistics of a tabular dataset.
+    """Sufficient statistics of a tabular dataset, of what was visited alone.
+
+    A transition that went on is counted where it led from one pair of state and action to one
+    successor; there are as many such as the data has different ones, then padding that counts 0.
 
     Attributes:
-        successor_counts: ``[states, actions, states]``, transitions that did not terminate.
+        pair: ``[different]``, ``state * actions + action``.
+        successor: ``[different]``, the state that it led to.
+        number: ``[different]``, how often it did.
+        rewards: ``[different]``, sum of the rewards of these.
         termination_counts: ``[states, actions]``, transitions that terminated.
         reward_sums: ``[states, actions]``.
-        successor_reward_sums: ``[states, actions, states]``, of transitions that did not terminate.
     """
 
-    successor_counts: Tensor
+    pair: Tensor
+    successor: Tensor
+    number: Tensor
+    rewards: Tensor
     termination_counts: Tensor
     reward_sums: Tensor
-    successor_reward_sums: Tensor
+
+    @property
+    def visits(self) -> Tensor:
+        """Transitions at each pair ``[states, actions]``."""
+        return self.by_pair(self.number) + self.termination_counts
+
+    @property
+    def successor_counts(self) -> Tensor:
+        """Transitions that went on ``[states, actions, states]``: large where states are many."""
+        return self._dense(self.number)
+
+    @property
+    def successor_reward_sums(self) -> Tensor:
+        """Their rewards, likewise."""
+        return self._dense(self.rewards)
+
+    def by_pair(self, values: Tensor) -> Tensor:
+        """Return the sums ``[states, actions]`` of numbers ``[different]``."""
+        like = self.termination_counts
+        zeros = torch.zeros(like.numel(), dtype=values.dtype, device=values.device)
+        return zeros.scatter_add(0, self.pair, values).reshape(like.shape)
+
+    def _dense(self, values: Tensor) -> Tensor:
+        states, actions = self.termination_counts.shape
+        size = states * actions * states
+        zeros = torch.zeros(size, dtype=values.dtype, device=values.device)
+        place = self.pair * states + self.successor
+        return zeros.scatter_add(0, place, values).reshape(states, actions, states)
 
 
 class DataSummary(NamedTuple):
@@ -138,6 +174,8 @@ class DataSummary(NamedTuple):
             count as sqrt(2) apart, like unit vectors.
         return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
         tabular: Counts of numbered states, for learners that need them (`tabular_only`), else None.
+            A learner whose class says ``dense_counts = False`` makes no table of successors of
+            them, and is not refused where that would have no room.
     """
 
     num_transitions: Tensor

@@ -76,21 +76,40 @@ def return_quantiles(returns: np.ndarray) -> np.ndarray:
 def tabular_statistics(dataset: OfflineDataset) -> TabularStatistics:
     """Return the counts and reward sums of a tabular dataset."""
     states, actions = dataset.spec.observation_size, dataset.spec.num_actions
-    at = (dataset.observation, dataset.action)
-    ended = dataset.terminated
-    successors = np.zeros((states, actions, states), dtype=np.float32)
-    going = (*(column[~ended] for column in at), dataset.next_observation[~ended])
-    np.add.at(successors, going, 1)
-    going_rewards = np.zeros(successors.shape, dtype=np.float32)
-    reward = in_units(dataset.reward, dataset.spec)
-    np.add.at(going_rewards, going, reward[~ended])
-    terminations = np.zeros((states, actions), dtype=np.float32)
-    np.add.at(terminations, tuple(column[ended] for column in at), 1)
-    rewards = np.zeros((states, actions))
-    np.add.at(rewards, at, reward)
+    pair = dataset.observation.astype(np.int64) * actions + dataset.action
+    reward, ended = in_units(dataset.reward, dataset.spec), dataset.terminated
+    going = pair[~ended] * states + dataset.next_observation[~ended]
+    different, which = np.unique(going, return_inverse=True)
+    going_rewards = np.zeros(len(different), dtype=np.float32)
+    np.add.at(going_rewards, which, reward[~ended])
+    rewards = np.zeros(states * actions)
+    np.add.at(rewards, pair, reward)
+    terminations = np.bincount(pair[ended], minlength=states * actions)
+    shape = (states, actions)
     return TabularStatistics(
-        torch.as_tensor(successors),
-        torch.as_tensor(terminations),
-        torch.as_tensor(rewards, dtype=torch.float32),
-        torch.as_tensor(going_rewards),
+        pair=torch.as_tensor(different // states),
+        successor=torch.as_tensor(different % states),
+        number=torch.as_tensor(np.bincount(which, minlength=len(different)), dtype=torch.float32),
+        rewards=torch.as_tensor(going_rewards),
+        termination_counts=torch.as_tensor(terminations.reshape(shape), dtype=torch.float32),
+        reward_sums=torch.as_tensor(rewards.reshape(shape), dtype=torch.float32),
     )
+
+
+def padded(summaries: list[DataSummary]) -> list[DataSummary]:
+    """Return the summaries with counts of one length, so that they stack."""
+    tables = [summary.tabular for summary in summaries if summary.tabular is not None]
+    longest = max((len(table.pair) for table in tables), default=0)
+
+    def pad(column: Tensor) -> Tensor:
+        return torch.nn.functional.pad(column, (0, longest - len(column)))
+
+    def one(summary: DataSummary) -> DataSummary:
+        table = summary.tabular
+        if table is None:
+            return summary
+        short = ("pair", "successor", "number", "rewards")
+        longer = {name: pad(getattr(table, name)) for name in short}
+        return summary._replace(tabular=table._replace(**longer))
+
+    return [one(summary) for summary in summaries]

@@ -18,6 +18,8 @@ from bench.files.flat import Card, Columns, UnusableFile
 READER_VERSION = 1
 # Bytes of a column in single precision that are in memory at a time.
 BYTES_AT_ONCE = 2**24
+# Whole numbers beyond are something else than numbered actions.
+MOST_ACTIONS = 100_000
 REQUIRED = ("observations", "actions", "rewards", "terminals")
 
 Boundaries = Literal["d4rl", "corrected"]
@@ -188,6 +190,11 @@ def _write_actions(
             chosen = actions[:].reshape(-1).astype(np.int64)
         if chosen.min() < 0:
             raise UnusableFile(f"{path}: actions should be numbered from 0, but one is below")
+        if chosen.max() >= MOST_ACTIONS:
+            raise UnusableFile(
+                f"{path}: actions should be numbered below {MOST_ACTIONS:,}, but one is "
+                f"{chosen.max():,}"
+            )
         columns.append(action=chosen[rows])
         return int(chosen.max()) + 1, None
     width = _width(path, actions)

@@ -48,13 +48,15 @@ class Composer:
         """
         self.config_loader = _loader()
         self.parser = OverridesParser.create(config_loader=self.config_loader)
+        self.known_groups: dict[str, bool] = {}
         parsed = _once_each([self._understood(word) for word in words])
         self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
         self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        for override in parsed:
+            self._check_choice(override)
         if "experiment" in self.axes:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
-        self.known_groups: dict[str, bool] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
 
@@ -132,6 +134,17 @@ class Composer:
         if key not in self.known_groups:
             self.known_groups[key] = bool(self.config_loader.get_group_options(key))
         return self.known_groups[key]
+
+    def _check_choice(self, override: Override) -> None:
+        """Refuse what names no file of a group, as lists and numbers; Hydra expects neither."""
+        key = override.key_or_group
+        if not self._is_group(key):
+            return
+        values = self.axes.get(key) or [_plain(override.value())]
+        for value in values:
+            if value is not None and not isinstance(value, str):
+                allowed = ", ".join(known_names(key))
+                raise ConfigError(f"{key} is {value!r}, but should be one of: {allowed}.")
 
     def _understood(self, word: str) -> Override:
         if word.startswith("-"):
@@ -221,6 +234,10 @@ def _one_sentence() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(str(error))) from None
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        # Some words are more than Hydra has thought of.
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"These words cannot be composed ({said}).") from None
 
 
 def _sentence(text: str) -> str:

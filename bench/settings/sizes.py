@@ -73,7 +73,9 @@ def _sizes(config: RunConfig, facts: Facts) -> Iterator[tuple[str, int]]:
             f"dataset={config.dataset.name} has {states:,} states x {actions:,} actions",
             states * actions * BYTES_OF_NUMBER,
         )
-    if facts.table_shape is not None and (facts.tabular or config.algorithm.tabular_only):
+    # Who needs counts makes tables of them, unless it says that it does not.
+    dense = config.algorithm.tabular_only and getattr(config.algorithm, "dense_counts", True)
+    if facts.table_shape is not None and (facts.tabular or dense):
         states, actions = facts.table_shape
         whose = (
             f"dataset={config.dataset.name}"

@@ -26,7 +26,7 @@ from algorithms.distributions import ActionDistribution
 from bench import seeding
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
-from bench.data.summary import summarize
+from bench.data.summary import padded, summarize
 from bench.data.units import learners_spec
 from bench.programs.compilation import Mode
 from bench.training.replay import Replay
@@ -81,7 +81,7 @@ class Cohort:
             )
             for m, summary in zip(members, summaries, strict=True)
         ]
-        self.summary = stack(summaries, self.device)
+        self.summary = stack(padded(summaries), self.device)
         self.replay = Replay(
             [member.dataset for member in members],
             seeds,

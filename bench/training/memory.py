@@ -34,7 +34,7 @@ def bytes_per_run(cohort: Cohort) -> int:
     """
     runs = cohort.num_runs
     state = sum(map(_bytes, _tensors(cohort.state)))
-    summary = sum(map(_bytes, _tensors(cohort.summary)))
+    summary = sum(map(_bytes, _tensors(cohort.summary))) + _tables(cohort)
     replay = cohort.replay
     rows = replay.batch_size * replay.num_minibatches
     width = cohort.spec.observation_size if cohort.encoder.standardises else 2
@@ -51,6 +51,14 @@ def bytes_per_run(cohort: Cohort) -> int:
         + COPIES_OF_ACTIVATIONS * activations
         + noise
     )
+
+
+def _tables(cohort: Cohort) -> int:
+    """Return the bytes of the tables that learners make of counts, transitions and rewards."""
+    if cohort.summary.tabular is None or not getattr(cohort.algorithm, "dense_counts", True):
+        return 0
+    runs, states, actions = cohort.summary.tabular.termination_counts.shape
+    return 2 * 4 * runs * states * actions * states
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:

@@ -43,6 +43,15 @@ def test_counts_are_those_of_a_loop_over_transitions():
     assert ends.sum() > 0
 
 
+def test_counts_take_no_more_room_than_the_data():
+    """10,000 numbered states and 4 actions: as a table of successors they would take 1.6 GB."""
+    spec = make_spec(size=10_000, num_actions=4)
+    counts = tabular_statistics(random_dataset("discrete", 300, 0, spec=spec))
+    assert sum(column.numel() for column in counts[:4]) <= 4 * 300
+    assert counts.visits.sum() == 300
+    assert counts.number.sum() + counts.termination_counts.sum() == 300
+
+
 def test_every_transition_is_counted_once():
     counts = tabular_statistics(random_dataset("discrete", 123, 0, spec=SPEC))
     assert counts.successor_counts.sum() + counts.termination_counts.sum() == 123

@@ -41,8 +41,11 @@ def test_an_exact_world_that_has_no_room_is_refused(tmp_path, monkeypatch, capfd
     assert "needs tables of 1,000,000 states x" in line
 
 
-@pytest.mark.parametrize(("name", "fits"), [("bc", True), ("cql", True), ("fqi_exact", False)])
-def test_counts_of_numbered_states_need_room_only_for_who_asks(name, fits, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("bc", True), ("cql", True), ("fqi_exact", True), ("stackelberg", False)],
+)
+def test_counts_of_numbered_states_need_room_only_for_who_makes_tables_of_them(name, fits):
     """10,000 numbered states and 4 actions, of which nothing but the numbers is known."""
     facts = Facts(False, "discrete", False, (), 50_000, False, table_shape=(10_000, 4))
     config = run_of(name)
