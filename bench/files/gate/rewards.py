@@ -12,6 +12,12 @@ ROUNDING = 1e-5
 LEFT_OUT = 0.1
 
 
+# How much nearer a map must bring rewards that are near enough without one, to be believed.
+BETTER = 0.1
+# Of the slack that rewards have, how much is taken off a map's numbers to make them short.
+SNAP = 0.01
+
+
 class Fit(NamedTuple):
     """How recorded rewards follow from the world's.
 
@@ -26,32 +32,44 @@ class Fit(NamedTuple):
     why: str | None = None
 
 
+SAME = Fit(None, 0)
+
+
 def fit(recorded: np.ndarray, world: np.ndarray, slack: float, share: float, constant: bool) -> Fit:
     """Return how recorded rewards ``[n]`` follow from the world's.
 
     `slack` is how far they may be apart, in standard deviations of the world's; `share` how many
     of them must agree. `constant` says that the world has one reward for every step there is.
     """
-    tolerance = slack * world.std() + ROUNDING * np.abs(world).max()
-    strangers = int((np.abs(recorded - world) > tolerance).sum())
-    if len(world) - strangers >= share * len(world):
-        return Fit(None, 0)
-    first = world[0]
-    if np.ptp(world) <= ROUNDING * np.abs(world).max():
-        same = np.ptp(recorded) <= ROUNDING * np.abs(recorded).max()
-        if constant and same and first != 0 and recorded[0] / first > 0:
-            return Fit(RewardMap(slope=_rounded(recorded[0] / first), offset=0.0), 0)
-        return Fit(None, strangers, "the compared steps have one reward in the world")
+    largest, spread = np.abs(world).max(), world.std()
+    apart = np.abs(recorded - world)
+    strangers = int((apart > slack * spread + ROUNDING * largest).sum())
+    same = len(world) - strangers >= share * len(world)
+    if np.ptp(world) <= ROUNDING * largest:
+        return SAME if same else _of_one_reward(recorded, world[0], strangers, constant)
     slope, offset = _line(world, recorded)
-    if slope <= 0:
+    left = np.abs(recorded - (slope * world + offset))
+    if same and np.median(left) >= BETTER * np.median(apart) - ROUNDING * largest:
+        return SAME
+    if slope * np.ptp(world) <= ROUNDING * np.abs(recorded).max():
         return Fit(None, strangers, "they do not rise with the world's")
     rounding = ROUNDING * (np.abs(recorded).max() + abs(offset))
-    apart = np.abs(recorded - (slope * world + offset))
-    if (apart <= slope * slack * world.std() + rounding).sum() < share * len(world):
-        return Fit(None, strangers, "nor are they an affine map of the world's")
-    scale = np.abs(recorded).max()
-    offset = 0.0 if abs(offset) <= ROUNDING * scale else offset
-    return Fit(RewardMap(slope=_rounded(slope), offset=_rounded(offset)), 0)
+    if (left <= slope * slack * spread + rounding).sum() < share * len(world):
+        return SAME if same else Fit(None, strangers, "nor are they an affine map of the world's")
+    snap = max(ROUNDING, slack * SNAP)
+    if abs(offset) <= snap * np.abs(recorded).max():
+        offset = 0.0
+    slope, offset = _short(slope, snap), _short(offset, snap)
+    return SAME if (slope, offset) == (1, 0) else Fit(RewardMap(slope=slope, offset=offset), 0)
+
+
+def _of_one_reward(recorded: np.ndarray, world: float, strangers: int, constant: bool) -> Fit:
+    """Return a scale where the world has no other reward anywhere; elsewhere nothing is known."""
+    same = np.ptp(recorded) <= ROUNDING * np.abs(recorded).max()
+    if constant and same and world != 0 and recorded[0] / world > 0:
+        slope = _short(float(recorded[0] / world), ROUNDING)
+        return Fit(RewardMap(slope=slope, offset=0.0), 0)
+    return Fit(None, strangers, "the compared steps have one reward in the world")
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -64,6 +82,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(slope), float(offset)
 
 
-def _rounded(value: float) -> float:
-    """Return the number that single precision could have been meant to hold."""
-    return float(f"{value:.6g}")
+def _short(value: float, snap: float) -> float:
+    """Return the number of few digits that is as good as a value, up to a share `snap` of it."""
+    short = float(f"{value:.3g}")
+    return short if abs(short - value) <= snap * abs(value) else float(f"{value:.6g}")

@@ -9,7 +9,7 @@ from bench.worlds.exact import TabularMDP
 from bench.worlds.settable import Settable
 
 # Steps of a table that are looked up, and numbers in memory for it.
-TABLE_ROWS, TABLE_NUMBERS = 200_000, 20_000_000
+TABLE_ROWS, TABLE_NUMBERS = 100_000, 20_000_000
 # How many steps, of pairs met again, tell how likely outcomes are, and the squared distance of
 # their frequencies from the table's probabilities that only another world explains: which episodes
 # were kept changes them less.
