@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from bench.settings.groups import known_names
+from tests.support.sweeps import records, run_here
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = re.compile(r"<!-- (file: |append: |run)(\S*) ?-->\n```\w*\n(.*?)```", re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("[a-z]*/**/README.md"))]
 EXAMPLES = [found for page in PAGES for found in EXAMPLE.findall(page.read_text())]
+OWN_DATA = re.compile(r"## Your own data\n.*?```python\n(.*?)```\n```\n(.*?)```", re.DOTALL)
 COMMANDS = [text.strip() for kind, _, text in EXAMPLES if kind == "run"]
 # Where and by whom it is trained is no part of an example, and other tests start processes.
 HERE = "launcher=local tracking=none"
@@ -82,6 +84,21 @@ def test_a_worked_example_runs(said: dict[str, tuple[int, str, str]], command: s
     status, out, err = said[command]
     assert status == 0, err
     assert "0 empty, 0 failed" in out
+
+
+def test_the_example_of_own_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = OWN_DATA.search((ROOT / "README.md").read_text())
+    assert found is not None
+    script, commands = found.groups()
+    assert len(script.splitlines()) + len(commands.splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    exec(script, {})
+    for command in commands.splitlines():
+        program, flag, module, *words = command.split()
+        assert (program, flag, module) == ("python", "-m", "bench")
+        assert run_here(monkeypatch, *words) == 0
+    (record,) = records(tmp_path).values()
+    assert (record["status"], record["environment"]) == ("completed", "mine")
 
 
 def test_the_examples_pass_the_project_s_own_checks(copy: Path) -> None:

@@ -97,6 +97,8 @@ def _source(provenance: Mapping[str, Any]) -> dict[str, str]:
         shown["reference returns"] = provenance["reference"]["source"]
     if crossing := provenance.get("crossing"):
         shown["across episodes"] = f"{crossing} transitions, as d4rl forms them"
+    if "world_check" in provenance:
+        shown |= _world_check(provenance["world_check"])
     return shown
 
 
@@ -112,6 +114,20 @@ def _endless(data: OfflineDataset) -> dict[str, str]:
         "transitions are one episode, so that `thin` and `best_returns` take nothing, there is "
         "one return, of all of them, and one initial state"
     }
+
+
+def _world_check(check: Mapping[str, Any]) -> dict[str, str]:
+    """Return what came of comparing a file with its world."""
+    rows = ", ".join(f"{what} ({count:,} rows)" for what, count in check["compared"].items())
+    missing = "; ".join(f"{what}: {why}" for what, why in check["not_compared"].items())
+    found = {
+        "world check": check["result"] + (f" with {check['world']}" if check["world"] else ""),
+        "compared": rows,
+        "not compared": missing,
+        "disagreements": "; ".join(check["disagreements"]),
+        "note": check["said"] or "",
+    }
+    return {name: text for name, text in found.items() if text}
 
 
 def _of(count: int, full: int) -> str:

@@ -1,1 +1,1 @@
-"""Files: datasets that others made, D4RL's and Minari's, and how they become columns."""
+"""Files: datasets of others and of one's own, how they become columns."""

@@ -8,13 +8,14 @@ from typing import Any
 
 import gymnasium
 
+from bench.files.claims import simulated, spec_of
 from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
 from bench.files.download import DownloadError, fetch
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
+from bench.files.gate.claim import Claim
 from bench.files.references import D4RLEntry, d4rl_table
-from bench.files.source import FileSource, simulated, spec_of
-from bench.worlds.base import Environment
-from bench.worlds.recorded import Reference
+from bench.files.source import FileSource
+from bench.worlds.recorded import RecordedEnvironment, Reference
 
 # Gymnasium's environments that are nearest to those of d4rl, by the first word of a dataset's id.
 COUNTERPARTS = {
@@ -86,20 +87,22 @@ class D4RL(FileSource):
         """Return d4rl's reference returns."""
         return self.entry.reference
 
-    def environment(self, name: str, card: Card, discount: float) -> Environment:
-        """Return the world as far as the file tells, with gymnasium's counterpart if there is one.
+    def claim(self, name: str, card: Card, discount: float) -> Claim:
+        """Return gymnasium's counterpart if there is one; d4rl's own simulators are not to be had.
 
-        d4rl's own simulators are not to be had.
+        With a counterpart, here or not, actions have its bounds: what is learned must not depend on
+        that.
         """
         spec = spec_of(name, card, discount, self.entry.max_episode_steps)
+        data_alone = RecordedEnvironment(spec, self.reference(card))
         counterpart = COUNTERPARTS.get(self.id.partition("-")[0])
         if counterpart is None:
-            return simulated(spec, self.reference(card), None)
-        # The counterpart's bounds, here or not: what is learned must not depend on that.
-        bounds = ((-1.0,) * spec.action_size, (1.0,) * spec.action_size)
+            return Claim(data_alone, data_alone)
         if spec.action_bounds is not None:
-            spec = replace(spec, action_bounds=bounds)
-        return simulated(spec, self.reference(card), gymnasium.spec(counterpart))
+            bounds = ((-1.0,) * spec.action_size, (1.0,) * spec.action_size)
+            data_alone = replace(data_alone, spec=replace(spec, action_bounds=bounds))
+        made = gymnasium.spec(counterpart)
+        return Claim(simulated(data_alone, made), data_alone, made, stands_in=True)
 
 
 def folder() -> Path:

@@ -178,6 +178,7 @@ def _write(path: Path, raw: Raw, keep: np.ndarray, ends: np.ndarray, folder: Pat
         num_transitions=len(rows),
         longest_episode=int(step.max()) + 1,
         mean_return=_mean_return(recorded, started, bool(ends[-1])),
+        terminal_successors=False,
     )
 
 

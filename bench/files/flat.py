@@ -24,7 +24,7 @@ from bench.atomic import atomic_folder, atomic_write
 from bench.data.storage import Storage, seal
 
 # Part of every flat folder's name: raise it when the same file would be converted otherwise.
-FORMAT = 2
+FORMAT = 3
 CARD = "card.json"
 CACHE_VARIABLE = "STACKELBERG_BENCH_CACHE"
 # Clocks of file systems tick slowly: of a file younger than this, a change could go unnoticed.
@@ -50,6 +50,7 @@ class Card(BaseModel):
         longest_episode: Steps of the longest episode.
         mean_return: Mean undiscounted return of the episodes that ended, as recorded.
         crossing: Transitions that lead from one episode into the next, as d4rl forms them.
+        terminal_successors: Whether it was recorded where steps that end an episode lead.
         metadata: What the file says of where it came from.
     """
 
@@ -64,6 +65,7 @@ class Card(BaseModel):
     longest_episode: int
     mean_return: float
     crossing: int = 0
+    terminal_successors: bool = True
     metadata: dict[str, object] = {}
 
     @property

@@ -19,8 +19,9 @@ from minari.dataset.minari_dataset import parse_dataset_id
 
 from bench.data.storage import Storage
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
+from bench.files.gate.claim import Claim
 from bench.files.minari_reader import READER_VERSION, convert
-from bench.files.origin import KEY, environment_of, origin_of
+from bench.files.origin import KEY, claim_of, origin_of
 from bench.files.references import minari_reference
 from bench.files.source import FileSource
 from bench.worlds.base import Environment
@@ -80,16 +81,16 @@ class Minari(FileSource):
             return Reference(low, high, said)
         return minari_reference(self.id, low, high)
 
-    def environment(self, name: str, card: Card, discount: float) -> Environment:
-        """Return the world that the metadata names, else what the data tells of it."""
-        return environment_of(name, card, discount, self.reference(card))
+    def claim(self, name: str, card: Card, discount: float) -> Claim:
+        """Return the world that the metadata names, if it does."""
+        return claim_of(name, card, discount, self.reference(card))
 
     def behavior(
         self, card: Card, environment: Environment, storage: Storage
     ) -> tuple[float, np.ndarray | None]:
         """Return the behavior policy's value; exactly, where this project collected the data."""
         origin = origin_of(card)
-        if origin is not None:
+        if origin is not None and environment.can_evaluate:
             return origin.source.behavior_of(environment)
         # What an export knows of the whole data; it may hold no more than a part.
         said = _said(card).get("behavior")

@@ -3,7 +3,7 @@
 import copy
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import gymnasium
@@ -13,13 +13,14 @@ from bench import worlds
 from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
 from bench.data.sources import DataSource
+from bench.files.claims import gymnasium_claim, no_claim, spec_of
 from bench.files.flat import Card, UnusableFile
-from bench.files.source import FileSource, simulated, spec_of
-from bench.files.trusted import is_registered, trusted_spec
+from bench.files.gate.claim import Claim
+from bench.files.source import FileSource
+from bench.files.trusted import spec_told, trusted_spec
 from bench.settings.typed import ConfigError, typed_object
-from bench.worlds.base import Environment, World
-from bench.worlds.recorded import Reference
-from bench.worlds.registered import own_world
+from bench.worlds.base import World
+from bench.worlds.recorded import RecordedEnvironment, Reference
 
 # The metadata's key for what an export of this project says of itself.
 KEY = "stackelberg_bench"
@@ -55,23 +56,35 @@ def origin_of(card: Card) -> Origin | None:
         raise UnusableFile(f"The metadata's {KEY} cannot be understood ({error})") from error
 
 
-def environment_of(name: str, card: Card, discount: float, reference: Reference) -> Environment:
-    """Return the world of a dataset: the exact one if it is known here, else the best there is."""
+def claim_of(name: str, card: Card, discount: float, reference: Reference) -> Claim:
+    """Return the world that a dataset's metadata names: the exact one if it is known here."""
+    altered = _altered_rewards(card)
     origin = origin_of(card)
     if origin is not None:
+        known = origin.source.environment.gymnasium_id
         environment = origin.source.environment_of(name, origin.seed, discount)
-        if not _fits(environment, card):
-            raise UnusableFile(f"The metadata's {KEY} is of another world than the data")
-        return environment
-    spec = _gymnasium_spec(card)
-    horizon = (spec.max_episode_steps if spec else None) or card.longest_episode
-    if spec is not None:
-        world = _own_world(spec)
-        if world is not None:
-            environment = world.environment(name, 0, discount, horizon)
-            if _fits(environment, card):
-                return environment
-    return simulated(spec_of(name, card, discount, horizon), reference, spec)
+        alone = spec_of(name, card, discount, environment.spec.horizon)
+        spec = None if known is None else copy.deepcopy(gymnasium.spec(known))
+        return Claim(
+            environment,
+            RecordedEnvironment(alone, reference),
+            spec,
+            altered_rewards=altered,
+            instance=origin,
+            label=type(origin.source.environment).__name__,
+        )
+    try:
+        evaluated, collected = (
+            spec_told(card.metadata.get(key)) for key in ("eval_env_spec", "env_spec")
+        )
+    except ValueError as error:
+        return no_claim(name, card, discount, reference, str(error))
+    spec = evaluated or collected
+    if spec is None:
+        return no_claim(name, card, discount, reference)
+    elsewhere = evaluated is not None and collected is not None and evaluated != collected
+    claim = gymnasium_claim(name, card, discount, reference, spec)
+    return replace(claim, elsewhere=elsewhere, altered_rewards=altered)
 
 
 def collection_of(source: DataSource, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,20 +120,11 @@ def _gymnasium_spec(card: Card) -> GymnasiumSpec | None:
     return trusted_spec(said.get("eval_env_spec")) or trusted_spec(said.get("env_spec"))
 
 
-def _own_world(spec: GymnasiumSpec) -> World | None:
-    """Return the world of this project that is the same as one of gymnasium's, if there is one."""
-    if not is_registered(spec) or spec.additional_wrappers:
-        return None
-    if gymnasium.registry[spec.id].kwargs != spec.kwargs:
-        return None
-    return own_world(spec.id)
-
-
-def _fits(environment: Environment, card: Card) -> bool:
-    spec = environment.spec
-    discrete = spec.observation_kind == "discrete"
-    action_size = 0 if spec.action_bounds is None else len(spec.action_bounds[0])
-    return (discrete, spec.observation_size, spec.num_actions, action_size) == card.shape
+def _altered_rewards(card: Card) -> bool:
+    """Return whether an export says that a degradation has altered its rewards."""
+    said = card.metadata.get(KEY)
+    done = said.get("degradations") if isinstance(said, Mapping) else None
+    return isinstance(done, list) and any(str(one).startswith("rewards") for one in done)
 
 
 def _check_targets(settings: Any) -> None:

@@ -4,20 +4,20 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
 from bench.data.datasets import OfflineDataset, Reserve
 from bench.data.sources import DataSource, Facts, Task
 from bench.data.storage import Storage
 from bench.files.flat import Card, Flat, UnusableFile, accessible, card_of, flattened
-from bench.types import EnvSpec
+from bench.files.gate.believed import believed, judged
+from bench.files.gate.claim import Claim
+from bench.files.gate.verdict import Trust, Verdict
 from bench.worlds.base import Environment
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.recorded import RecordedEnvironment, Reference
-from bench.worlds.tabular import return_bounds
+from bench.worlds.recorded import OWN_SETTINGS, RecordedEnvironment, Reference
+from bench.worlds.rescaled import Rescaled
 
 # Datasets whose columns stay in memory between runs (larger columns are mapped in any case).
 OPEN_AT_ONCE = 4
@@ -35,11 +35,14 @@ class FileSource(DataSource):
         id: The dataset's name in its collection; names the environment in records and figures.
         random_return: Return of a random policy, 0 of the score; null is the published one.
         expert_return: Return of an expert policy, 100 of the score; null is the published one.
+        trust: What is done with the world that is named for the data: ``check`` compares the two
+            and refuses what disagrees, ``refuse`` takes no world, ``ignore`` takes it all the same.
     """
 
     id: str
     random_return: float | None
     expert_return: float | None
+    trust: Trust
 
     @abstractmethod
     def key(self) -> str:
@@ -58,8 +61,12 @@ class FileSource(DataSource):
         """Return the returns that scores are scaled by where the settings give none."""
 
     @abstractmethod
-    def environment(self, name: str, card: Card, discount: float) -> Environment:
-        """Return the world that the data comes from, as far as it is known."""
+    def claim(self, name: str, card: Card, discount: float) -> Claim:
+        """Return the world that is named for the data, before the two are compared."""
+
+    def other(self, dataset_id: str) -> Self:
+        """Return another dataset that is read alike."""
+        return replace(self, id=dataset_id)
 
     def reference(self, card: Card) -> Reference:
         """Return the returns that scores are scaled by."""
@@ -69,7 +76,7 @@ class FileSource(DataSource):
         return Reference(
             published.random if self.random_return is None else self.random_return,
             published.expert if self.expert_return is None else self.expert_return,
-            "the run's own settings",
+            OWN_SETTINGS,
         )
 
     def environment_name(self, name: str) -> str:
@@ -115,13 +122,13 @@ class FileSource(DataSource):
         """Return the task; flat columns lie in the user's cache folder, `cache` is not used."""
         del name, cache
         opened = _opened(self, discount, self.key())
-        reference = self.reference(opened.card)
         provenance = {
             "source": type(self).__name__.lower(),
             "id": self.id,
             "seed": seed,
-            "reference": reference._asdict(),
+            "reference": _reference(self, opened)._asdict(),
             "crossing": opened.card.crossing,
+            "world_check": opened.verdict.told(self.id, self.trust),
             **self.recipe(),
         }
         spec = opened.environment.spec
@@ -155,7 +162,7 @@ class FileSource(DataSource):
                 "coverage=quality needs coverage.worse_id here, the id of a dataset of the same "
                 "kind from a worse policy"
             )
-        other = replace(self, id=dataset_id)
+        other = self.other(dataset_id)
         own, worse = _card(self, self.key()), _card(other, other.key())
         if own.shape != worse.shape:
             raise ValueError(
@@ -182,12 +189,13 @@ class FileSource(DataSource):
         del num_transitions
         self.check_worse(epsilon, dataset_id)
         assert dataset_id is not None
-        other = replace(self, id=dataset_id)
+        other = self.other(dataset_id)
         return _opened(other, ANY_DISCOUNT, other.key()).storage
 
 
 class _Opened(NamedTuple):
     environment: Environment
+    verdict: Verdict
     storage: Storage
     card: Card
     reserve: Reserve
@@ -201,14 +209,13 @@ class _Opened(NamedTuple):
 @lru_cache(OPEN_AT_ONCE)
 def _opened(source: FileSource, discount: float, key: str) -> _Opened:
     """Return a file's data with its world; runs that share it share one storage."""
-    del key
     flat = source.flat()
-    environment = source.environment(source.id, flat.card, discount)
+    environment, verdict = _world(source, discount, key)
     storage = flat.storage
     if environment.has_reference_policy:
         comparator = environment.reference_action(storage.observation)
         storage = replace(storage, comparator_action=comparator)
-    return _Opened(environment, storage, flat.card, Reserve(source.worse), flat)
+    return _Opened(environment, verdict, storage, flat.card, Reserve(source.worse), flat)
 
 
 @lru_cache(CARDS)
@@ -218,14 +225,39 @@ def _card(source: FileSource, key: str) -> Card:
 
 
 @lru_cache(CARDS)
+def _world(source: FileSource, discount: float, key: str) -> tuple[Environment, Verdict]:
+    """Return the world that policies are evaluated in, and what came of comparing it to the data.
+
+    Raises:
+        UnusableFile: If they disagree, and the file is to be checked.
+    """
+    card = _card(source, key)
+    claim = source.claim(source.id, card, discount)
+    if source.trust == "refuse":
+        return believed(claim, Verdict.nothing("dataset.trust=refuse"), source.id, source.trust)
+    with accessible():
+        verdict = judged(claim, key, card, lambda: source.flat().storage)
+    return believed(claim, verdict, source.id, source.trust)
+
+
+def _reference(source: FileSource, opened: _Opened) -> Reference:
+    """Return the returns that scores are scaled by, in terms of the recorded rewards."""
+    environment = opened.environment
+    world = environment.world if isinstance(environment, Rescaled) else environment
+    if isinstance(world, RecordedEnvironment):
+        return world.reference
+    return source.reference(opened.card)
+
+
+@lru_cache(CARDS)
 def _check_discount(source: FileSource, discount: float, key: str) -> None:
-    source.environment(source.id, _card(source, key), discount)
+    _world(source, discount, key)
 
 
 @lru_cache(CARDS)
 def _facts(source: FileSource, key: str) -> Facts:
-    card = _card(source, key)
-    environment = source.environment(source.id, card, ANY_DISCOUNT)
+    card, (environment, _) = _card(source, key), _world(source, ANY_DISCOUNT, key)
+    whole = environment.world if isinstance(environment, Rescaled) else environment
     return Facts(
         tabular=environment.mdp is not None,
         action_kind=environment.spec.action_kind,
@@ -233,47 +265,8 @@ def _facts(source: FileSource, key: str) -> Facts:
         observation_names=environment.spec.observation_names,
         num_transitions=card.num_transitions,
         can_evaluate=environment.can_evaluate,
-        own_world=not isinstance(environment, RecordedEnvironment),
+        own_world=not isinstance(whole, RecordedEnvironment),
         table_shape=(card.observation_size, card.num_actions)
         if card.discrete_observations and card.num_actions
         else None,
     )
-
-
-def spec_of(name: str, card: Card, discount: float, horizon: int) -> EnvSpec:
-    """Return what an algorithm may know of the world that a file's transitions come from.
-
-    The bounds of value follow from the range of rewards in the whole file, whatever a degradation
-    takes away later.
-    """
-    v_min, v_max = return_bounds(
-        card.reward_min, card.reward_max, discount, card.reward_only_at_end
-    )
-    size = card.observation_size
-    return EnvSpec(
-        name=name,
-        observation_kind="discrete" if card.discrete_observations else "vector",
-        observation_size=size,
-        num_actions=card.num_actions,
-        discount=discount,
-        horizon=horizon,
-        reward_min=card.reward_min,
-        reward_max=card.reward_max,
-        v_min=v_min,
-        v_max=v_max,
-        observation_names=() if card.discrete_observations else tuple(f"x{i}" for i in range(size)),
-        action_bounds=card.action_bounds,
-    )
-
-
-def simulated(
-    spec: EnvSpec, reference: Reference, gymnasium_spec: GymnasiumSpec | None
-) -> RecordedEnvironment:
-    """Return the world of a file's transitions, to be acted in if gymnasium's can be made here."""
-    if gymnasium_spec is None:
-        return RecordedEnvironment(spec, reference)
-    try:
-        return LiveEnvironment.make(gymnasium_spec, spec, reference)
-    except ValueError as error:
-        # The data is still good.
-        return RecordedEnvironment(spec, reference, why=str(error))

@@ -17,10 +17,19 @@ PACKAGES = ("gymnasium", "gymnasium_robotics", "minigrid", "ale_py")
 
 
 def trusted_spec(said: object) -> GymnasiumSpec | None:
-    """Return the spec that a file's JSON text says, None if there is none that may be made.
+    """Return the spec that a file's JSON text says, None if there is none that may be made."""
+    try:
+        return spec_told(said)
+    except ValueError:
+        return None
 
-    That is one whose environment is registered under its id, or an environment of a known package;
-    and whose wrappers are of a known package.
+
+def spec_told(said: object) -> GymnasiumSpec | None:
+    """Return the spec that a file's JSON text says, None if it says none.
+
+    Raises:
+        ValueError: If it may not be made. It may if its environment is registered under its id, or
+            is one of a known package, and its wrappers are of known packages.
     """
     if not isinstance(said, str):
         return None
@@ -31,12 +40,20 @@ def trusted_spec(said: object) -> GymnasiumSpec | None:
         spec = GymnasiumSpec.from_json(json.dumps(taken))
         # Nobody looks on.
         spec.kwargs.pop("render_mode", None)
-        registered = is_registered(spec) or _is_known(spec.entry_point, gymnasium.Env)
-        wrapped = [_is_known(w.entry_point, gymnasium.Wrapper) for w in spec.additional_wrappers]
+        made = is_registered(spec) or _is_known(spec.entry_point, gymnasium.Env)
+        strange = [
+            w.name
+            for w in spec.additional_wrappers
+            if not _is_known(w.entry_point, gymnasium.Wrapper)
+        ]
     except Exception:
         # Made by whom and how is not known; the data is still good.
-        return None
-    return spec if registered and all(wrapped) else None
+        raise ValueError("the spec that the metadata has of it cannot be understood") from None
+    if not made:
+        raise ValueError(f"{spec.id} is not registered here, and of no known package")
+    if strange:
+        raise ValueError(f"{spec.id} is wrapped in {', '.join(strange)}, of no known package")
+    return spec
 
 
 def is_registered(spec: GymnasiumSpec) -> bool:

@@ -44,13 +44,13 @@ def best_supported_value(environment: Environment, dataset: OfflineDataset) -> f
     mdp, spec = environment.mdp, environment.spec
     assert mdp is not None
     seen = data_distribution(dataset) > 0
-    visited = seen.any(-1, keepdims=True)
+    visited: np.ndarray = np.any(seen, axis=-1)
     value = np.zeros(mdp.num_states)
     size = float(np.abs(mdp.reward).max()) / (1 - spec.discount)
     while True:
         action_value = exact.backup(mdp, value, spec.discount)
         among_seen = np.where(seen, action_value, -np.inf).max(-1)
-        updated = np.where(visited[:, 0], among_seen, action_value.mean(-1))
+        updated = np.where(visited, among_seen, action_value.mean(-1))
         change = np.abs(updated - value).max() * spec.discount / (1 - spec.discount)
         value = updated
         if change <= exact.TOLERANCE * size:

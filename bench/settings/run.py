@@ -145,7 +145,12 @@ def _degradation(settings: dict[str, Any], where: str) -> Degradation:
 def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     """Return the hash of resolved settings and the data's recipe, 16 hexadecimal digits."""
     source = config.dataset.source
-    identity = {"settings": _canonical(settings), "recipe": source.recipe()}
+    dataset = dict(settings["dataset"])
+    if "path" in dataset:
+        # Wherever a file lies: its name and, in the recipe, its content's hash stand for it.
+        dataset["path"] = source.environment_name("")
+    named = {**settings, "dataset": dataset}
+    identity = {"settings": _canonical(named), "recipe": source.recipe()}
     if worse := worse_recipes(config):
         identity["worse"] = worse
     if not source.facts().can_evaluate:

@@ -25,7 +25,7 @@ class RunSpec:
         }
         world = self.settings["dataset"].get("environment")
         dataset = self.settings["dataset"]
-        shared = [dataset.get(key) for key in ("name", "id", "max_steps", "discount")]
+        shared = [dataset.get(key) for key in ("name", "id", "path", "max_steps", "discount")]
         shared += [dataset.get(key) for key in ("normalization", "hidden", "history")]
         lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
         return json.dumps([algorithm, world, shared, lengths], sort_keys=True)

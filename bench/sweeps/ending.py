@@ -25,6 +25,7 @@ NUMBERS = {
 def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
     experiment, store, trained = plan.harness.experiment_name, plan.store, sweep.trained
+    records = list(trained.values())
     if len(plan.runs) <= TABLE_LIMIT:
         paths = (store.path(experiment, run.run_id) for run in plan.runs)
         records = [store.load(path) for path in paths if path.exists()]
@@ -40,6 +41,9 @@ def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     causes = Counter(record.error for record in trained.values() if record.status == "failed")
     for cause, count in causes.items():
         print(f"{count} failed: {cause}", file=sys.stderr)
+    said = {record.dataset.get("world_check", {}).get("said") for record in records}
+    for sentence in sorted(filter(None, said)):
+        print(sentence)
     if skipped := plan.skipped_failures():
         print(
             f"{skipped} runs failed before and were not tried again; "

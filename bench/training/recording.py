@@ -18,9 +18,9 @@ from bench.training.preparation import Prepared
 from bench.worlds import exact
 
 PACKAGES = ("stackelberg-bench", "torch", "numpy", "gymnasium", "scikit-learn")
-# What a record says of a file: its hash, whose reference returns scores are scaled by, and how many
-# transitions lead across episodes.
-FILE_FACTS = ("sha256", "reference", "crossing")
+# What a record says of a file: its hash, whose reference returns scores are scaled by, how many
+# transitions lead across episodes, and what came of comparing it with its world.
+FILE_FACTS = ("sha256", "reference", "crossing", "world_check")
 
 
 class Recorder:

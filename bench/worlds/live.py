@@ -4,7 +4,7 @@ import copy
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, ClassVar, Self
 
@@ -33,14 +33,11 @@ class LiveEnvironment(RecordedEnvironment):
         """Return the environment that policies on data of `spec` are evaluated in.
 
         Raises:
-            ValueError: If it cannot be made here, or its spaces are of other sizes than the data.
+            ValueError: If it cannot be made here.
         """
         bare = without_limit(gymnasium_spec)
-        observed, chosen = spaces_of(bare)
-        sizes = (observed.num_values or observed.size, chosen.num_values, chosen.size)
-        if sizes != (spec.observation_size, spec.num_actions, spec.action_size):
-            raise ValueError(f"{bare.id} has observations and actions of other sizes than the data")
-        return cls(replace(spec), reference, bare)
+        spaces_of(bare)
+        return cls(spec, reference, bare)
 
     @property
     def title(self) -> str:
@@ -146,7 +143,7 @@ class _LiveSimulator(Simulator):
         for index, chosen in enumerate(action.reshape(len(self.worlds), -1)):
             if not self.ended[index]:
                 observation, gained, terminated, truncated, _ = self.worlds[index].step(
-                    _native(self.action_space, self.chosen, chosen)
+                    native_action(self.action_space, self.chosen, chosen)
                 )
                 self.observation[index] = self._flat(observation)
                 reward[index] = float(gained)
@@ -155,12 +152,17 @@ class _LiveSimulator(Simulator):
         return self._stacked(), reward.reshape(self.shape), terminations.reshape(self.shape)
 
     def _flat(self, observation: Any) -> np.ndarray:
-        space = self.worlds[0].observation_space
-        return flatten(space, _one_row(observation), 1)[0]
+        return flat_observation(self.worlds[0].observation_space, observation)
 
     def _stacked(self) -> np.ndarray:
         stacked = np.stack(self.observation)
         return stacked.reshape(*self.shape, *stacked.shape[1:])
+
+
+def flat_observation(space: Any, observation: Any) -> np.ndarray:
+    """Return an observation as data stores it: a number, or ``[size]`` float32."""
+    flat: np.ndarray = flatten(space, _one_row(observation), 1)[0]
+    return flat
 
 
 def _one_row(observation: Any) -> Any:
@@ -172,7 +174,7 @@ def _one_row(observation: Any) -> Any:
     return np.asarray(observation)[None]
 
 
-def _native(space: Any, kind: FlatSpace, action: np.ndarray) -> Any:
+def native_action(space: Any, kind: FlatSpace, action: np.ndarray) -> Any:
     """Return a flat action as the environment takes it."""
     if kind.num_values:
         return int(action[0]) + kind.start

@@ -270,28 +270,32 @@ class ToyText(TabularWorld):
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
         """Return the environment's table; every instance is the same."""
         del rng
-        world: Any = gymnasium.make(self.id).unwrapped
-        table = world.P
-        num_states, num_actions = len(table), len(table[0])
-        outcomes = max(len(table[s][a]) for s in range(num_states) for a in range(num_actions))
-        # Unused outcomes keep probability zero.
-        fields = np.zeros((4, num_states, num_actions, outcomes))
-        for state in range(num_states):
-            for action in range(num_actions):
-                rows = np.array(table[state][action], dtype=float)
-                fields[:, state, action, : len(rows)] = rows.T
-        probability, next_state, reward, terminated = fields
-        return TabularMDP(
-            probability=probability,
-            next_state=next_state.astype(int),
-            reward=reward,
-            terminated=terminated.astype(bool),
-            initial=np.asarray(world.initial_state_distrib, dtype=float),
-        )
+        return toy_text_mdp(gymnasium.make(self.id).unwrapped)
 
     def coordinates(self) -> np.ndarray:
         """Return row and column; of a taxi also the passenger's place and the destination."""
         return _digits(TOY_TEXT_SHAPES[self.id])
+
+
+def toy_text_mdp(world: Any) -> TabularMDP:
+    """Return the table of one of gymnasium's toy-text environments, whatever its settings."""
+    table = world.P
+    num_states, num_actions = len(table), len(table[0])
+    outcomes = max(len(table[s][a]) for s in range(num_states) for a in range(num_actions))
+    # Unused outcomes keep probability zero.
+    fields = np.zeros((4, num_states, num_actions, outcomes))
+    for state in range(num_states):
+        for action in range(num_actions):
+            rows = np.array(table[state][action], dtype=float)
+            fields[:, state, action, : len(rows)] = rows.T
+    probability, next_state, reward, terminated = fields
+    return TabularMDP(
+        probability=probability,
+        next_state=next_state.astype(int),
+        reward=reward,
+        terminated=terminated.astype(bool),
+        initial=np.asarray(world.initial_state_distrib, dtype=float),
+    )
 
 
 def _digits(shape: tuple[int, ...]) -> np.ndarray:

@@ -9,6 +9,9 @@ import numpy as np
 from bench.types import EnvSpec
 from bench.worlds.base import Environment, Simulator
 
+# Whose reference returns those are that the settings give.
+OWN_SETTINGS = "the run's own settings"
+
 
 class Reference(NamedTuple):
     """Returns that scores are scaled by, None where no trustworthy one is known.
@@ -22,6 +25,19 @@ class Reference(NamedTuple):
     random: float | None
     expert: float | None
     source: str
+
+    def rescaled(self, slope: float, offset: float) -> "Reference":
+        """Return the returns in terms of ``slope * reward + offset``.
+
+        What the settings give is in such terms already. With an offset they would depend on how
+        long the reference's episodes were, which is not known.
+        """
+        if self.source == OWN_SETTINGS:
+            return self
+        if offset:
+            return Reference(None, None, f"none: those of {self.source} are of other rewards")
+        low, high = (None if end is None else slope * end for end in self[:2])
+        return Reference(low, high, f"{self.source}, times {slope:g}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,6 +127,15 @@ def _leaves(space: spaces.Space[Any], values: Any) -> list[tuple[spaces.Space[An
     return [leaf for part, value in inner for leaf in _leaves(part, value)]
 
 
+def leaves(space: spaces.Space[Any]) -> list[spaces.Space[Any]]:
+    """Return the simple spaces in a space, in the order in which their values are made flat."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for _, part in sorted(space.spaces.items()) for leaf in leaves(part)]
+    if isinstance(space, spaces.Tuple):
+        return [leaf for part in space.spaces for leaf in leaves(part)]
+    return [space]
+
+
 def _size(space: spaces.Space[Any]) -> int:
     if isinstance(space, spaces.Dict):
         return sum(_size(part) for part in space.spaces.values())

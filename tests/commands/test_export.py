@@ -198,7 +198,7 @@ def test_an_export_of_another_world_than_its_data_is_refused(exported):
     exported("mine/other-v0", "dataset=garnet", *SMALL)
     said = minari.load_dataset("mine/other-v0").storage.metadata["stackelberg_bench"]
     minari.load_dataset(ID).storage.update_metadata({"stackelberg_bench": said})
-    with pytest.raises(UserError, match="of another world than the data"):
+    with pytest.raises(UserError, match="Garnet is not the world of "):
         loaded("dataset=minari", f"dataset.id={ID}")
 
 

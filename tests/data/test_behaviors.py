@@ -15,7 +15,7 @@ from tests.support import commands
 # Those of parts; the others are of trained policies alone.
 BEHAVIORS = tuple(n for n in known_names("behavior") if file_of("behavior", n)["components"])
 # Those whose reference policy is known; any other registered id has only random behavior.
-ENVIRONMENTS = tuple(n for n in known_names("dataset") if "environment" in file_of("dataset", n))
+ENVIRONMENTS = tuple(n for n in known_names("dataset") if file_of("dataset", n).get("environment"))
 # Environments whose instance a seed names; the others are the same for every seed.
 DRAWN = ("garnet", "lock", "cliff")
 # Where the reference policy's noise in data costs something, the expert's value on the scale below.

@@ -43,7 +43,7 @@ def one(epsilon):
 WORLDS = [
     name
     for name in known_names("dataset")
-    if "environment" in file_of("dataset", name)
+    if file_of("dataset", name).get("environment")
     and isinstance(collected(name)[0].environment, ControlWorld)
 ]
 

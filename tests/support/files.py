@@ -1,5 +1,6 @@
 """Files of each format, made on the spot."""
 
+import shutil
 import warnings
 
 import gymnasium
@@ -11,7 +12,7 @@ from minari.data_collector import EpisodeBuffer
 
 from bench.files import flat, source
 from bench.files.d4rl import D4RL, folder
-from bench.files.minari import Minari
+from bench.files.minari import Minari, dataset_path
 
 # An id whose file has timeouts, one whose file has not (d4rl counts its steps), one of another
 # size of episodes.
@@ -22,20 +23,21 @@ OLD = "hopper-medium-v0"
 
 def forget():
     """Forget what this process holds of files, as a new process would."""
-    for remembered in (source._opened, source._card, source._facts):
+    for remembered in (source._opened, source._card, source._facts, source._world):
         remembered.cache_clear()
     flat._open.clear()
 
 
 def d4rl_source(dataset_id=HOPPER, boundaries="d4rl", **references):
     """Return the source of `conf/dataset/d4rl.yaml`."""
-    given = {"random_return": None, "expert_return": None} | references
+    given = {"random_return": None, "expert_return": None, "trust": "check"} | references
     return D4RL(dataset_id, **given, boundaries=boundaries)
 
 
 def minari_source(dataset_id, **references):
     """Return the source of `conf/dataset/minari.yaml`."""
-    return Minari(dataset_id, **({"random_return": None, "expert_return": None} | references))
+    given = {"random_return": None, "expert_return": None, "trust": "check"} | references
+    return Minari(dataset_id, **given)
 
 
 def d4rl_columns(lengths=(5, 3, 6), seed=0, timeouts=True, width=3, action_size=2):
@@ -103,6 +105,11 @@ def write_minari(dataset_id, episodes, observation_space, action_space, env=None
     written.storage.update_metadata(metadata)
 
 
+def remove_minari(dataset_id):
+    """Remove a Minari dataset, so that another one can have its id."""
+    shutil.rmtree(dataset_path(dataset_id))
+
+
 def uneven_vectors(lengths=(4, 1, 7, 2), seed=0, dtype=np.float32, size=3):
     """Return uneven episodes of vectors and two actions, and their two spaces."""
     rng = np.random.default_rng(seed)
@@ -149,7 +156,7 @@ def write_random(dataset_id, environment_id, **settings):
         bare, spec = environment.unwrapped, environment.spec
         return write_minari(
             dataset_id,
-            random_episodes(bare),
+            random_episodes(bare, max_steps=min(30, spec.max_episode_steps or 30)),
             environment.observation_space,
             environment.action_space,
             env=spec,
