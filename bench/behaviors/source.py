@@ -70,7 +70,7 @@ class Trained(DataSource):
     @property
     def untrained(self) -> Gymnasium:
         """The source of uniformly random data."""
-        return Gymnasium(self.id, None, UNIFORM, self.num_transitions, self.max_steps)
+        return Gymnasium(self.id, None, None, UNIFORM, self.num_transitions, self.max_steps)
 
     def collected(self, card: Card) -> Collected:
         """Return the source that collects."""

@@ -12,6 +12,7 @@ from bench.data.collected import Collected
 from bench.data.sources import DataSource, Facts, Task
 from bench.types import Count
 from bench.worlds.live import LiveEnvironment
+from bench.worlds.policies import digest_of
 from bench.worlds.registered import Registered
 
 # Where gymnasium sets no limit of its own.
@@ -22,17 +23,19 @@ MAX_STEPS = 1000
 class Gymnasium(DataSource):
     """Episodes in an environment with numbered actions, or a box of them, by its id.
 
-    Where no reference policy is known they are uniformly random, since nothing else can be said of
-    a world in general; to bring data of other policies there are Minari's datasets.
+    Where no reference policy is known and none is brought they are uniformly random, since nothing
+    else can be said of a world in general.
 
     Attributes:
         id: As in ``gymnasium.make``.
-        expert_return: 100 of the normalised score; null where none is known.
+        expert_return: 100 of the normalised score; null is the brought policy's mean return.
+        policy: One to collect with: package.module:function, or a zip of stable-baselines3.
         max_steps: Of an episode; null is the environment's own limit.
     """
 
     id: str
     expert_return: float | None
+    policy: str | None
     behavior: tuple[Component, ...]
     num_transitions: Count
     max_steps: Count | None
@@ -44,13 +47,14 @@ class Gymnasium(DataSource):
     @cached_property
     def collected(self) -> Collected:
         """The source that collects."""
-        world = Registered(self.id, self.expert_return)
+        world = Registered(self.id, self.expert_return, self.policy)
         limit = self.max_steps or gymnasium.spec(self.id).max_episode_steps or MAX_STEPS
         return Collected(world, self.behavior, self.num_transitions, limit)
 
     def recipe(self) -> dict[str, Any]:
         """Return the version of the collecting code and of gymnasium, whose worlds may change."""
-        return {**self.collected.recipe(), "gymnasium": gymnasium.__version__}
+        made = {**self.collected.recipe(), "gymnasium": gymnasium.__version__}
+        return made if self.policy is None else {**made, "policy": digest_of(self.policy)}
 
     def facts(self) -> Facts:
         """Return what the environment says."""

@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import NamedTuple, get_args
+from typing import ClassVar, NamedTuple, get_args
 
 import gymnasium
 import numpy as np
@@ -14,6 +14,7 @@ from bench.worlds.cartpole import CartPole
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.live import LiveEnvironment, spaces_of, without_limit
 from bench.worlds.mdps import ToyText, ToyTextId
+from bench.worlds.policies import Policy, policy_of
 from bench.worlds.recorded import Reference
 from bench.worlds.spaces import FlatSpace, from_unit
 from bench.worlds.tabular import return_bounds
@@ -30,11 +31,15 @@ class Registered(World):
 
     Attributes:
         id: As in ``gymnasium.make``.
-        expert_return: 100 of the normalised score; null where none is known.
+        expert_return: 100 of the normalised score; null is the given policy's mean return, where
+            there is one.
+        policy: What to collect with and compare by (worlds/policies.py); null is what is known of
+            the world. With a policy it is gymnasium's, even where this project has an exact one.
     """
 
     id: str
     expert_return: float | None
+    policy: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what gymnasium does not know or cannot make here, and actions without bounds."""
@@ -45,6 +50,8 @@ class Registered(World):
                 f"{', '.join(near)}"
             )
         observed, chosen = _spaces(self.id)
+        if self.policy is not None:
+            policy_of(self.policy, observed, chosen)
         if chosen.num_values:
             return
         if chosen.bounds is None:
@@ -61,7 +68,7 @@ class Registered(World):
     @cached_property
     def own(self) -> World | None:
         """The world of this project that is the same, None if there is none."""
-        return own_world(self.id)
+        return own_world(self.id) if self.policy is None else None
 
     @property
     def tabular(self) -> bool:  # type: ignore[override]
@@ -76,7 +83,7 @@ class Registered(World):
     @property
     def has_reference_policy(self) -> bool:  # type: ignore[override]
         """Whether a policy to compare with is known."""
-        return self.own is not None
+        return self.own is not None or self.policy is not None
 
     @property
     def table_shape(self) -> tuple[int, int] | None:
@@ -133,11 +140,30 @@ class Registered(World):
             observation_names=self.observation_names,
             action_bounds=chosen.bounds,
         )
-        return LiveEnvironment(
-            spec,
-            Reference(seen.mean_return, self.expert_return, f"random: {seen}"),
-            without_limit(gymnasium.spec(self.id)),
-        )
+        bare = without_limit(gymnasium.spec(self.id))
+        reference = Reference(seen.mean_return, self.expert_return, f"random: {seen}")
+        if self.policy is None:
+            return LiveEnvironment(spec, reference, bare)
+        policy = policy_of(self.policy, observed, chosen)
+        if self.expert_return is None:
+            unknown = DirectedEnvironment(spec, reference, bare, policy)
+            found = episodes_of(unknown, policy, np.random.default_rng(0), EPISODES)
+            source = f"{reference.source}; policy: {found}"
+            reference = Reference(seen.mean_return, found.mean_return, source)
+        return DirectedEnvironment(spec, reference, bare, policy)
+
+
+@dataclass(frozen=True, eq=False)
+class DirectedEnvironment(LiveEnvironment):
+    """A world of gymnasium's with a policy that someone brought."""
+
+    policy: Policy
+
+    has_reference_policy: ClassVar[bool] = True
+
+    def reference_action(self, observation: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        """Return the policy's action, as data stores it."""
+        return self.policy(observation)
 
 
 def own_world(gymnasium_id: str) -> World | None:

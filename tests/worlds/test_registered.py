@@ -89,7 +89,8 @@ def cut():
 
 def source(name, **settings):
     uniform = ({"epsilon": 1.0, "share": 1.0},)
-    given = {"expert_return": None, "behavior": uniform, "num_transitions": 300, "max_steps": None}
+    given = {"expert_return": None, "policy": None, "behavior": uniform}
+    given |= {"num_transitions": 300, "max_steps": None}
     return Gymnasium(name, **given | settings)
 
 
