@@ -99,7 +99,9 @@ class StackelbergLearner(Algorithm):
                 f"leader={self.leader} chooses {self._leader.action_kind} actions and "
                 f"follower={type(self.follower).__name__} values {self.follower.action_kind} ones"
             )
-        self.follower.check(self.kernel, self.kernel_loss, self.ridge)
+        # Tilted followers solve for nothing, so none of them needs a ridge.
+        ridge = 0.0 if self.implicit == "tilted" else self.ridge
+        self.follower.check(self.kernel, self.kernel_loss, ridge)
 
     @property
     def _leader(self) -> Leader:
@@ -202,12 +204,12 @@ class StackelbergLearner(Algorithm):
         if not self._tilts:
             return self.follower.play(turn, phase)
 
-        def answer(memory: Any, tilt: float) -> Played:
-            tilted = turn._replace(terms=turn.terms.tilted(tilt), memory=memory)
-            return self.follower.play(tilted, phase)
+        def answer(memory: Any, terms: Terms) -> Played:
+            return self.follower.play(turn._replace(terms=terms, memory=memory), phase)
 
-        middle = answer(turn.memory.middle, 0.0)
-        up, down = answer(turn.memory.up, self.tilt), answer(turn.memory.down, -self.tilt)
+        middle = answer(turn.memory.middle, turn.terms)
+        up = answer(turn.memory.up, turn.terms.tilted(self.tilt))
+        down = answer(turn.memory.down, turn.terms.tilted(-self.tilt))
         gradient: LeaderGradient = tilted_gradient(
             middle.gradient, up.gradient.envelope, down.gradient.envelope, self.tilt
         )

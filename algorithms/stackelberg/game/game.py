@@ -139,14 +139,14 @@ class Aims:
     Attributes:
         objective: The leader's.
         pessimism: The follower's.
-        tilt: Weight with which the leader's objective is added to the follower's.
+        tilt: Weight with which the leader's objective is added to the follower's; None is none.
     """
 
     objective: Objective
     pessimism: Pessimism
-    tilt: float = 0.0
+    tilt: float | Tensor | None = None
 
-    def tilted(self, tilt: float) -> "Aims":
+    def tilted(self, tilt: float | Tensor) -> "Aims":
         """Return the aims with that tilt."""
         return replace(self, tilt=tilt)
 
@@ -162,4 +162,6 @@ class Aims:
             pessimism = game.mean_value(policy, q) - game.taken_value(q)
         else:
             pessimism = self.leader(game, policy, q)
-        return pessimism if self.tilt == 0 else pessimism + self.tilt * self.leader(game, policy, q)
+        if self.tilt is None:
+            return pessimism
+        return pessimism + self.tilt * self.leader(game, policy, q)

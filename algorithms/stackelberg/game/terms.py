@@ -56,7 +56,7 @@ class Terms(NamedTuple):
         """Return what is added to the curvature where the kernel loss has that multiplier."""
         return None if self.ridge is None else self.ridge * multiplier
 
-    def tilted(self, tilt: float) -> "Terms":
+    def tilted(self, tilt: float | Tensor) -> "Terms":
         """Return the terms of a follower that also wants `tilt` of the leader's objective."""
         return self._replace(aims=self.aims.tilted(tilt))
 

@@ -248,7 +248,9 @@ def starts(aims: Aims, moments: Moments, initial: Tensor) -> Starts:
     leader = initial if aims.objective == "initial" else moments.mean_features
     relative = moments.mean_features - moments.taken_features
     pessimism = relative if aims.pessimism == "relative" else leader
-    return Starts(pessimism + aims.tilt * leader, leader, initial)
+    if aims.tilt is not None:
+        pessimism = pessimism + aims.tilt * leader
+    return Starts(pessimism, leader, initial)
 
 
 def diagonal_share(

@@ -323,3 +323,22 @@ def test_a_warm_start_clones_the_behavior():
     states = torch.arange(data.spec.observation_size)
     modes = cohort.policy(states[None].numpy()).mode()[0]
     assert torch.equal(modes, states % 3)
+
+
+def test_tilted_followers_answer_apart_and_need_no_solve():
+    """The one that also minimises the leader's objective leaves it lower than its opposite does."""
+    algorithm = build_algorithm(
+        "stackelberg", **{**SETTINGS, "implicit": "tilted", "ridge": None, "tilt": 5.0}
+    )
+    assert {algorithm.phase(step) for step in range(EVERY_PHASE)} == {0, 1}
+    cohort = train(make_cohort([algorithm], [random_dataset("vector", 60, 0)]), 40)
+    state = of_run(cohort.state, 0)
+    observation = random_batch(make_spec("vector", size=4), 200).observation.float()
+    policy = networks.apply(state.actor, observation).softmax(-1)
+    middle, up, down = (
+        (policy * networks.apply(memory.critic, observation)).sum(-1).mean()
+        for memory in state.follower
+    )
+    assert up < middle < down
+    assert cohort.metrics["implicit_term"] > 0
+    assert set(cohort.metrics | cohort.diagnose()) == documented("neural")

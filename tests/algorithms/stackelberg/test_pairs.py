@@ -232,18 +232,18 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(settings, message):
 
 
 VARIANTS = [
-    ("pairs", "deterministic", "total"),
-    ("pairs", "gaussian", "total"),
-    ("pairs", "deterministic", "maximin"),
-    ("features", "deterministic", "individual"),
-    ("features", "gaussian", "total"),
+    ("pairs", "deterministic", {}),
+    ("pairs", "gaussian", {"implicit": "tilted"}),
+    ("pairs", "deterministic", {"leader_gradient": "maximin"}),
+    ("features", "deterministic", {"leader_gradient": "individual"}),
+    ("features", "gaussian", {"implicit": "tilted"}),
 ]
 
 
-@pytest.mark.parametrize(("follower", "leader", "followed"), VARIANTS)
-def test_it_clones_then_leads_and_says_what_it_sees(follower, leader, followed):
+@pytest.mark.parametrize(("follower", "leader", "settings"), VARIANTS)
+def test_it_clones_then_leads_and_says_what_it_sees(follower, leader, settings):
     sizes = {"warm_updates": 2, "hidden_sizes": [8]}
-    algorithm = learner(leader, follower=follower, leader_gradient=followed, **sizes)
+    algorithm = learner(leader, follower=follower, **sizes, **settings)
     assert [algorithm.phase(step) for step in range(4)] == [WARM_START, WARM_START, LEAD, LEAD]
     cohort: Cohort = train(make_cohort([algorithm], [random_dataset("continuous", 60, 0)]), 4)
     told = cohort.metrics | cohort.diagnose()
