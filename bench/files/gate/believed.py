@@ -30,7 +30,7 @@ def judged(claim: Claim, key: str, card: Card, storage: Callable[[], Storage]) -
         return Verdict.nothing(claim.environment.without_evaluation or "there is none")
     note = cache_folder() / "verdicts" / f"{_name(claim, key)}.json"
     try:
-        return Verdict.model_validate_json(note.read_text())
+        return Verdict.model_validate_json(note.read_text("utf-8"))
     except (FileNotFoundError, ValidationError):
         verdict = compare(claim, storage(), card)
     if verdict.world is not None:
