@@ -1,5 +1,6 @@
 """Seen: all transitions that a training has seen, in order."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -47,7 +48,18 @@ class Seen(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.observation, self.time = following, self.time + 1
         return following, reward, terminated, truncated, info
 
-    def storage(self, num_steps: int) -> Storage:
-        """Return the first so many transitions."""
-        columns = {name: column[:num_steps] for name, column in self.columns.items()}
-        return Storage(comparator_action=None, **columns)
+
+def seen_by(worlds: Sequence[Seen], num_steps: int) -> Storage:
+    """Return the first so many transitions of all worlds together, episodes by their beginnings."""
+    each = num_steps // len(worlds)
+    columns = {
+        name: np.concatenate([world.columns[name][:each] for world in worlds])
+        for name in worlds[0].columns
+    }
+    world = np.repeat(np.arange(len(worlds)), each)
+    time = np.tile(np.arange(each), len(worlds))
+    began = time - columns["step"]
+    order = np.lexsort((time, world, began))
+    columns = {name: column[order] for name, column in columns.items()}
+    columns["episode"] = np.cumsum(columns["step"] == 0) - 1
+    return Storage(comparator_action=None, **columns)

@@ -9,50 +9,26 @@ import csv
 import importlib.metadata
 import importlib.util
 import io
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import gymnasium
-from pydantic import BaseModel, Field
 
 from bench import seeding
 from bench.atomic import atomic_folder
 from bench.behaviors.actor import Actor
 from bench.behaviors.kept import CARD, CURVE, REPLAY, Card, Policy, Returns, folder_of, policy_path
-from bench.behaviors.seen import Seen
+from bench.behaviors.models import TrainingSettings, actor_in, model_of, num_worlds
+from bench.behaviors.seen import Seen, seen_by
 from bench.data.registered import MAX_STEPS
-from bench.settings.typed import STRICT, ConfigError
-from bench.types import Count, Positive, Seed
+from bench.settings.typed import ConfigError
+from bench.types import Seed
 from bench.worlds.live import LiveEnvironment
 from bench.worlds.registered import Registered, Rollouts, episodes_of, uniform_episodes
 from bench.worlds.spaces import from_unit
 
 MEDIUM_SHARE = 1 / 3
 PACKAGES = ("stable-baselines3", "gymnasium", "mujoco", "torch", "numpy")
-
-
-class TrainingSettings(BaseModel):
-    """Settings of conf/behave.yaml.
-
-    Attributes:
-        algorithm: Of stable-baselines3.
-        hidden_sizes: Of policy and critics.
-        learning_rate: Of all networks.
-        num_steps: Length of training in steps of the environment.
-        eval_every: Steps between measurements.
-        eval_episodes: Episodes of each; kept policies are measured again by `final_episodes`.
-        returns: Mean returns at which a policy is kept, beside expert and medium.
-    """
-
-    model_config = STRICT
-    algorithm: Literal["SAC", "TD3"]
-    hidden_sizes: Annotated[tuple[Count, ...], Field(strict=False)]
-    learning_rate: Positive
-    num_steps: Count
-    eval_every: Count
-    eval_episodes: Annotated[int, Field(ge=2)]
-    final_episodes: Annotated[int, Field(ge=2)]
-    returns: Annotated[tuple[float, ...], Field(strict=False)]
 
 
 class Measured(NamedTuple):
@@ -78,7 +54,10 @@ def train(
     environment = Registered(gymnasium_id, None).environment(gymnasium_id, 0, 0.99, limit)
     if not isinstance(environment, LiveEnvironment) or environment.spec.action_bounds is None:
         raise ConfigError(f"{gymnasium_id} needs no training: its behaviors are known here.")
-    world = Seen(gymnasium.make(gymnasium_id), settings.num_steps)
+    copies = num_worlds(settings)
+    worlds = [
+        Seen(gymnasium.make(gymnasium_id), settings.num_steps // copies) for _ in range(copies)
+    ]
     measured: list[Measured] = []
 
     def measure(steps: int, actor: Actor) -> None:
@@ -86,9 +65,10 @@ def train(
         measured.append(Measured(steps, actor, found))
         on_measure(f"{steps:,} of {settings.num_steps:,} steps: {found}")
 
-    _learn(world, seed, settings, measure)
+    _learn(worlds, seed, settings, measure)
     random = uniform_episodes(gymnasium_id, limit)
     kept = _kept(measured, random.mean_return, settings)
+    seen = seen_by(worlds, kept["medium"].steps)
     card = Card(
         id=gymnasium_id,
         seed=seed,
@@ -102,56 +82,37 @@ def train(
             )
             for name, found in kept.items()
         },
-        replay=kept["medium"].steps,
+        replay=len(seen),
     )
     with atomic_folder(folder_of(gymnasium_id)) as folder:
         for name, found in kept.items():
             found.actor.save(policy_path(folder, name))
         (folder / CURVE).write_text(_curve(measured), "utf-8")
-        world.storage(kept["medium"].steps).save(folder / REPLAY)
+        seen.save(folder / REPLAY)
         (folder / CARD).write_text(card.model_dump_json(indent=1), "utf-8")
     return card
 
 
 def _learn(
-    world: gymnasium.Env[Any, Any],
+    worlds: Sequence[Seen],
     seed: int,
     settings: TrainingSettings,
     measure: Callable[[int, Actor], None],
 ) -> None:
-    import stable_baselines3
     from stable_baselines3.common.callbacks import BaseCallback
 
-    model = getattr(stable_baselines3, settings.algorithm)(
-        "MlpPolicy",
-        world,
-        seed=seed,
-        learning_rate=settings.learning_rate,
-        buffer_size=settings.num_steps,
-        policy_kwargs={"net_arch": list(settings.hidden_sizes)},
-        device="cpu",
-    )
+    model = model_of(worlds, seed, settings)
 
     class Measure(BaseCallback):
+        measured = 0
+
         def _on_step(self) -> bool:
-            if self.num_timesteps % settings.eval_every == 0:
+            if self.num_timesteps // settings.eval_every > self.measured:
+                self.measured = self.num_timesteps // settings.eval_every
                 measure(self.num_timesteps, actor_in(model))
-            return True
+            return self.num_timesteps < settings.num_steps
 
     model.learn(settings.num_steps, callback=Measure())
-
-
-def actor_in(model: Any) -> Actor:
-    """Return the policy of a model of stable-baselines3, by its mode."""
-    from torch import nn
-
-    network = model.policy.actor
-    parts = [*getattr(network, "latent_pi", []), *network.mu.modules()]
-    layers = [part for part in parts if isinstance(part, nn.Linear)]
-    return Actor(
-        tuple(layer.weight.detach().cpu().numpy().copy() for layer in layers),
-        tuple(layer.bias.detach().cpu().numpy().copy() for layer in layers),
-    )
 
 
 def _rollouts(environment: LiveEnvironment, actor: Actor, seed: int, num_episodes: int) -> Rollouts:

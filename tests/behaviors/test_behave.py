@@ -2,14 +2,16 @@
 
 import csv
 import json
+from typing import get_args
 
 import gymnasium
 import numpy as np
 import pytest
 
-from bench.behaviors import training
+from bench.behaviors import models, training
 from bench.behaviors.actor import Actor
 from bench.behaviors.kept import CARD, CURVE, card_of, folder_of
+from bench.behaviors.models import TrainingSettings
 from bench.behaviors.source import Trained
 from bench.settings.run import run_config, run_id
 from bench.settings.typed import ConfigError
@@ -17,6 +19,8 @@ from tests.support.commands import settings
 from tests.support.sweeps import records, run_here
 
 pytest.importorskip("stable_baselines3")
+
+ALGORITHMS = get_args(TrainingSettings.model_fields["algorithm"].annotation)
 
 
 class Line(gymnasium.Env):
@@ -119,22 +123,41 @@ def test_what_is_trained_is_kept_and_collects(monkeypatch, capsys, tmp_path):
     assert all(r["final"]["normalized_regret"] is not None for r in made)
 
 
-@pytest.mark.parametrize("algorithm", ["SAC", "TD3"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_actor_does_what_the_model_predicts(algorithm):
-    import stable_baselines3
-
-    model = getattr(stable_baselines3, algorithm)(
-        "MlpPolicy", Line(), seed=0, policy_kwargs={"net_arch": [16, 8]}
-    )
+    worlds = [Line() for _ in range(8)]
+    settings = TrainingSettings(algorithm=algorithm, hidden_sizes=(16, 8), learning_rate=0.01,
+                                num_steps=400, eval_every=100, eval_episodes=2, final_episodes=2,
+                                returns=())  # fmt: skip
+    model = models.model_of(worlds[: models.num_worlds(settings)], 0, settings).learn(300)
     seen = np.random.default_rng(0).uniform(-1, 1, (50, 2)).astype(np.float32)
-    predicted, _ = model.predict(seen, deterministic=True)
-    np.testing.assert_allclose(2 * training.actor_in(model)(seen), predicted, atol=1e-5)
+    running = model.get_vec_normalize_env()
+    predicted, _ = model.predict(running.normalize_obs(seen) if running else seen,
+                                 deterministic=True)  # fmt: skip
+    # PPO's model acts in a world whose actions are in [-1, 1].
+    scale = 1 if running else 2
+    np.testing.assert_allclose(scale * models.actor_in(model)(seen), predicted, atol=1e-5)
+
+
+def test_ppo_trains_in_copies_of_the_world(monkeypatch):
+    assert run_here(monkeypatch, *WORDS, "behave.algorithm=PPO", "behave.num_steps=1600") == 0
+    card = card_of("Line-v0")
+    assert card.policies["expert"].mean > card.random.mean
+    data = source("medium_replay", num_transitions=9999).load("", 0, 0.9, None).data
+    assert len(data) == card.replay == card.policies["medium"].steps
+    # Whole episodes one after another, though eight went on at once.
+    storage = data.storage
+    same = storage.episode[1:] == storage.episode[:-1]
+    np.testing.assert_array_equal(storage.step[1:][same], storage.step[:-1][same] + 1)
+    np.testing.assert_array_equal(storage.observation[1:][same],
+                                  storage.next_observation[:-1][same])  # fmt: skip
+    assert (storage.step[1:][~same] == 0).all()
 
 
 def test_an_actor_read_back_is_the_same(tmp_path):
     rng = np.random.default_rng(0)
     actor = Actor((rng.normal(size=(4, 2)), rng.normal(size=(1, 4))),
-                  (rng.normal(size=4), rng.normal(size=1)))  # fmt: skip
+                  (rng.normal(size=4), rng.normal(size=1)), "clip")  # fmt: skip
     actor.save(tmp_path / "a.npz")
     seen = rng.normal(size=(9, 2))
     np.testing.assert_array_equal(Actor.load(tmp_path / "a.npz")(seen), actor(seen))
@@ -155,7 +178,7 @@ def test_nothing_is_kept_where_nothing_was_learned(monkeypatch, capsys):
         (("dataset.id=Pendulum-v1",), "its behaviors are known here"),
         (("dataset.id=Acrobot-v1",), "Acrobot-v1 needs no training"),
         (("dataset.id=Line-v0", "behave.speed=1"), "behave.speed is not a setting"),
-        (("dataset.id=Line-v0", "behave.algorithm=PPO"), "'SAC' or 'TD3'"),
+        (("dataset.id=Line-v0", "behave.algorithm=DDPG"), "'SAC', 'TD3' or 'PPO'"),
         (("dataset.id=Line-v0", "algorithm=bc"), "is no word of behave"),
         (("dataset.id=Line-v0", "seed=-1"), "whole number"),
     ],
