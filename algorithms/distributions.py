@@ -1,7 +1,7 @@
 """What policies are: distributions over actions, with a mode to act by.
 
-Numbered actions are chosen by `Categorical` and `Greedy`, continuous ones, which lie in [-1, 1] per
-dimension, by `Deterministic`, `TanhNormal` and `ClippedNormal`.
+Numbered actions are chosen by `Categorical`, `Greedy` and `Mixed`, continuous ones, which lie in
+[-1, 1] per dimension, by `Deterministic`, `TanhNormal` and `ClippedNormal`.
 """
 
 import math
@@ -69,6 +69,28 @@ class Greedy(NamedTuple):
     def probabilities(self) -> Tensor:
         """Return the same: the policy has no other randomness than splitting ties."""
         return self.mode_probabilities()
+
+
+class Mixed(NamedTuple):
+    """A policy that is stochastic by definition, ``chances[..., num_actions]``, sums of 1.
+
+    It is acted on by sampling: its most likely actions would be another policy, for which nothing
+    of what it promises holds.
+    """
+
+    chances: Tensor
+
+    def mode(self) -> Tensor:
+        """Return the first of the most likely actions ``[...]``."""
+        return self.chances.argmax(-1)
+
+    def mode_probabilities(self) -> Tensor:
+        """Return the policy itself."""
+        return self.chances
+
+    def probabilities(self) -> Tensor:
+        """Return the probability of each action ``[..., num_actions]``."""
+        return self.chances
 
 
 class Deterministic(NamedTuple):
@@ -151,7 +173,7 @@ class ClippedNormal(NamedTuple):
         return density.sum(-1)
 
 
-DiscretePolicy = Categorical | Greedy
+DiscretePolicy = Categorical | Greedy | Mixed
 ContinuousPolicy = Deterministic | TanhNormal | ClippedNormal
 ActionDistribution = DiscretePolicy | ContinuousPolicy
 

@@ -16,6 +16,8 @@ NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 PositiveFraction = Annotated[float, Gt(0), Le(1)]
 Discount = Annotated[float, Ge(0), Lt(1)]
+# Nothing is certain.
+Confidence = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 Natural = Annotated[int, Ge(0)]
 # The fastest update there is takes some 10 microseconds: more of them take hours at least.

@@ -8,9 +8,8 @@ import torch
 
 from algorithms.distributions import (
     ActionDistribution,
-    Categorical,
     ClippedNormal,
-    Greedy,
+    DiscretePolicy,
     TanhNormal,
     is_stochastic,
 )
@@ -109,7 +108,7 @@ def _exactly(
 ) -> list[PolicyEvaluation]:
     states = np.arange(environments[0].spec.observation_size)
     distribution = policy(np.broadcast_to(states, (len(environments), len(states))).copy())
-    assert isinstance(distribution, Categorical | Greedy)
+    assert isinstance(distribution, DiscretePolicy)
     mode, probabilities = (
         _table(distribution.mode_probabilities()),
         _table(distribution.probabilities()),
@@ -212,8 +211,8 @@ class _Simulated:
         return act
 
 
-def _discrete(distribution: ActionDistribution) -> Categorical | Greedy:
-    assert isinstance(distribution, Categorical | Greedy)
+def _discrete(distribution: ActionDistribution) -> DiscretePolicy:
+    assert isinstance(distribution, DiscretePolicy)
     return distribution
 
 
