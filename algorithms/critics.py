@@ -1,7 +1,8 @@
 """Twin critics: two networks side by side, as one network with a leading axis ``[2, ...]``.
 
-That costs half the operations of two and makes twins of unequal shape impossible. Of continuous
-actions a critic takes an observation and an action, of numbered ones it gives a value for each.
+That costs half the operations of two and makes twins of unequal shape impossible; an ensemble is
+the same with a longer axis. Of continuous actions a critic takes an observation and an action, of
+numbered ones it gives a value for each.
 """
 
 import torch
@@ -17,14 +18,21 @@ def twin_critics(
     spec: EnvSpec, hidden_sizes: tuple[int, ...], generator: torch.Generator
 ) -> Network:
     """Return two independently drawn critics, ``[2, in, out]`` weights and ``[2, 1, out]`` bias."""
+    return ensemble(spec, hidden_sizes, generator, 2)
+
+
+def ensemble(
+    spec: EnvSpec, hidden_sizes: tuple[int, ...], generator: torch.Generator, number: int
+) -> Network:
+    """Return so many, ``[number, in, out]`` weights and ``[number, 1, out]`` bias."""
     sizes = (spec.observation_size + spec.action_size, *hidden_sizes, 1)
-    first, second = (networks.feed_forward(sizes, generator) for _ in range(2))
+    drawn = [networks.feed_forward(sizes, generator) for _ in range(number)]
     return tuple(
         {
-            "weight": torch.stack([one["weight"], other["weight"]]),
-            "bias": torch.stack([one["bias"], other["bias"]]).unsqueeze(1),
+            "weight": torch.stack([layer["weight"] for layer in several]),
+            "bias": torch.stack([layer["bias"] for layer in several]).unsqueeze(1),
         }
-        for one, other in zip(first, second, strict=True)
+        for several in zip(*drawn, strict=True)
     )
 
 
