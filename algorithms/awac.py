@@ -15,7 +15,7 @@ world's units of reward, which the inverse temperature has to suit.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ from algorithms.base import Algorithm, Metrics
 from algorithms.distributions import Categorical
 from algorithms.networks import InitialValue, Network
 from algorithms.objectives import (
+    WeightForm,
+    advantage_weight,
     at_action,
     bellman_target,
     negative_log_likelihood,
@@ -33,10 +35,6 @@ from algorithms.objectives import (
 )
 from algorithms.optimizers import AdamState, adam, adam_init
 from bench.types import Batch, Count, DataSummary, EnvSpec, Positive, PositiveFraction
-
-# The largest weight of an action in the actor's loss.
-LARGEST_WEIGHT = 20.0
-Form = Literal["exp", "binary"]
 
 
 class State(NamedTuple):
@@ -56,7 +54,7 @@ class AdvantageWeightedActorCritic(Algorithm):
     learning_rate: Positive
     hidden_sizes: tuple[Count, ...]
     polyak: PositiveFraction
-    form: Form
+    form: WeightForm
     inverse_temperature: Positive
     initial_value: InitialValue
 
@@ -71,7 +69,8 @@ class AdvantageWeightedActorCritic(Algorithm):
         values = twins.action_values(critics, batch.observation).amin(0)
         logits = networks.apply(actor, batch.observation)
         own = (logits.detach().softmax(-1) * values).sum(-1)
-        weight = weights(at_action(values, batch.action) - own, self.form, self.inverse_temperature)
+        advantage = at_action(values, batch.action) - own
+        weight = advantage_weight(advantage, self.form, self.inverse_temperature)
         likelihood = negative_log_likelihood(logits, batch.action)
         return weighted_mean(weight * likelihood, batch.weight), weight
 
@@ -116,11 +115,3 @@ class AdvantageWeightedActorCritic(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Categorical:
         """Return the actor."""
         return Categorical(networks.apply(state.actor, observation))
-
-
-def weights(advantage: Tensor, form: Form, inverse_temperature: float | Tensor) -> Tensor:
-    """Return how much an action of that advantage is cloned, without a gradient."""
-    advantage = advantage.detach()
-    if form == "binary":
-        return (advantage > 0).to(advantage.dtype)
-    return (inverse_temperature * advantage).exp().clamp_max(LARGEST_WEIGHT)

@@ -1,10 +1,15 @@
 """Loss terms that several algorithms share; each is one formula over a weighted batch."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from bench.types import Batch, DataSummary, EnvSpec
 
+WeightForm = Literal["exp", "binary"]
+# The largest weight of an action that is cloned by its advantage.
+LARGEST_WEIGHT = 20.0
 # What the uniform policy's regret is worth to critics whose rewards are scaled.
 REWARD_UNITS = 10.0
 
@@ -33,6 +38,19 @@ def expectile_loss(difference: Tensor, expectile: float | Tensor) -> Tensor:
     """Return ``|expectile - 1(difference < 0)| difference^2``, differences target minus value."""
     weight = (expectile - (difference < 0).to(difference.dtype)).abs()
     return weight * difference**2
+
+
+def advantage_weight(
+    advantage: Tensor, form: WeightForm, inverse_temperature: float | Tensor
+) -> Tensor:
+    """Return how much an action of that advantage is cloned, without a gradient.
+
+    By ``min(exp(inverse_temperature advantage), 20)``, or 1 where the advantage is above 0, else 0.
+    """
+    advantage = advantage.detach()
+    if form == "binary":
+        return (advantage > 0).to(advantage.dtype)
+    return (inverse_temperature * advantage).exp().clamp_max(LARGEST_WEIGHT)
 
 
 def negative_log_likelihood(logits: Tensor, action: Tensor) -> Tensor:

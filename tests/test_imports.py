@@ -25,9 +25,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "algorithms": ("bench.types",),
     "algorithms.continuous": ("algorithms",),
     "algorithms.stackelberg": ("algorithms",),
+    "algorithms.tables": ("algorithms",),
     "plots": ("bench.store", "bench.measures.statistics"),
 }  # fmt: skip
-SHARED = ("base", "critics", "distributions", "entropy", "networks", "objectives", "optimizers")
+SHARED = ("base", "critics", "distributions", "empirical", "entropy", "networks", "objectives",
+          "optimizers")  # fmt: skip
 """The files of algorithms/ that every algorithm may use; all others are algorithms themselves."""
 
 
@@ -76,8 +78,9 @@ def test_a_file_uses_nothing_above_its_room(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room_of(m).startswith("algorithms")])
 def test_an_algorithm_uses_shared_pieces_and_no_sibling(module: str) -> None:
-    # One algorithm is a file, of continuous actions a file in their folder, or a whole package.
-    place = 2 if module.startswith("algorithms.continuous.") else 1
+    # One algorithm is a file, of continuous actions or of tables alone a file in their folder, or a
+    # whole package.
+    place = 2 if module.startswith(("algorithms.continuous.", "algorithms.tables.")) else 1
     own = module.split(".")[: place + 1]
     for used in imported(MODULES[module]) - {"bench.types", "algorithms"}:
         parts = used.split(".")

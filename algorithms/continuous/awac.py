@@ -24,11 +24,16 @@ from torch import Tensor
 
 from algorithms import critics as twins
 from algorithms import networks
-from algorithms.awac import Form, weights
 from algorithms.base import Algorithm, Metrics
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
-from algorithms.objectives import bellman_target, reward_scale, weighted_mean
+from algorithms.objectives import (
+    WeightForm,
+    advantage_weight,
+    bellman_target,
+    reward_scale,
+    weighted_mean,
+)
 from algorithms.optimizers import AdamState, adam, adam_init
 from bench.types import ActionKind, Batch, Count, DataSummary, EnvSpec, Positive, PositiveFraction
 
@@ -51,7 +56,7 @@ class AdvantageWeightedActorCritic(Algorithm):
     learning_rate: Positive
     hidden_sizes: tuple[Count, ...]
     polyak: PositiveFraction
-    form: Form
+    form: WeightForm
     inverse_temperature: Positive
     num_actions: Count
 
@@ -98,7 +103,7 @@ class AdvantageWeightedActorCritic(Algorithm):
         """Take one Adam step of the actor and one of the critics, both from the state as it is."""
         batch = batch._replace(reward=state.reward_scale * batch.reward)
         advantage = self.advantage(state, batch, noise["here"])
-        weight = weights(advantage, self.form, self.inverse_temperature)
+        weight = advantage_weight(advantage, self.form, self.inverse_temperature)
         gradient, actor_loss = torch.func.grad_and_value(self.actor_loss)(
             state.actor, weight, batch
         )

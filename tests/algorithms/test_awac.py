@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.awac import State, weights
+from algorithms.awac import State
+from algorithms.objectives import advantage_weight
 from algorithms.optimizers import adam_init
 from tests.support.builders import (
     as_module,
@@ -80,7 +81,7 @@ def test_ten_updates_are_those_of_plain_torch(form):
 
 def test_weights_are_constants_and_never_above_twenty():
     advantage = torch.tensor([-3.0, 0.0, 0.5, 90.0], requires_grad=True)
-    by_exp, binary = weights(advantage, "exp", 2.0), weights(advantage, "binary", 2.0)
+    by_exp, binary = (advantage_weight(advantage, form, 2.0) for form in ("exp", "binary"))
     assert by_exp.tolist() == pytest.approx([math.exp(-6), 1.0, math.e, 20.0])
     # At zero an action is no better than the policy's own.
     assert binary.tolist() == [0, 0, 1, 1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from algorithms import critics as ensembles
-from algorithms.continuous.sac_n import State
+from algorithms.continuous.edac import State
 from algorithms.optimizers import adam_init
 from bench.settings.typed import ConfigError
 from tests.support.builders import (
@@ -147,5 +147,5 @@ def test_diversity_drives_slopes_apart():
 
 
 def test_a_single_critic_has_nothing_to_be_kept_apart_from():
-    with pytest.raises(ConfigError, match="at least 2"):
+    with pytest.raises(ConfigError, match="2 or more"):
         learner("edac", num_critics=1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import linprog
 
-from algorithms.cppo import worst_mean
+from algorithms.tables.cppo import worst_mean
 from bench.worlds.mdps import Garnet
 from tests.support.builders import build_algorithm, make_cohort, train
 from tests.support.tables import (

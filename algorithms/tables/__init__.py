@@ -1,0 +1,1 @@
+"""Learners of tables alone, which plan in the empirical MDP of the data's counts."""
