@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS: dict[str, tuple[str, ...]] = {
     "bench": (),
     "bench.worlds": ("bench",),
-    "bench.data": ("bench.worlds",),
+    "bench.worlds.simulators": ("bench.worlds",),
+    "bench.data": ("bench.worlds.simulators",),
     "bench.measures": ("bench.data", "algorithms.base", "algorithms.distributions"),
     "bench.settings": ("bench.measures", "algorithms.base"),
     "bench.files": ("bench.settings",),

@@ -23,8 +23,8 @@ from bench.behaviors.seen import Seen, seen_by
 from bench.data.registered import MAX_STEPS
 from bench.settings.typed import ConfigError
 from bench.types import Seed
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.registered import Registered, Rollouts, episodes_of, uniform_episodes
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.registered import Registered, Rollouts, episodes_of, uniform_episodes
 from bench.worlds.spaces import from_unit
 
 MEDIUM_SHARE = 1 / 3

@@ -9,9 +9,9 @@ from bench.behaviors.actor import Actor
 from bench.behaviors.kept import actor_of, card_of, digest_of
 from bench.types import ActionKind, NonNegative
 from bench.worlds.base import World
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.recorded import Reference
-from bench.worlds.registered import Registered
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.recorded import Reference
+from bench.worlds.simulators.registered import Registered
 from bench.worlds.spaces import from_unit
 from bench.worlds.tabular import return_bounds
 

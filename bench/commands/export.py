@@ -4,7 +4,7 @@ from minari.dataset.minari_dataset import parse_dataset_id
 
 from bench.data.sensing import Sensing
 from bench.files.minari import dataset_path
-from bench.files.minari_writer import write
+from bench.files.readers.minari_writer import write
 from bench.settings.groups import choices
 from bench.settings.single import SingleRun, single_run
 from bench.settings.typed import ConfigError

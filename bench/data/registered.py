@@ -11,9 +11,9 @@ from bench.data.behavior import Component
 from bench.data.collected import Collected
 from bench.data.sources import DataSource, Facts, Task
 from bench.types import Count
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.policies import digest_of
-from bench.worlds.registered import Registered
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.policies import digest_of
+from bench.worlds.simulators.registered import Registered
 
 # Where gymnasium sets no limit of its own.
 MAX_STEPS = 1000

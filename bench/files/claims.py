@@ -10,9 +10,9 @@ from bench.files.gate.claim import Claim
 from bench.files.trusted import is_registered
 from bench.types import EnvSpec
 from bench.worlds.base import Environment, World
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.recorded import RecordedEnvironment, Reference
-from bench.worlds.registered import own_world
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment, Reference
+from bench.worlds.simulators.registered import own_world
 from bench.worlds.tabular import return_bounds
 
 

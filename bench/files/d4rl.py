@@ -9,13 +9,13 @@ from typing import Any
 import gymnasium
 
 from bench.files.claims import simulated, spec_of
-from bench.files.d4rl_reader import READER_VERSION, Boundaries, convert
 from bench.files.download import DownloadError, fetch
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.gate.claim import Claim
+from bench.files.readers.d4rl import READER_VERSION, Boundaries, convert
 from bench.files.references import D4RLEntry, d4rl_table
 from bench.files.source import FileSource
-from bench.worlds.recorded import RecordedEnvironment, Reference
+from bench.worlds.simulators.recorded import RecordedEnvironment, Reference
 
 # Gymnasium's environments that are nearest to those of d4rl, by the first word of a dataset's id.
 COUNTERPARTS = {

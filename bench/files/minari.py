@@ -20,12 +20,12 @@ from minari.dataset.minari_dataset import parse_dataset_id
 from bench.data.storage import Storage
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.gate.claim import Claim
-from bench.files.minari_reader import READER_VERSION, convert
 from bench.files.origin import KEY, claim_of, origin_of
+from bench.files.readers.minari import READER_VERSION, convert
 from bench.files.references import minari_reference
 from bench.files.source import FileSource
 from bench.worlds.base import Environment
-from bench.worlds.recorded import Reference
+from bench.worlds.simulators.recorded import Reference
 
 HOST = "huggingface.co"
 REACHABLE_WITHIN = 3.0

@@ -20,7 +20,7 @@ from bench.files.source import FileSource
 from bench.files.trusted import spec_told, trusted_spec
 from bench.settings.typed import ConfigError, typed_object
 from bench.worlds.base import World
-from bench.worlds.recorded import RecordedEnvironment, Reference
+from bench.worlds.simulators.recorded import RecordedEnvironment, Reference
 
 # The metadata's key for what an export of this project says of itself.
 KEY = "stackelberg_bench"

@@ -12,11 +12,11 @@ import numpy as np
 from bench.files.claims import gymnasium_claim, no_claim
 from bench.files.flat import Card, UnusableFile, accessible, content_hash
 from bench.files.gate.claim import Claim
-from bench.files.own_reader import READER_VERSION, Names, convert
+from bench.files.readers.own import READER_VERSION, Names, convert
 from bench.files.source import FileSource
 from bench.files.tables import READERS
-from bench.worlds.live import spaces_of, without_limit
-from bench.worlds.recorded import Reference
+from bench.worlds.simulators.live import spaces_of, without_limit
+from bench.worlds.simulators.recorded import Reference
 from bench.worlds.spaces import FlatSpace
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.worlds.recorded import Reference
+from bench.worlds.simulators.recorded import Reference
 
 FOLDER = Path(__file__).parent
 

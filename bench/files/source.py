@@ -16,8 +16,8 @@ from bench.files.gate.believed import believed, judged
 from bench.files.gate.claim import Claim
 from bench.files.gate.verdict import Trust, Verdict
 from bench.worlds.base import Environment
-from bench.worlds.recorded import OWN_SETTINGS, RecordedEnvironment, Reference
-from bench.worlds.rescaled import Rescaled
+from bench.worlds.simulators.recorded import OWN_SETTINGS, RecordedEnvironment, Reference
+from bench.worlds.simulators.rescaled import Rescaled
 
 # Datasets whose columns stay in memory between runs (larger columns are mapped in any case).
 OPEN_AT_ONCE = 4

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from bench.data import storage
 from bench.data.degradations import Degradation, region, thin
 from bench.data.storage import Storage
-from bench.files import d4rl_reader, flat
-from bench.files.d4rl_reader import kept_rows
+from bench.files import flat
+from bench.files.readers import d4rl as d4rl_reader
+from bench.files.readers.d4rl import kept_rows
 from bench.files.references import d4rl_table
 from bench.measures import regret
 from bench.measures.evaluation import PolicyEvaluation
 from bench.settings.run import content, run_config, run_id, worse_recipes
-from bench.worlds.recorded import RecordedEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment
 from tests.support import commands, files
 from tests.support.builders import build_algorithm, make_cohort, train
 from tests.support.commands import plan, settings

@@ -13,7 +13,7 @@ from bench.files.references import d4rl_table
 from bench.measures.evaluation import PolicyEvaluation
 from bench.measures.regret import FINAL, Anchors, scores
 from bench.settings.run import run_config, run_id
-from bench.worlds import live
+from bench.worlds.simulators import live
 from plots.markup import escape_markdown
 from tests.support import files
 from tests.support.builders import build_algorithm, make_cohort

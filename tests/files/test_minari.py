@@ -20,8 +20,8 @@ from bench.files.flat import UnusableFile
 from bench.files.minari import dataset_path
 from bench.worlds.base import rollout
 from bench.worlds.cartpole import CartPoleEnvironment
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.recorded import RecordedEnvironment
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment
 from bench.worlds.tabular import TabularEnvironment
 from tests.support import files
 

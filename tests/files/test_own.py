@@ -10,7 +10,7 @@ import pytest
 
 from bench.files.flat import UnusableFile, cache_folder
 from bench.files.own import File
-from bench.files.own_reader import Names
+from bench.files.readers.own import Names
 from bench.measures.regret import FINAL
 from bench.worlds.cartpole import CartPoleEnvironment
 from bench.worlds.tabular import TabularEnvironment

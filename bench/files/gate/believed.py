@@ -15,7 +15,7 @@ from bench.files.gate.claim import Claim
 from bench.files.gate.gate import compare
 from bench.files.gate.verdict import GATE_VERSION, Trust, Verdict
 from bench.worlds.base import Environment
-from bench.worlds.rescaled import rescaled
+from bench.worlds.simulators.rescaled import rescaled
 
 # Whose versions decide what a world answers.
 SIMULATORS = ("gymnasium", "mujoco")

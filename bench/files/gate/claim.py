@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
 from bench.worlds.base import Environment
-from bench.worlds.recorded import RecordedEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,10 @@ from bench.files.gate.claim import Claim
 from bench.files.gate.verdict import Verdict
 from bench.files.gate.wrappers import stateful
 from bench.worlds.exact import TabularMDP
-from bench.worlds.live import flat_observation, without_limit
 from bench.worlds.mdps import toy_text_mdp
-from bench.worlds.recorded import RecordedEnvironment
-from bench.worlds.settable import Settable
+from bench.worlds.simulators.live import flat_observation, without_limit
+from bench.worlds.simulators.recorded import RecordedEnvironment
+from bench.worlds.simulators.settable import Settable
 
 STARTS, STEPS, REWARDS, LENGTH, BOUNDS = (
     "initial observations", "steps", "rewards", "longest episode", "bounds",

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.data.storage import Storage
 from bench.worlds.exact import TabularMDP
-from bench.worlds.settable import Settable
+from bench.worlds.simulators.settable import Settable
 
 # Steps of a table that are looked up, and numbers in memory for it.
 TABLE_ROWS, TABLE_NUMBERS = 100_000, 20_000_000

@@ -11,7 +11,7 @@ from bench.files.flat import UnusableFile
 from bench.files.gate.gate import BOUNDS, LENGTH, REWARDS, STARTS, STEPS
 from bench.measures.regret import FINAL
 from bench.worlds.exact import deterministic, policy_value
-from bench.worlds.recorded import RecordedEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment
 from bench.worlds.tabular import TabularEnvironment
 from tests.support import files
 from tests.support.sweeps import records, run_here

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench.settings.typed import ConfigError
-from bench.worlds.live import LiveEnvironment
-from bench.worlds.policies import digest_of, policy_of
-from bench.worlds.registered import Registered
+from bench.worlds.simulators.live import LiveEnvironment
+from bench.worlds.simulators.policies import digest_of, policy_of
+from bench.worlds.simulators.registered import Registered
 from bench.worlds.spaces import FlatSpace
 from tests.support import commands
 

@@ -7,8 +7,8 @@ from bench.types import EnvSpec
 from bench.worlds.cartpole import CartPole
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.mdps import CombinationLock
-from bench.worlds.recorded import OWN_SETTINGS, RecordedEnvironment, Reference
-from bench.worlds.rescaled import rescaled
+from bench.worlds.simulators.recorded import OWN_SETTINGS, RecordedEnvironment, Reference
+from bench.worlds.simulators.rescaled import rescaled
 
 
 def test_values_of_a_table_are_those_of_mapped_rewards():

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
-from bench.worlds.live import flat_observation, native_action
+from bench.worlds.simulators.live import flat_observation, native_action
 from bench.worlds.spaces import flat_space
 
 # Of MuJoCo's coordinates the first few, where a body is along the ground, may not be observed:

@@ -11,7 +11,7 @@ from bench.worlds.base import Act, Environment, Simulator
 from bench.worlds.cells import Cells
 from bench.worlds.continuous.control import ControlEnvironment
 from bench.worlds.continuous.pendulum import Pendulum
-from bench.worlds.recorded import RecordedEnvironment
+from bench.worlds.simulators.recorded import RecordedEnvironment
 from bench.worlds.tabular import TabularEnvironment
 
 

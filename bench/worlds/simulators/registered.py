@@ -12,10 +12,10 @@ from bench.types import ActionKind, EnvSpec
 from bench.worlds.base import Act, Environment, World, rollout
 from bench.worlds.cartpole import CartPole
 from bench.worlds.continuous.pendulum import Pendulum
-from bench.worlds.live import LiveEnvironment, spaces_of, without_limit
 from bench.worlds.mdps import ToyText, ToyTextId
-from bench.worlds.policies import Policy, policy_of
-from bench.worlds.recorded import Reference
+from bench.worlds.simulators.live import LiveEnvironment, spaces_of, without_limit
+from bench.worlds.simulators.policies import Policy, policy_of
+from bench.worlds.simulators.recorded import Reference
 from bench.worlds.spaces import FlatSpace, from_unit
 from bench.worlds.tabular import return_bounds
 
@@ -33,7 +33,7 @@ class Registered(World):
         id: As in ``gymnasium.make``.
         expert_return: 100 of the normalised score; null is the given policy's mean return, where
             there is one.
-        policy: What to collect with and compare by (worlds/policies.py); null is what is known of
+        policy: What to collect with and compare by (policies.py); null is what is known of
             the world. With a policy it is gymnasium's, even where this project has an exact one.
     """
 

@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
 from bench.types import EnvSpec
 from bench.worlds.base import Simulator
-from bench.worlds.recorded import RecordedEnvironment, Reference
+from bench.worlds.simulators.recorded import RecordedEnvironment, Reference
 from bench.worlds.spaces import FlatSpace, flat_space, flatten
 
 

@@ -11,10 +11,10 @@ from algorithms.distributions import Deterministic
 from bench.data.registered import Gymnasium
 from bench.measures.evaluation import evaluate as measure
 from bench.settings.run import data_source, run_config
-from bench.worlds import live
-from bench.worlds import registered as registered_world
 from bench.worlds.base import rollout
-from bench.worlds.registered import EPISODES, Registered
+from bench.worlds.simulators import live
+from bench.worlds.simulators import registered as registered_world
+from bench.worlds.simulators.registered import EPISODES, Registered
 from bench.worlds.tabular import TabularEnvironment
 from tests.support import commands
 from tests.support.builders import build_algorithm, make_cohort

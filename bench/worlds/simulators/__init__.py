@@ -1,0 +1,1 @@
+"""Worlds that gymnasium simulates: how their spaces, states and policies are seen here."""
