@@ -13,6 +13,8 @@ MEASURE_WORDS = {
     "normalized_regret": "Normalized regret (0 is the optimum, 1 the uniform policy)",
     "regret_to_covered": "Regret to the best covered policy (value units of each environment;"
     " below 0 the learner does better than the data can vouch for)",
+    "regret_to_support": "Regret to the best policy that takes seen actions wherever a state has"
+    " any (true dynamics, uniform elsewhere; value units of each environment)",
 }
 
 
@@ -79,10 +81,13 @@ def cautions(
     return " ".join(mixed + less)
 
 
-def uninformative_rule() -> str:
-    """Return when a condition cannot tell methods apart, as a clause."""
+def uninformative_rule(measure: str = "normalized_regret") -> str:
+    """Return when a condition cannot tell methods apart by a measure, as a clause."""
+    best = (
+        "best policy on seen actions" if measure == "regret_to_support" else "best covered policy"
+    )
     return (
-        "the best covered policy gains less than "
+        f"the {best} gains less than "
         f"{INFORMATIVE_SHARE:.0%} of what the optimum gains over the uniform policy, so that the "
         "data cannot tell methods apart"
     ).replace("%", " %")

@@ -17,7 +17,7 @@ from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition, condition, replicate
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 
-MEASURES = ("normalized_regret", "regret_to_covered", "improvement")
+MEASURES = ("normalized_regret", "regret_to_covered", "regret_to_support", "improvement")
 
 
 class Learner(NamedTuple):

@@ -155,7 +155,7 @@ def _hatch_uninformative(axes: Axes, frame: Frame, plot: Plot, conditions: list[
     for condition in conditions:
         x = position(frame, plot, condition)
         if x is not None:
-            unable = frame.situations[condition].informative is False
+            unable = frame.situations[condition].tells_apart(plot.measure) is False
             flags[x] = flags.get(x, False) or unable
     places = sorted(flags)
     lowest, highest = sorted(axes.get_xlim())

@@ -23,10 +23,10 @@ COLORS = (
 MARKERS = "os^DvPX"
 # An algorithm's colour and marker follow from its name alone, so that a newcomer leaves those of
 # others as they are. The multipliers of its hash were found by search: bc, bcq, cql, fqi, fqi_exact
-# and stackelberg have the first six colours, atac, iql, td3_bc and crr the others; vi_lcb, spibb,
-# pspi and cppo share one with a learner each, and of all fourteen no two share colour and marker.
+# and stackelberg have the first six colours, atac, iql and td3_bc others; further ones share a
+# colour with one or two, and no two that there are share colour and marker.
 COLOR_MULTIPLIER = 17877601017650352753
-MARKER_MULTIPLIER = 9455699486363741493
+MARKER_MULTIPLIER = 7215963006193418475
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GREY = "0.55"
 

@@ -18,10 +18,17 @@ class Situation:
         coverage: Mean measured coverage in [0, 1], None if not measured.
         informative: Whether the best covered policy is far enough from the uniform one to tell
             methods apart; None where the best covered policy is not known.
+        informative_to_support: The same of the best policy that takes seen actions.
     """
 
     coverage: float | None
     informative: bool | None
+    informative_to_support: bool | None
+
+    def tells_apart(self, measure: str) -> bool | None:
+        """Return whether a measure can tell methods apart here, None if that is not known."""
+        to_support = measure == "regret_to_support"
+        return self.informative_to_support if to_support else self.informative
 
 
 @dataclass(frozen=True)
@@ -74,13 +81,21 @@ def situation(records: list[RunRecord]) -> Situation:
     """Return what the records under one condition say about their data."""
     completed = [r for r in records if r.status == "completed"]
     coverages = [value for r in completed if (value := _coverage(r)) is not None]
-    gaps = [(_gap(r, "best_covered"), _gap(r, "optimum")) for r in completed]
-    known = [(covered, full) for covered, full in gaps if covered is not None and full is not None]
-    informative = None
-    if known:
-        covered, full = np.mean(known, axis=0)
-        informative = bool(covered >= INFORMATIVE_SHARE * full)
-    return Situation(float(np.mean(coverages)) if coverages else None, informative)
+    return Situation(
+        float(np.mean(coverages)) if coverages else None,
+        _far_enough(completed, "best_covered"),
+        _far_enough(completed, "best_supported"),
+    )
+
+
+def _far_enough(records: list[RunRecord], name: str) -> bool | None:
+    """Return whether the named value is far enough above the uniform policy's, None if unknown."""
+    gaps = [(_gap(r, name), _gap(r, "optimum")) for r in records]
+    known = [(some, full) for some, full in gaps if some is not None and full is not None]
+    if not known:
+        return None
+    some, full = np.mean(known, axis=0)
+    return bool(some >= INFORMATIVE_SHARE * full)
 
 
 def _coverage(record: RunRecord) -> float | None:

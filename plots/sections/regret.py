@@ -28,10 +28,12 @@ from plots.sections import Illustration, Section
 from plots.style import GREY, TEXT_WIDTH, looks
 
 PLACE = 3
-PLOTS = tuple(
-    Plot(measure, axis)
-    for axis in ("severity", "coverage")
-    for measure in ("normalized_regret", "regret_to_covered")
+PLOTS = (
+    Plot("normalized_regret", "severity"),
+    Plot("regret_to_covered", "severity"),
+    Plot("normalized_regret", "coverage"),
+    Plot("regret_to_covered", "coverage"),
+    Plot("regret_to_support", "severity"),
 )
 # More environments than this go on a further page, which stays legible.
 ROWS_PER_PAGE = 8
@@ -42,6 +44,7 @@ AXIS_LABELS = {
 MEASURE_LABELS = {
     "normalized_regret": "normalized regret",
     "regret_to_covered": "regret to the best covered policy",
+    "regret_to_support": "regret to the best policy on seen actions",
 }
 COVERAGE_WORDS = {
     "support_fraction": "the share of the optimal policy's occupancy on visited (state, action)"
@@ -103,8 +106,8 @@ def caption(frame: Frame, plot: Plot) -> str:
         sentences.append("Learners stand side by side at each severity so that equal ones show.")
     if any(exceeds(frame, plot, name) for name in names):
         sentences.append(f"Triangles at an edge: values beyond the axis, {_cut(plot)}.")
-    if _uninformative(frame, names):
-        sentences.append(f"Hatched: {uninformative_rule()}.")
+    if _uninformative(frame, plot, names):
+        sentences.append(f"Hatched: {uninformative_rule(plot.measure)}.")
     left_out = [name for name in frame.environments if name not in _shown(frame, plot)]
     if left_out:
         sentences.append(f"Left out, since the quantity is not known there: {', '.join(left_out)}.")
@@ -129,9 +132,9 @@ def _coverage_measures(frame: Frame, names: list[str]) -> str:
     )
 
 
-def _uninformative(frame: Frame, names: list[str]) -> bool:
+def _uninformative(frame: Frame, plot: Plot, names: list[str]) -> bool:
     shown = [s for c, s in frame.situations.items() if c.environment in names]
-    return any(situation.informative is False for situation in shown)
+    return any(situation.tells_apart(plot.measure) is False for situation in shown)
 
 
 def draw(frame: Frame, plot: Plot) -> Figure:
@@ -191,11 +194,11 @@ def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> 
         if learner.label in shown
     ]
     normalized = plot.measure == "normalized_regret"
-    zero = "optimum" if normalized else "best covered policy"
+    zero = "optimum" if normalized else MEASURE_LABELS[plot.measure].removeprefix("regret to the ")
     marks: list[Line2D | Patch] = [Line2D([], [], label=zero, **OPTIMUM)]
     if normalized:
         marks.append(Line2D([], [], label="uniform policy", **UNIFORM))
-    if _uninformative(frame, names):
+    if _uninformative(frame, plot, names):
         marks.append(Patch(label="cannot tell methods apart", **HATCHING))
     if any(exceeds(frame, plot, name) for name in names):
         beyond: dict[str, Any] = {"linestyle": "", "marker": "^", "markersize": 2.8}

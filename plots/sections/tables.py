@@ -32,12 +32,16 @@ COLUMNS = {
     "regret_to_covered": "the same of best_covered - value",
     "regret_to_covered_low": "",
     "regret_to_covered_high": "",
+    "regret_to_support": "the same of best_supported - value",
+    "regret_to_support_low": "",
+    "regret_to_support_high": "",
     "improvement": "the same of value - behavior",
     "improvement_low": "",
     "improvement_high": "",
     "coverage": "mean measured coverage of the condition",
     "coverage_measure": "which measure that is",
     "informative": "whether the best covered policy gains enough to tell methods apart",
+    "informative_to_support": "whether the best policy on seen actions does",
 }
 
 
@@ -147,6 +151,7 @@ def cells_csv(frame: Frame) -> str:
             "coverage": situation.coverage,
             "coverage_measure": frame.environments[condition.environment].coverage_name,
             "informative": situation.informative,
+            "informative_to_support": situation.informative_to_support,
         }
         for learner in frame.learners:
             cell = frame.cells.get((condition, learner.label))

@@ -253,11 +253,12 @@ def test_the_preset_gives_every_condition_to_every_learner():
         place = (config.dataset.environment_name, config.coverage.name, config.coverage.severity)
         seeds = cells.setdefault(place, {}).setdefault(config.algorithm_name, [])
         seeds.append(config.seed)
-    learners = {"bc", "bcq", "cql", "fqi", "stackelberg"}
+    everywhere = {"bc", "bcq", "cql", "fqi", "stackelberg"}
+    on_tables = {"fqi_exact", "vi_lcb", "cppo", "spibb", "pspi"}
     assert {severity for _, _, severity in cells} == {0.25, 0.5, 0.75}
-    assert len(cells) == 12 * 3
+    assert len(cells) == 14 * 2 * 3
     for (dataset, _, _), own in cells.items():
-        assert own.keys() == learners | ({"fqi_exact"} if "cartpole" not in dataset else set())
+        assert own.keys() == everywhere | (on_tables if "cartpole" not in dataset else set())
         # Of stackelberg with total and with individual gradients.
         assert sorted(own.pop("stackelberg")) == [0, 0, 19, 19]
         assert all(sorted(seeds) == [0, 19] for seeds in own.values())

@@ -12,8 +12,8 @@ from plots.frame import build_frame
 from plots.panel import HIGHEST, limits
 from plots.report import write_report
 from plots.sections import sections
-from plots.sections.regret import PLOTS, ROWS_PER_PAGE, draw, pages, rows
-from plots.sections.tables import compact_rows
+from plots.sections.regret import PLOTS, ROWS_PER_PAGE, caption, draw, pages, rows
+from plots.sections.tables import cells_csv, compact_rows
 from tests.support.plotting import (
     LEARNERS,
     SMALL,
@@ -34,6 +34,32 @@ def test_hatching_lies_behind_the_uninformative_severity_only():
     assert right == pytest.approx(axes.get_xlim()[1])
     labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "cannot tell methods apart" in labels
+
+
+def test_a_regret_to_support_is_hatched_where_seen_actions_gain_nothing():
+    """Which is elsewhere than where the best covered policy gains nothing."""
+
+    def seen(record):
+        # All there is to gain at severity 0, a twentieth of it at .9, where data covers enough.
+        share = 0.05 if record.dataset["severity"] == 0.9 else 1.0
+        optimum, uniform = (record.values[name] for name in ("optimum", "uniform"))
+        best = uniform + share * (optimum - uniform)
+        values = {**record.values, "best_covered": optimum, "best_supported": best}
+        final = {**record.final, "regret_to_support": 0.3}
+        return replace(record, values=values, final=final)
+
+    frame = build_frame("x", [seen(record) for record in sweep(**SMALL)])
+    assert {(c.severity, s.informative, s.informative_to_support)
+            for c, s in frame.situations.items()} == {
+                (c.severity, True, c.severity != 0.9) for c in frame.situations}  # fmt: skip
+    with style.styled():
+        by_optimum, by_support = (draw(frame, PLOTS[i]).axes[0] for i in (0, 4))
+    assert not [patch for patch in by_optimum.patches if patch.get_hatch()]
+    assert len([patch for patch in by_support.patches if patch.get_hatch()]) == 1
+    assert "best policy on seen actions gains less than 10 %" in caption(frame, PLOTS[4])
+    line = cells_csv(frame).splitlines()[-1].split(",")
+    column = dict(zip(cells_csv(frame).splitlines()[0].split(","), line, strict=True))
+    assert (column["regret_to_support"], column["informative_to_support"]) == ("0.3", "false")
 
 
 def test_a_giant_regret_does_not_flatten_the_others():
