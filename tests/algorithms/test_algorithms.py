@@ -366,7 +366,7 @@ def trained_traced(name, kind):
     """Return such runs after all updates, and state and metrics after the first few."""
     cohort = train(on_a_trivial_problem(name, kind, mode="traced"), NUM_UPDATES)
     first = cohort.state, cohort.metrics
-    return train(cohort, 200 - NUM_UPDATES), first
+    return train(cohort, 300 - NUM_UPDATES), first
 
 
 @every_case
