@@ -26,6 +26,14 @@ def own_folders(tmp_path_factory, monkeypatch):
     files.forget()
 
 
+@pytest.fixture
+def quick_values(monkeypatch):
+    """Measure values that are not known exactly on few episodes, where any number will do."""
+    from bench.worlds.base import Environment
+
+    monkeypatch.setattr(Environment, "value_episodes", 50)
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
     """Return the name of each device that tests run on: the processor, and a GPU if present."""

@@ -134,7 +134,7 @@ def test_with_all_data_and_little_pessimism_it_comes_near_the_optimum():
         state = following
     algorithm = learner(hidden_sizes=[], beta=100.0, **QUICK)
     dataset = make_dataset(GARNET.spec, rows)
-    cohort = train(make_cohort([algorithm], [dataset], batch_size=128, mode="traced"), 1000)
+    cohort = train(make_cohort([algorithm], [dataset], batch_size=128, mode="traced"), 500)
     probabilities = cohort.policy(np.arange(5)[None]).mode_probabilities()
     value = exact.policy_value(GARNET.mdp, probabilities.double().numpy(), 0.9)[0]
     assert GARNET.optimum - value < 0.05 * (GARNET.optimum - GARNET.uniform)
@@ -152,7 +152,7 @@ def test_what_the_data_lacks_is_avoided_where_the_critics_are_free_to_find_fault
         for _ in range(20)
     ]
     dataset = make_dataset(GARNET.spec, rows)
-    cohort = train(make_cohort([algorithm], [dataset], batch_size="full", mode="traced"), 600)
+    cohort = train(make_cohort([algorithm], [dataset], batch_size="full", mode="traced"), 300)
     chosen = cohort.policy(np.arange(5)[None]).mode()[0]
     assert not np.any(chosen.numpy() == lacking)
     values = cohort.state.critics[0]["weight"][0, 0]

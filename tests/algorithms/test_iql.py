@@ -125,7 +125,7 @@ def test_on_a_table_it_comes_to_the_fixed_point_of_expectiles():
     dataset = make_dataset(make_spec("discrete", size=2, num_actions=3), rows)
     algorithms = [learner(hidden_sizes=[], expectile=share, polyak=0.2) for share in shares]
     cohort = make_cohort(algorithms, [dataset] * 2, batch_size="full", mode="traced")
-    state = train(cohort, 3000).state
+    state = train(cohort, 1500).state
     for run, share in enumerate(shares):
         values = np.zeros(2)
         for _ in range(300):

@@ -40,14 +40,25 @@ class Line(gymnasium.Env):
         return seen, 1 - float((action[0] - 1) ** 2), self.time == 10, False, {}
 
 
+class Numbered(Line):
+    """The same with one action, which has a number."""
+
+    action_space = gymnasium.spaces.Discrete(1)
+
+    def step(self, action):
+        return super().step([action])
+
+
 @pytest.fixture(autouse=True)
 def line():
-    gymnasium.register("Line-v0", entry_point=Line, max_episode_steps=10)
+    for name, kind in (("Line-v0", Line), ("Numbered-v0", Numbered)):
+        gymnasium.register(name, entry_point=kind, max_episode_steps=10)
     yield
-    del gymnasium.registry["Line-v0"]
+    for name in ("Line-v0", "Numbered-v0"):
+        del gymnasium.registry[name]
 
 
-WORDS = ("behave", "dataset.id=Line-v0", "seed=3", "behave.num_steps=600", "behave.eval_every=100",
+WORDS = ("behave", "dataset.id=Line-v0", "seed=3", "behave.num_steps=400", "behave.eval_every=100",
          "behave.eval_episodes=4", "behave.final_episodes=8", "behave.hidden_sizes=[8]",
          "behave.learning_rate=0.01", "behave.returns=[-20.0,9999.0]")  # fmt: skip
 
@@ -77,7 +88,7 @@ def test_what_is_trained_is_kept_and_collects(monkeypatch, capsys, tmp_path):
     assert card.random.standard_error > 0
     assert set(card.versions) == set(training.PACKAGES)
     rows = list(csv.DictReader((folder / CURVE).open()))
-    assert [int(row["steps"]) for row in rows] == [100, 200, 300, 400, 500, 600]
+    assert [int(row["steps"]) for row in rows] == [100, 200, 300, 400]
     best = max(rows, key=lambda row: float(row["return_mean"]))
     assert int(best["steps"]) == card.policies["expert"].steps
 
@@ -176,7 +187,7 @@ def test_nothing_is_kept_where_nothing_was_learned(monkeypatch, capsys):
         ((), "behave needs dataset=NAME, one of: ant, halfcheetah, hopper, walker2d"),
         (("dataset=lqr",), "should be one of: ant"),
         (("dataset.id=Pendulum-v1",), "its behaviors are known here"),
-        (("dataset.id=Acrobot-v1",), "Acrobot-v1 needs no training"),
+        (("dataset.id=Numbered-v0",), "Numbered-v0 needs no training"),
         (("dataset.id=Line-v0", "behave.speed=1"), "behave.speed is not a setting"),
         (("dataset.id=Line-v0", "behave.algorithm=DDPG"), "'SAC', 'TD3' or 'PPO'"),
         (("dataset.id=Line-v0", "algorithm=bc"), "is no word of behave"),

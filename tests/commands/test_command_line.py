@@ -200,7 +200,7 @@ def test_the_module_itself_refuses_a_wrong_command(tmp_path: Path) -> None:
 
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     """As in `python -m bench ... | head -1`."""
-    words = "experiment=coverage_ablation dataset=lock launcher.dry_run=true"
+    words = "algorithm=bc dataset=lock launcher.dry_run=true"
     command = f"{sys.executable} -m bench {words} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -13,6 +13,8 @@ from bench.measures import coverage
 from bench.settings.run import run_config
 from tests.support import commands, files
 
+pytestmark = pytest.mark.usefixtures("quick_values")
+
 SMALL = "dataset.num_transitions=400"
 
 

@@ -16,6 +16,8 @@ from bench.settings.run import run_config
 from tests.support import files
 from tests.support.commands import settings
 
+pytestmark = pytest.mark.usefixtures("quick_values")
+
 ID = "mine/exported-v0"
 SMALL = ("dataset.num_transitions=300", "seed=3")
 REGION = ("coverage=region", "coverage.severity=0.4")

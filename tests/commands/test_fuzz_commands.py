@@ -57,7 +57,7 @@ word = st.one_of(setting, setting, st.sampled_from(CHOICES), st.text(max_size=4)
 commands = st.lists(word, min_size=1, max_size=4).map(lambda words: [*words, "--dry-run"])
 
 # Seconds of processor time, after which further examples are let pass; a command takes some 40 ms.
-BUDGET = 13.0
+BUDGET = 6.0
 SPENT: list[float] = [0.0]
 FAILED: list[list[str]] = []
 

@@ -114,7 +114,8 @@ def test_behaviors_share_the_instance_that_a_seed_names():
 
 
 def test_coverage_full_crosses_all_that_have_numbered_actions():
-    plan = commands.plan("experiment=coverage_full", "seed=0", "algorithm=bc", "coverage=thin")
+    one = "seed=0", "algorithm=bc", "coverage=thin", "coverage.severity=0.9"
+    plan = commands.plan("experiment=coverage_full", *one)
     found = {run.config.dataset.name for run in plan.runs}
     numbered = [e for e in ENVIRONMENTS if e not in NOISY]
     assert found == {f"{e}_{b}" for e in numbered for b in BEHAVIORS}

@@ -46,7 +46,7 @@ def episodes(data):
 
 
 @pytest.fixture(params=SOURCES)
-def source(request):
+def source(request, quick_values):
     return SOURCES[request.param]
 
 

@@ -23,7 +23,8 @@ from tests.support.sweeps import TINY, Command
 
 # Four cohorts, checkpoints after every update: a kill finds the sweep wherever it is.
 WORDS = ("-m", *TINY, "algorithm=bc,fqi", "algorithm.learning_rate=0.01,1e38", "seed=0,1",
-         "launcher.cohort_size=2", "launcher.checkpoint_seconds=0")  # fmt: skip
+         "num_updates=12", "eval_every=6", "launcher.cohort_size=2",
+         "launcher.checkpoint_seconds=0")  # fmt: skip
 IN_PROCESSES = ("launcher=processes", "launcher.workers=2")
 
 

@@ -1,39 +1,32 @@
-"""A full sweep, drawn once for all tests that look at what it leaves."""
-
-import os
-import subprocess
-import sys
+"""A full sweep, whose texts are made once for all tests that look at what it leaves."""
 
 import pytest
 
 from plots import style
 from plots.frame import build_frame
-from plots.sections import regret
-from tests.support.plotting import ROOT, figures, store, sweep
+from plots.sections import regret, sections
+from tests.support.plotting import sweep
 
 
 @pytest.fixture(scope="session")
-def full(tmp_path_factory):
-    """Return the folder of a full sweep's figures, its records and what was printed."""
-    root = tmp_path_factory.mktemp("full")
-    records = sweep()
-    store(records, root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        run = subprocess.run(
-            [sys.executable, "-m", "plots", "coverage_ablation", "--results", "."],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"},
-            capture_output=True,
-            text=True,
-        )
-    assert run.returncode == 0, run.stderr
-    return figures(root), records, run.stdout
+def swept():
+    """Return the records of a full sweep."""
+    return sweep()
 
 
 @pytest.fixture(scope="session")
-def frame(full):
+def frame(swept):
     """Return the cells of the full sweep."""
-    return build_frame("coverage_ablation", full[1])
+    return build_frame("coverage_ablation", swept)
+
+
+@pytest.fixture(scope="session")
+def tables(frame, tmp_path_factory):
+    """Return the folder of all that is written of the full sweep but figures and their page."""
+    folder = tmp_path_factory.mktemp("tables")
+    for file in (file for section in sections(frame) for file in section.files):
+        (folder / file.name).write_text(file.text, "utf-8")
+    return folder
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from bench.errors import UserError, one_sentence
 from plots.__main__ import main
 from plots.reference import FILE
-from tests.support.plotting import BC, ROOT, SMALL, make_record, plot, store, sweep
+from tests.support.plotting import BC, SMALL, make_record, plot, store, sweep
 
 
 def refused(root: Path, capsys, experiment: str = "coverage_ablation") -> str:
@@ -109,20 +107,3 @@ def test_help_lists_the_experiments_there_are(tmp_path, capsys):
     assert "in DIR/runs: coverage_ablation\n" in said
     assert "in DIR/reference: claim\n" in said
     assert said.count("\n") <= 12
-
-
-# What takes long to import and has no part in drawing.
-SLOW = ("torch", "sklearn", "scipy", "pydantic", "hydra", "omegaconf", "gymnasium", "wandb")
-
-
-def test_drawing_imports_nothing_that_trains(tmp_path):
-    store(sweep(**SMALL), tmp_path)
-    program = (
-        "import sys; from plots.__main__ import main; "
-        f"main(['coverage_ablation', '--results', {str(tmp_path)!r}, '--keep']); "
-        f"print('slow:', [name for name in {SLOW} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "slow: []"
-    assert list((tmp_path / "figures").rglob("*.pdf"))

@@ -1,7 +1,6 @@
 """What plots/README.md says of files and columns is what is written, and its Python runs."""
 
 import re
-from fnmatch import fnmatch
 
 import pytest
 
@@ -22,13 +21,6 @@ def test_columns_are_documented_word_by_word(title, columns):
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", chapter(title), re.M)
     assert dict(rows) == columns
     assert [name for name, _ in rows] == list(columns)
-
-
-def test_every_file_is_documented(full):
-    named = re.findall(r"^\| (`.*?) \|", chapter("What is written"), re.M)
-    known = [name for cell in named for name in re.findall(r"`(.+?)`", cell)]
-    for path in full[0].iterdir():
-        assert any(fnmatch(name, pattern) for name in (path.name, path.stem) for pattern in known)
 
 
 def test_the_lines_that_read_a_store_run(tmp_path, monkeypatch, capsys):

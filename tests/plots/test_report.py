@@ -1,12 +1,17 @@
 """The folder that the command writes: all of it, the same each time, and nothing of before."""
 
 import os
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
+
+import pytest
 
 from plots import style
 from plots.report import WRITTEN
 from plots.sections import regret
+from tests.plots.test_plots_readme import chapter
 from tests.support.plotting import ROOT, SMALL, figures, plot, store, sweep, uninformative_records
 
 STEMS = (
@@ -17,11 +22,17 @@ STEMS = (
 )
 
 
-def test_a_full_sweep_leaves_figures_tables_and_a_report(full):
-    folder, _, printed = full
+def test_a_sweep_leaves_documented_figures_tables_and_a_report(tmp_path, capsys):
+    store(sweep(degradations=("region", "thin"), severities=(0.0, 0.9)), tmp_path)
+    assert plot(tmp_path) == 0
+    folder, printed = figures(tmp_path), capsys.readouterr().out
     drawn = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg", "pdf")}
     tables = {"cells.csv", "table.md", "table.tex", "report.md", "ranking.csv", "contrasts.csv"}
     assert {path.name for path in folder.iterdir()} == drawn | tables | {"runs.csv", WRITTEN}
+    named = re.findall(r"^\| (`.*?) \|", chapter("What is written"), re.M)
+    known = [name for cell in named for name in re.findall(r"`(.+?)`", cell)]
+    for path in folder.iterdir():
+        assert any(fnmatch(name, pattern) for name in (path.name, path.stem) for pattern in known)
     assert all(path.stat().st_size > 100 for path in folder.iterdir())
     report = (folder / "report.md").read_text()
     for stem in STEMS:
@@ -40,20 +51,41 @@ def test_a_full_sweep_leaves_figures_tables_and_a_report(full):
     assert b"/Type3" not in pdf
 
 
-def test_redrawing_gives_the_same_bytes(tmp_path):
-    records = uninformative_records()
-    for place, order in (("one", 1), ("two", -1)):
-        store(records[::order], tmp_path / place)
-    assert plot(tmp_path / "one") == 0
-    options = ["--results", str(tmp_path / "two")]
-    subprocess.run(
-        [sys.executable, "-m", "plots", "coverage_ablation", *options],
+# What takes long to import and has no part in drawing.
+SLOW = ("torch", "sklearn", "scipy", "pydantic", "hydra", "omegaconf", "gymnasium", "wandb")
+
+
+@pytest.fixture(scope="module")
+def redrawn(tmp_path_factory):
+    """Return the folder of figures drawn by a process of its own, and what it printed."""
+    folder = tmp_path_factory.mktemp("redrawn")
+    store(uninformative_records()[::-1], folder)
+    program = (
+        "import sys; from plots.__main__ import main; "
+        f"main(['coverage_ablation', '--results', {str(folder)!r}, '--keep']); "
+        f"print('slow:', [name for name in {SLOW} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         cwd=ROOT,
-        check=True,
         capture_output=True,
+        text=True,
     )
-    folders = [figures(tmp_path / place) for place in ("one", "two")]
+    assert done.returncode == 0, done.stderr
+    return figures(folder), done.stdout
+
+
+def test_drawing_imports_nothing_that_trains(redrawn):
+    folder, printed = redrawn
+    assert printed.splitlines()[-1] == "slow: []"
+    assert list(folder.glob("*.pdf"))
+
+
+def test_redrawing_gives_the_same_bytes(redrawn, tmp_path):
+    store(uninformative_records(), tmp_path)
+    assert plot(tmp_path) == 0
+    folders = [redrawn[0], figures(tmp_path)]
     names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
     assert names[0] == names[1]
     for name in names[0]:

@@ -117,10 +117,10 @@ def from_columns(spec, observation, action, reward, following, terminated, episo
     return OfflineDataset.full(storage, spec, {"seed": seed})
 
 
-def world(kind):
+def world(kind, horizon=20):
     """Return a small random MDP, CartPole, or a linear-quadratic world."""
     families = {"discrete": Garnet(5, 3, 2, 0.5), "vector": CartPole(), "continuous": LQR(0.1, 2)}
-    return families[kind].environment(kind, seed=0, discount=0.9, horizon=20)
+    return families[kind].environment(kind, seed=0, discount=0.9, horizon=horizon)
 
 
 def random_dataset(kind, n, seed, spec=None, episode_length=7):

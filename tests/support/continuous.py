@@ -2,7 +2,28 @@
 
 import torch
 
-from tests.support.builders import as_module, random_network
+from tests.support.builders import as_module, build_algorithm, make_spec, random_network
+
+SPEC = make_spec("continuous", size=4)
+DISCOUNT, RATE, ACTOR_RATE, POLYAK = 0.9, 0.01, 0.003, 0.1
+# After a dozen updates in double precision; the learners' Adam rounds some constants.
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+def learner(name, **settings):
+    """Return the algorithm of continuous actions with the rates of the references here."""
+    rates = {"learning_rate": RATE, "actor_learning_rate": ACTOR_RATE, "polyak": POLYAK}
+    return build_algorithm(name, "continuous", **rates, **settings)
+
+
+def noise_of(algorithm, batch, seed=0):
+    """Return the uniform noise that an update on a batch of this size draws."""
+    return uniform(algorithm.noise_shapes(SPEC, len(batch.reward)), seed)
+
+
+def new_critics():
+    """Return two critics on SPEC and their slow copies, which differ from them."""
+    return random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
 
 
 def random_twins(sizes, seed=0, dtype=torch.float64):
@@ -25,11 +46,58 @@ def twin_modules(critics):
     ]
 
 
-def same_twins(critics, modules, **tolerance):
-    """Assert that both critics hold the numbers of two modules."""
-    for mine, theirs in zip(twin_modules(critics), modules, strict=True):
-        for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(left, right, **tolerance)
+class Twins:
+    """Two critics as modules, their slow copies, and an optimiser of the former."""
+
+    def __init__(self, state):
+        """Take the numbers of a learner's state."""
+        self.fast, self.slow = twin_modules(state.critics), twin_modules(state.target_critics)
+        self.optimizer = torch.optim.Adam([p for c in self.fast for p in c.parameters()], lr=RATE)
+
+    def target(self, batch, reward, following):
+        """Return the targets by the smaller slow value of the actions that follow."""
+        with torch.no_grad():
+            slow = [value_of(critic, batch.next_observation, following) for critic in self.slow]
+            return reward + DISCOUNT * (1 - batch.terminated) * torch.min(*slow)
+
+    def error(self, batch, target):
+        """Return the sum of both mean squared errors."""
+        known = [value_of(critic, batch.observation, batch.action) for critic in self.fast]
+        return sum(mean_of((value - target) ** 2, batch) for value in known)
+
+    def follow(self):
+        """Move the slow copies."""
+        for slow, fast in zip(self.slow, self.fast, strict=True):
+            follow(slow, fast, POLYAK)
+
+    def check(self, state):
+        """Assert that a learner's state holds the same numbers."""
+        pairs = (state.critics, self.fast), (state.target_critics, self.slow)
+        for critics, modules in pairs:
+            for mine, theirs in zip(twin_modules(critics), modules, strict=True):
+                for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):
+                    torch.testing.assert_close(left, right, **CLOSE)
+
+
+class EntropyWeight:
+    """The weight of a tanh-normal actor's entropy, tuned towards minus its two dimensions."""
+
+    def __init__(self, state):
+        """Take the numbers of a learner's state."""
+        self.log = state.log_entropy_weight.clone().requires_grad_()
+        self.optimizer = torch.optim.Adam([self.log], lr=ACTOR_RATE)
+
+    def loss(self, batch, density):
+        """Return its own loss."""
+        return -self.log * (mean_of(density, batch).detach() - 2)
+
+    def actor_loss(self, batch, density, value):
+        """Return the loss of an actor whose actions have this log-density and value."""
+        return mean_of(self.log.exp().detach() * density - value, batch)
+
+    def check(self, state):
+        """Assert that a learner's state holds the same number."""
+        torch.testing.assert_close(state.log_entropy_weight, self.log.detach())
 
 
 def value_of(module, observation, action):

@@ -48,26 +48,22 @@ def make_record(
 ) -> RunRecord:
     """Return a completed record whose regret grows with severity, the same one for a seed."""
     name, settings = learner
-    anchors = ENVIRONMENTS[environment]
     degradation = "none" if severity == 0 else degradation
     variant = "-".join(map(str, settings.values()))
     run_id = f"{environment}-{degradation}-{severity}-{name}-{variant}-{seed}"
-    rng = np.random.default_rng(zlib.crc32(run_id.encode()))
     loss = DEGRADATIONS.get(degradation, 0.0) * severity
-    scale = anchors["optimum"] - anchors["uniform"]
-    exploding = 6.0 if settings.get("initial_value") == "v_max" and environment == "cliff" else 1.0
-    regret = scale * np.clip(
-        (0.03 + HARM[name] * loss**1.5) * exploding + 0.08 * rng.standard_normal() * (0.3 + loss),
-        0,
-        1.1 * exploding,
-    )
-    covered = None
-    if anchors["floor"] is not None:
-        covered = anchors["optimum"] - 1.2 * loss**2 * (anchors["optimum"] - anchors["floor"])
-        covered = max(covered, anchors["floor"])
-    achieved = anchors["optimum"] - regret
-    support = float(np.clip(0.98 - 0.9 * loss + 0.02 * rng.standard_normal(), 0, 1))
-    tabular = covered is not None
+    config = {
+        "algorithm": {
+            "name": name,
+            "target": f"algorithms.{name}.Learner",
+            "discount": ENVIRONMENTS[environment]["discount"],
+            **settings,
+        },
+        "dataset": {"name": environment, "seed": seed, "num_transitions": 2000},
+        "coverage": {"name": degradation, "severity": severity},
+        "seed": seed,
+        "num_updates": 2000,
+    }
     record = {
         "run_id": run_id,
         "experiment": "coverage_ablation",
@@ -75,45 +71,52 @@ def make_record(
         "algorithm": name,
         "environment": environment,
         "seed": seed,
-        "config": {
-            "algorithm": {
-                "name": name,
-                "target": f"algorithms.{name}.Learner",
-                "discount": anchors["discount"],
-                **settings,
-            },
-            "dataset": {"name": environment, "seed": seed, "num_transitions": 2000},
-            "coverage": {"name": degradation, "severity": severity},
-            "seed": seed,
-            "num_updates": 2000,
-        },
+        "config": config,
         "dataset": {"degradation": degradation, "severity": severity, "num_transitions": 2000},
+        **_results(run_id, environment, learner, loss),
+    }
+    return RunRecord(**{**record, **changes})
+
+
+def _results(run_id: str, environment: str, learner: tuple[str, dict], loss: float) -> dict:
+    """Return what a run's data lost and what that cost it, with noise drawn by its id."""
+    name, settings = learner
+    anchors = ENVIRONMENTS[environment]
+    optimum, uniform, floor = anchors["optimum"], anchors["uniform"], anchors["floor"]
+    scale, tabular = optimum - uniform, floor is not None
+    behavior = uniform + 0.3 * scale
+    rng = np.random.default_rng(zlib.crc32(run_id.encode()))
+    explodes = settings.get("initial_value") == "v_max" and environment == "cliff"
+    factor = 6.0 if explodes else 1.0
+    regret = scale * np.clip(
+        (0.03 + HARM[name] * loss**1.5) * factor + 0.08 * rng.standard_normal() * (0.3 + loss),
+        0,
+        1.1 * factor,
+    )
+    achieved = optimum - regret
+    support = float(np.clip(0.98 - 0.9 * loss + 0.02 * rng.standard_normal(), 0, 1))
+    covered = max(optimum - 1.2 * loss**2 * (optimum - floor), floor) if tabular else None
+    exact = achieved if tabular else None
+    return {
         "coverage": {
             "support_fraction": support if tabular else None,
             "nearest_neighbor_support": None if tabular else support,
         },
         "values": {
-            "optimum": anchors["optimum"],
-            "uniform": anchors["uniform"],
-            "behavior": anchors["uniform"] + 0.3 * scale,
+            "optimum": optimum,
+            "uniform": uniform,
+            "behavior": behavior,
             "best_covered": covered,
         },
-        "evaluations": [
-            {
-                "update": 2000,
-                "returns": [achieved] * 20,
-                "exact_value": achieved if tabular else None,
-            }
-        ],
+        "evaluations": [{"update": 2000, "returns": [achieved] * 20, "exact_value": exact}],
         "final": {
             "return_mean": achieved,
             "regret": regret,
             "normalized_regret": regret / scale,
             "regret_to_covered": covered - achieved if tabular else None,
-            "improvement": achieved - anchors["uniform"] - 0.3 * scale,
+            "improvement": achieved - behavior,
         },
     }
-    return RunRecord(**{**record, **changes})
 
 
 def sweep(

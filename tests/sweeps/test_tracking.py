@@ -307,10 +307,10 @@ def command(monkeypatch, capsys):
 
 
 def test_a_sweep_is_mirrored_as_its_records_are_stored(tmp_path, command):
-    words = ["-m", "seed=0,1", "algorithm=bc,cql"]
+    words = ["-m", "algorithm=bc,fqi"]
     status, printed = command(tmp_path, *words)
     assert status == 0
-    assert "W&B mirror: 4 offline in results/wandb, " in printed.out
+    assert "W&B mirror: 2 offline in results/wandb, " in printed.out
     records = list(RunStore(tmp_path / "results" / "runs").read("default"))
     tracked = read_all(tmp_path / "results" / "wandb")
     assert set(tracked) == {f"default-{record.run_id}" for record in records}
@@ -320,7 +320,7 @@ def test_a_sweep_is_mirrored_as_its_records_are_stored(tmp_path, command):
     # What is stored is not trained again, and so is not mirrored twice.
     _, printed = command(tmp_path, *words)
     assert "W&B" not in printed.out
-    assert len(list((tmp_path / "results" / "wandb").glob("offline-run-*"))) == 4
+    assert len(list((tmp_path / "results" / "wandb").glob("offline-run-*"))) == 2
 
 
 def test_without_a_mirror_the_same_records_are_left(tmp_path, command):

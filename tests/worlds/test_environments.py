@@ -110,22 +110,20 @@ def test_cartpole_episodes_equal_those_of_a_single_gymnasium_environment(horizon
     for copy, start in enumerate(starts):
         observation, _ = world.reset()
         world.unwrapped.state = tuple(start)
-        observation, time, done = start.astype(np.float32), 0, False
+        observation, done, expected = start.astype(np.float32), False, []
         while not done:
-            step = steps[time]
-            assert step.active[0, copy]
-            np.testing.assert_allclose(step.observation[0, copy], observation, rtol=1e-5, atol=1e-6)
             action = int(skewed(observation))
-            assert step.action[0, copy] == action
-            observation, reward, terminated, truncated, _ = world.step(action)
-            assert step.reward[0, copy] == reward
-            assert step.terminated[0, copy] == terminated
-            np.testing.assert_allclose(
-                step.next_observation[0, copy], observation, rtol=1e-5, atol=1e-6
-            )
-            time, done = time + 1, terminated or truncated
-        assert not any(step.active[0, copy] for step in steps[time:])
-        lengths.add(time)
+            following, reward, terminated, truncated, _ = world.step(action)
+            expected.append((observation, action, reward, terminated, following))
+            observation, done = following, terminated or truncated
+        lasts = len(expected)
+        names = ("observation", "action", "reward", "terminated", "next_observation")
+        for name, column in zip(names, zip(*expected, strict=True), strict=True):
+            found = np.stack([getattr(step, name)[0, copy] for step in steps[:lasts]])
+            np.testing.assert_allclose(found, column, rtol=1e-5, atol=1e-6)
+        active = [bool(step.active[0, copy]) for step in steps]
+        assert active == [True] * lasts + [False] * (len(steps) - lasts)
+        lengths.add(lasts)
     assert len(lengths) > 3
 
 

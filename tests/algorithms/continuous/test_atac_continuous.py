@@ -6,9 +6,9 @@ import torch
 from algorithms.continuous.atac import ADVERSARIAL, WARM, State
 from algorithms.critics import projected
 from algorithms.optimizers import adam_init
+from tests.support import continuous
 from tests.support.builders import (
     as_module,
-    build_algorithm,
     make_spec,
     random_batch,
     random_network,
@@ -16,38 +16,34 @@ from tests.support.builders import (
     same_weights,
 )
 from tests.support.continuous import (
-    follow,
+    ACTOR_RATE,
+    CLOSE,
+    DISCOUNT,
+    RATE,
+    SPEC,
+    EntropyWeight,
+    Twins,
     mean_of,
+    new_critics,
+    noise_of,
     random_twins,
-    same_twins,
     squashed,
     step,
-    twin_modules,
-    uniform,
     value_of,
 )
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, ACTOR_RATE, POLYAK = 0.9, 0.01, 0.003, 0.1
 # So narrow and so small that clipping and projection matter.
 RANGE, NORM, WARM_UPDATES = (-1.5, 1.0), 3.0, 6
 
 
-def learner(**settings):
-    return build_algorithm(
-        "atac",
-        "continuous",
-        learning_rate=RATE,
-        actor_learning_rate=ACTOR_RATE,
-        polyak=POLYAK,
-        **{"beta": 3.0, "residual_weight": 0.3, "warm_updates": WARM_UPDATES, "largest_norm": NORM}
-        | settings,
-    )
+def learner(beta=3.0):
+    settings = {"residual_weight": 0.3, "warm_updates": WARM_UPDATES, "largest_norm": NORM}
+    return continuous.learner("atac", beta=beta, **settings)
 
 
 def new_state(scale=1.0):
     actor, weight = random_network((4, 8, 4), seed=1), torch.tensor(-1.0).double()
-    critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    critics = new_critics()
     optimizers = adam_init(actor), adam_init(weight), adam_init(critics[0])
     value_range = torch.tensor(RANGE).double()
     scale = torch.tensor(scale).double()
@@ -59,55 +55,41 @@ class Reference:
 
     def __init__(self, state, beta):
         self.beta = beta
-        self.actor = as_module(state.actor)
-        self.log_weight = state.log_entropy_weight.clone().requires_grad_()
-        self.critics = twin_modules(state.critics)
-        self.slow_critics = twin_modules(state.target_critics)
-        parameters = [p for critic in self.critics for p in critic.parameters()]
-        self.critic_optimizer = torch.optim.Adam(parameters, lr=RATE)
+        self.actor, self.weight = as_module(state.actor), EntropyWeight(state)
+        self.twins = Twins(state)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=RATE)
-        self.weight_optimizer = torch.optim.Adam([self.log_weight], lr=ACTOR_RATE)
 
     def critic_loss(self, batch, noise, reward, pessimistic):
         here, following = (
             squashed(self.actor, observation, noise[name])[0].detach()
             for name, observation in (("here", batch.observation), ("next", batch.next_observation))
         )
-
-        def backup(value):
-            return (reward + DISCOUNT * (1 - batch.terminated) * value).clamp(*RANGE)
-
-        with torch.no_grad():
-            slow = [value_of(c, batch.next_observation, following) for c in self.slow_critics]
-            target = backup(torch.min(*slow))
-        total = 0.0
-        for critic in self.critics:
+        target = self.twins.target(batch, reward, following).clamp(*RANGE)
+        if not pessimistic:
+            return self.twins.error(batch, target)
+        bellman, relative = 0.7 * self.twins.error(batch, target), 0.0
+        for critic in self.twins.fast:
             value = value_of(critic, batch.observation, batch.action)
-            error = mean_of((value - target) ** 2, batch)
-            if not pessimistic:
-                total = total + error
-                continue
-            own = backup(value_of(critic, batch.next_observation, following))
-            bellman = 0.7 * error + 0.3 * mean_of((value - own) ** 2, batch)
-            relative = mean_of(value_of(critic, batch.observation, here) - value, batch)
-            total = total + (
-                relative / self.beta + bellman if self.beta > 1 else relative + self.beta * bellman
-            )
-        return total
+            next_value = value_of(critic, batch.next_observation, following)
+            own = reward + DISCOUNT * (1 - batch.terminated) * next_value
+            bellman = bellman + 0.3 * mean_of((value - own.clamp(*RANGE)) ** 2, batch)
+            relative = relative + mean_of(value_of(critic, batch.observation, here) - value, batch)
+        if self.beta > 1:
+            return relative / self.beta + bellman
+        return relative + self.beta * bellman
 
     @torch.no_grad()
     def project(self):
-        for critic in self.critics:
+        for critic in self.twins.fast:
             for layer in critic:
                 if isinstance(layer, torch.nn.Linear):
                     norm = layer.weight.norm()
                     layer.weight.mul_(min(1.0, NORM / norm))
 
     def update(self, batch, noise, reward, pessimistic):
-        step(self.critic_optimizer, self.critic_loss(batch, noise, reward, pessimistic))
+        step(self.twins.optimizer, self.critic_loss(batch, noise, reward, pessimistic))
         self.project()
-        for slow, fast in zip(self.slow_critics, self.critics, strict=True):
-            follow(slow, fast, POLYAK)
+        self.twins.follow()
         if not pessimistic:
             mean, log_std = self.actor(batch.observation).chunk(2, -1)
             before = batch.action.clamp(-0.999, 0.999).atanh()
@@ -116,11 +98,12 @@ class Reference:
             return
         self.actor_optimizer.param_groups[0]["lr"] = ACTOR_RATE
         action, density = squashed(self.actor, batch.observation, noise["here"])
-        value = value_of(self.critics[0], batch.observation, action)
-        weight_loss = -self.log_weight * (mean_of(density, batch).detach() - 2)
-        actor_loss = mean_of(self.log_weight.exp().detach() * density - value, batch)
-        step(self.actor_optimizer, actor_loss)
-        step(self.weight_optimizer, weight_loss)
+        value = value_of(self.twins.fast[0], batch.observation, action)
+        loss, weight_loss = (
+            self.weight.actor_loss(batch, density, value), self.weight.loss(batch, density)
+        )  # fmt: skip
+        step(self.actor_optimizer, loss)
+        step(self.weight.optimizer, weight_loss)
 
 
 @pytest.mark.parametrize(("scale", "beta"), [(1.0, 3.0), (0.3, 0.5)])
@@ -129,15 +112,14 @@ def test_fifteen_updates_are_those_of_torch(scale, beta):
     reference = Reference(state, beta)
     for index in range(15):
         batch = random_batch(SPEC, 12, index)
-        noise = uniform(algorithm.noise_shapes(SPEC, 12), index)
+        noise = noise_of(algorithm, batch, index)
         phase = algorithm.phase(index)
         assert phase == (WARM if index < WARM_UPDATES else ADVERSARIAL)
         state, _ = algorithm.update(state, None, batch, noise, phase)
         reference.update(batch, noise, scale * batch.reward, phase == ADVERSARIAL)
-    same_weights(state.actor, reference.actor, rtol=1e-5, atol=1e-6)
-    same_twins(state.critics, reference.critics, rtol=1e-5, atol=1e-6)
-    same_twins(state.target_critics, reference.slow_critics, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(state.log_entropy_weight, reference.log_weight.detach())
+    same_weights(state.actor, reference.actor, **CLOSE)
+    reference.twins.check(state)
+    reference.weight.check(state)
 
 
 def test_the_range_of_returns_is_the_world_s_in_scaled_units():
@@ -161,7 +143,7 @@ def test_projection_shrinks_what_is_too_large_and_nothing_else():
 
 def test_while_it_warms_up_the_entropy_s_weight_stays():
     algorithm, state = learner(), new_state()
-    noise = uniform(algorithm.noise_shapes(SPEC, 12), 0)
-    warm, _ = algorithm.update(state, None, random_batch(SPEC, 12), noise, WARM)
+    batch = random_batch(SPEC, 12)
+    warm, _ = algorithm.update(state, None, batch, noise_of(algorithm, batch), WARM)
     assert same(warm.log_entropy_weight, state.log_entropy_weight)
     assert same(warm.entropy_optimizer, state.entropy_optimizer)

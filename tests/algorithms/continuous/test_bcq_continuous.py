@@ -6,47 +6,37 @@ from torch.nn import functional
 
 from algorithms.continuous.bcq import Generator, State
 from algorithms.optimizers import adam_init
-from tests.support.builders import (
-    as_module,
-    build_algorithm,
-    make_spec,
-    random_batch,
-    random_network,
-    same_weights,
-)
+from tests.support import continuous
+from tests.support.builders import as_module, random_batch, random_network, same_weights
 from tests.support.continuous import (
+    CLOSE,
+    DISCOUNT,
+    POLYAK,
+    RATE,
+    SPEC,
+    Twins,
     follow,
     mean_of,
+    new_critics,
+    noise_of,
     normal_of,
-    random_twins,
-    same_twins,
     step,
-    twin_modules,
     uniform,
     value_of,
 )
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, POLYAK = 0.9, 0.01, 0.1
 SETTINGS = {"perturbation": 0.3, "smaller_weight": 0.6, "kl_weight": 0.4}
 
 
 def learner(**settings):
-    return build_algorithm(
-        "bcq",
-        "continuous",
-        learning_rate=RATE,
-        polyak=POLYAK,
-        num_target_actions=5,
-        **SETTINGS | settings,
-    )
+    return continuous.learner("bcq", num_target_actions=5, **SETTINGS | settings)
 
 
 def new_state(scale=1.0):
     # An encoder gives mean and log-std of four latents, a decoder takes them.
     vae = Generator(random_network((6, 8, 8), seed=1), random_network((8, 8, 2), seed=2))
     perturbation = random_network((6, 8, 2), seed=3), random_network((6, 8, 2), seed=4)
-    critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    critics = new_critics()
     optimizers = adam_init(vae), adam_init(perturbation[0]), adam_init(critics[0])
     latents = normal_of(uniform({"latents": (7, 4)}, 9)["latents"]).clamp(-0.5, 0.5)
     scale = torch.tensor(scale).double()
@@ -64,11 +54,10 @@ class Reference:
         self.encoder, self.decoder = map(as_module, state.generator)
         self.perturbation = as_module(state.perturbation)
         self.slow_perturbation = as_module(state.target_perturbation)
-        self.critics = twin_modules(state.critics)
-        self.slow_critics = twin_modules(state.target_critics)
-        self.vae_optimizer, self.critic_optimizer, self.perturbation_optimizer = (
+        self.twins = Twins(state)
+        self.vae_optimizer, self.perturbation_optimizer = (
             torch.optim.Adam([p for module in modules for p in module.parameters()], lr=RATE)
-            for modules in ((self.encoder, self.decoder), self.critics, (self.perturbation,))
+            for modules in ((self.encoder, self.decoder), (self.perturbation,))
         )
 
     def candidate(self, perturbation, observation, latent):
@@ -95,7 +84,7 @@ class Reference:
                 observation = batch.next_observation[row : row + 1]
                 latent = normal_of(drawn).clamp(-0.5, 0.5)[None]
                 action = self.candidate(self.slow_perturbation, observation, latent)
-                both = [value_of(c, observation, action).item() for c in self.slow_critics]
+                both = [value_of(c, observation, action).item() for c in self.twins.slow]
                 share = SETTINGS["smaller_weight"]
                 worth.append(share * min(both) + (1 - share) * max(both))
             best.append(max(worth))
@@ -104,17 +93,13 @@ class Reference:
     def update(self, batch, noise, reward):
         self.generate(batch, noise["encoder"])
         target = self.target(batch, noise["target"], reward).detach()
-        errors = [
-            (value_of(c, batch.observation, batch.action) - target) ** 2 for c in self.critics
-        ]
-        step(self.critic_optimizer, mean_of(sum(errors), batch))
+        step(self.twins.optimizer, self.twins.error(batch, target))
         latent = normal_of(noise["actor"]).clamp(-0.5, 0.5)
         action = self.candidate(self.perturbation, batch.observation, latent)
-        value = value_of(self.critics[0], batch.observation, action)
+        value = value_of(self.twins.fast[0], batch.observation, action)
         step(self.perturbation_optimizer, -mean_of(value, batch))
         follow(self.slow_perturbation, self.perturbation, POLYAK)
-        for slow, fast in zip(self.slow_critics, self.critics, strict=True):
-            follow(slow, fast, POLYAK)
+        self.twins.follow()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
@@ -123,16 +108,14 @@ def test_ten_updates_are_those_of_torch(scale):
     reference = Reference(state)
     for index in range(10):
         batch = random_batch(SPEC, 12, index)
-        noise = uniform(algorithm.noise_shapes(SPEC, 12), index)
+        noise = noise_of(algorithm, batch, index)
         state, _ = algorithm.update(state, None, batch, noise, 0)
         reference.update(batch, noise, scale * batch.reward)
-    close = {"rtol": 1e-5, "atol": 1e-6}
-    same_weights(state.generator.encoder, reference.encoder, **close)
-    same_weights(state.generator.decoder, reference.decoder, **close)
-    same_weights(state.perturbation, reference.perturbation, **close)
-    same_weights(state.target_perturbation, reference.slow_perturbation, **close)
-    same_twins(state.critics, reference.critics, **close)
-    same_twins(state.target_critics, reference.slow_critics, **close)
+    same_weights(state.generator.encoder, reference.encoder, **CLOSE)
+    same_weights(state.generator.decoder, reference.decoder, **CLOSE)
+    same_weights(state.perturbation, reference.perturbation, **CLOSE)
+    same_weights(state.target_perturbation, reference.slow_perturbation, **CLOSE)
+    reference.twins.check(state)
 
 
 def test_it_acts_by_the_best_candidate_of_the_first_critic():
@@ -142,7 +125,7 @@ def test_it_acts_by_the_best_candidate_of_the_first_critic():
     for row, action in enumerate(algorithm.policy(state, observation).mode()):
         here = observation[row : row + 1].expand(len(state.latents), -1)
         tried = reference.candidate(reference.perturbation, here, state.latents)
-        worth = value_of(reference.critics[0], here, tried)
+        worth = value_of(reference.twins.fast[0], here, tried)
         torch.testing.assert_close(action, tried[worth.argmax()].detach())
     # Observations come with any leading axes.
     grid = algorithm.policy(state, observation.reshape(2, 3, 4)).mode()

@@ -8,16 +8,24 @@ from algorithms.optimizers import adam_init
 from tests.support.builders import (
     as_module,
     build_algorithm,
-    make_spec,
     random_batch,
     random_network,
     same,
     same_weights,
 )
-from tests.support.continuous import mean_of, step, uniform, value_of
+from tests.support.continuous import (
+    ACTOR_RATE,
+    CLOSE,
+    DISCOUNT,
+    RATE,
+    SPEC,
+    mean_of,
+    step,
+    uniform,
+    value_of,
+)
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, ACTOR_RATE, INTERVAL = 0.9, 0.01, 0.003, 4
+INTERVAL = 4
 
 
 def learner(maximizer):
@@ -90,17 +98,15 @@ def test_ten_updates_are_those_of_torch(name, kind, scale):
             target = scale * batch.reward + DISCOUNT * (1 - batch.terminated) * value
         state, metrics = algorithm.update(state, None, batch, {}, phase)
         error = mean_of((value_of(critic, batch.observation, batch.action) - target) ** 2, batch)
-        torch.testing.assert_close(metrics["loss"], error.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(metrics["loss"], error.detach(), **CLOSE)
         step(optimizer, error)
         maximizer.update(critic, batch)
-    same_weights(state.critic, critic, rtol=1e-5, atol=1e-6)
+    same_weights(state.critic, critic, **CLOSE)
     if name == "policy":
-        same_weights(state.maximizer, maximizer.actor, rtol=1e-5, atol=1e-6)
+        same_weights(state.maximizer, maximizer.actor, **CLOSE)
     observation = random_batch(SPEC, 8, 99).observation
     acted = algorithm.policy(state, observation.reshape(2, 4, 4)).mode().reshape(8, 2)
-    torch.testing.assert_close(
-        acted, maximizer.best(critic, observation).detach(), rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(acted, maximizer.best(critic, observation).detach(), **CLOSE)
 
 
 @pytest.mark.parametrize("name", ["policy", "sampled"])

@@ -8,37 +8,29 @@ from torch.distributions import Independent, Normal
 
 from algorithms.continuous.iql import LARGEST_WEIGHT, Actor, State
 from algorithms.optimizers import adam_init
-from tests.support.builders import (
-    as_module,
-    build_algorithm,
-    make_spec,
-    random_batch,
-    random_network,
-    same,
-    same_weights,
-)
+from tests.support import continuous
+from tests.support.builders import as_module, random_batch, random_network, same, same_weights
 from tests.support.continuous import (
-    follow,
+    CLOSE,
+    DISCOUNT,
+    RATE,
+    SPEC,
+    Twins,
     mean_of,
-    random_twins,
-    same_twins,
+    new_critics,
     step,
-    twin_modules,
     value_of,
 )
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, POLYAK = 0.9, 0.01, 0.1
-
 
 def learner(**settings):
-    return build_algorithm("iql", "continuous", learning_rate=RATE, polyak=POLYAK, **settings)
+    return continuous.learner("iql", **settings)
 
 
 def new_state(scale=1.0):
     actor = Actor(random_network((4, 8, 2), seed=1), torch.tensor([-0.5, 0.2]).double())
     value = random_network((4, 8, 1), seed=2)
-    critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    critics = new_critics()
     optimizers = adam_init(actor), adam_init(value), adam_init(critics[0])
     return State(actor, value, *critics, *optimizers, torch.tensor(scale).double())
 
@@ -50,16 +42,13 @@ class Reference:
         self.expectile, self.inverse_temperature = expectile, inverse_temperature
         self.mean, self.value = as_module(state.actor.mean), as_module(state.value)
         self.log_std = state.actor.log_std.clone().requires_grad_()
-        self.critics = twin_modules(state.critics)
-        self.slow_critics = twin_modules(state.target_critics)
-        critics = [p for critic in self.critics for p in critic.parameters()]
-        self.critic_optimizer = torch.optim.Adam(critics, lr=RATE)
+        self.twins = Twins(state)
         self.value_optimizer = torch.optim.Adam(self.value.parameters(), lr=RATE)
         self.actor_optimizer = torch.optim.Adam([*self.mean.parameters(), self.log_std], lr=RATE)
 
     def update(self, batch, reward):
         with torch.no_grad():
-            values = [value_of(c, batch.observation, batch.action) for c in self.slow_critics]
+            values = [value_of(c, batch.observation, batch.action) for c in self.twins.slow]
             known = torch.min(*values)
         difference = known - self.value(batch.observation).squeeze(1)
         weight = torch.where(difference > 0, self.expectile, 1 - self.expectile)
@@ -71,12 +60,8 @@ class Reference:
             target = reward + DISCOUNT * (1 - batch.terminated) * following
         policy = Independent(Normal(self.mean(batch.observation).tanh(), self.log_std.exp()), 1)
         step(self.actor_optimizer, -mean_of(weight * policy.log_prob(batch.action), batch))
-        errors = [
-            (value_of(c, batch.observation, batch.action) - target) ** 2 for c in self.critics
-        ]
-        step(self.critic_optimizer, mean_of(sum(errors), batch))
-        for slow, fast in zip(self.slow_critics, self.critics, strict=True):
-            follow(slow, fast, POLYAK)
+        step(self.twins.optimizer, self.twins.error(batch, target))
+        self.twins.follow()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
@@ -87,11 +72,10 @@ def test_twenty_updates_are_those_of_torch(scale):
         batch = random_batch(SPEC, 12, index)
         state, _ = algorithm.update(state, None, batch, {}, 0)
         reference.update(batch, scale * batch.reward)
-    same_weights(state.actor.mean, reference.mean, rtol=1e-5, atol=1e-6)
+    same_weights(state.actor.mean, reference.mean, **CLOSE)
     torch.testing.assert_close(state.actor.log_std, reference.log_std.detach())
-    same_weights(state.value, reference.value, rtol=1e-5, atol=1e-6)
-    same_twins(state.critics, reference.critics, rtol=1e-5, atol=1e-6)
-    same_twins(state.target_critics, reference.slow_critics, rtol=1e-5, atol=1e-6)
+    same_weights(state.value, reference.value, **CLOSE)
+    reference.twins.check(state)
 
 
 @pytest.mark.parametrize("expectile", [0.1, 0.5, 0.7, 0.95])

@@ -8,43 +8,33 @@ from torch.nn import functional
 
 from algorithms.continuous.td3_bc import CRITICS, CRITICS_AND_ACTOR, State
 from algorithms.optimizers import adam_init
-from tests.support.builders import (
-    as_module,
-    build_algorithm,
-    make_spec,
-    random_batch,
-    random_network,
-    same,
-    same_weights,
-)
+from tests.support import continuous
+from tests.support.builders import as_module, random_batch, random_network, same, same_weights
 from tests.support.continuous import (
+    CLOSE,
+    POLYAK,
+    RATE,
+    SPEC,
+    Twins,
     follow,
     mean_of,
-    random_twins,
-    same_twins,
+    new_critics,
+    noise_of,
+    normal_of,
     step,
-    twin_modules,
     value_of,
 )
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, POLYAK = 0.9, 0.01, 0.1
-
 
 def learner(**settings):
-    return build_algorithm("td3_bc", learning_rate=RATE, polyak=POLYAK, **settings)
+    return continuous.learner("td3_bc", **settings)
 
 
 def new_state(scale=1.0):
     actors = random_network((4, 8, 2), seed=1), random_network((4, 8, 2), seed=2)
-    critics = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    critics = new_critics()
     optimizers = adam_init(actors[0]), adam_init(critics[0])
     return State(*actors, *critics, *optimizers, torch.tensor(scale).double())
-
-
-def uniform(n, seed):
-    draw = torch.Generator().manual_seed(seed)
-    return {"target": torch.rand(n, 2, generator=draw, dtype=torch.float64)}
 
 
 class Reference:
@@ -53,58 +43,45 @@ class Reference:
     def __init__(self, state, alpha):
         self.alpha = alpha
         self.actor, self.slow_actor = as_module(state.actor), as_module(state.target_actor)
-        self.critics = twin_modules(state.critics)
-        self.slow_critics = twin_modules(state.target_critics)
-        parameters = [p for critic in self.critics for p in critic.parameters()]
-        self.critic_optimizer = torch.optim.Adam(parameters, lr=RATE)
+        self.twins = Twins(state)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=RATE)
 
     def update(self, batch, normal, reward, moves_actor):
-        with torch.no_grad():
-            noise = (normal * 0.2).clamp(-0.5, 0.5)
-            following = (self.slow_actor(batch.next_observation).tanh() + noise).clamp(-1, 1)
-            values = [value_of(c, batch.next_observation, following) for c in self.slow_critics]
-            target = reward + (1 - batch.terminated) * DISCOUNT * torch.min(*values)
-        errors = [
-            functional.mse_loss(
-                value_of(c, batch.observation, batch.action), target, reduction="none"
-            )
-            for c in self.critics
-        ]
-        step(self.critic_optimizer, mean_of(sum(errors), batch))
+        noise = (normal * 0.2).clamp(-0.5, 0.5)
+        following = (self.slow_actor(batch.next_observation).tanh() + noise).clamp(-1, 1)
+        target = self.twins.target(batch, reward, following)
+        step(self.twins.optimizer, self.twins.error(batch, target))
         if not moves_actor:
             return
         action = self.actor(batch.observation).tanh()
-        value = value_of(self.critics[0], batch.observation, action)
+        value = value_of(self.twins.fast[0], batch.observation, action)
         weight = self.alpha / mean_of(value.abs(), batch).detach()
         cloning = functional.mse_loss(action, batch.action, reduction="none").mean(1)
         step(self.actor_optimizer, -weight * mean_of(value, batch) + mean_of(cloning, batch))
         follow(self.slow_actor, self.actor, POLYAK)
-        for slow, fast in zip(self.slow_critics, self.critics, strict=True):
-            follow(slow, fast, POLYAK)
+        self.twins.follow()
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_twenty_updates_are_those_of_torch(scale):
     algorithm, state = learner(alpha=1.7), new_state(scale)
     reference = Reference(state, alpha=1.7)
-    normal = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
     for index in range(20):
-        batch, noise = random_batch(SPEC, 12, index), uniform(12, index)
+        batch = random_batch(SPEC, 12, index)
+        noise = noise_of(algorithm, batch, index)
         phase = algorithm.phase(index)
         state, _ = algorithm.update(state, None, batch, noise, phase)
-        drawn = normal.icdf(noise["target"])
-        reference.update(batch, drawn, scale * batch.reward, index % 2 == 1)
-    same_weights(state.actor, reference.actor, rtol=1e-5, atol=1e-6)
-    same_weights(state.target_actor, reference.slow_actor, rtol=1e-5, atol=1e-6)
-    same_twins(state.critics, reference.critics, rtol=1e-5, atol=1e-6)
-    same_twins(state.target_critics, reference.slow_critics, rtol=1e-5, atol=1e-6)
+        reference.update(batch, normal_of(noise["target"]), scale * batch.reward, index % 2 == 1)
+    same_weights(state.actor, reference.actor, **CLOSE)
+    same_weights(state.target_actor, reference.slow_actor, **CLOSE)
+    reference.twins.check(state)
 
 
 def test_the_actor_and_all_targets_move_at_every_second_update_alone():
     algorithm, state = learner(), new_state()
     assert [algorithm.phase(index) for index in range(5)] == [0, 1, 0, 1, 0]
-    batch, noise = random_batch(SPEC, 12), uniform(12, 0)
+    batch = random_batch(SPEC, 12)
+    noise = noise_of(algorithm, batch)
     moved, _ = algorithm.update(state, None, batch, noise, CRITICS)
     still = ("actor", "target_actor", "target_critics", "actor_optimizer")
     assert all(same(getattr(moved, name), getattr(state, name)) for name in still)
@@ -139,15 +116,13 @@ def test_noise_on_the_target_s_action_is_clipped_and_the_action_within_the_bound
     intended = as_module(state.target_actor)(batch.next_observation).tanh()
     following = (intended + 0.5).clamp(max=1)
     assert (following == 1).any()
-    values = [
-        value_of(c, batch.next_observation, following) for c in twin_modules(state.target_critics)
-    ]
-    expected = batch.reward + DISCOUNT * (1 - batch.terminated) * torch.min(*values)
+    expected = Twins(state).target(batch, batch.reward, following)
     torch.testing.assert_close(algorithm.target(state, batch, largest["target"]), expected)
 
 
 def test_the_smaller_of_both_critics_counts():
-    algorithm, batch, noise = learner(), random_batch(SPEC, 12), uniform(12, 0)["target"]
+    algorithm, batch = learner(), random_batch(SPEC, 12)
+    noise = noise_of(algorithm, batch)["target"]
     state = new_state()
     targets = []
     for twin in (0, 1):
@@ -161,7 +136,8 @@ def test_the_smaller_of_both_critics_counts():
 
 
 def test_values_are_told_in_the_world_s_units():
-    algorithm, batch, noise = learner(), random_batch(SPEC, 12), uniform(12, 0)
+    algorithm, batch = learner(), random_batch(SPEC, 12)
+    noise = noise_of(algorithm, batch)
     told = [
         algorithm.update(new_state(scale), None, batch, noise, CRITICS)[1]["value"]
         for scale in (1.0, 4.0)

@@ -34,11 +34,10 @@ def test_failed_empty_and_missing_runs_are_counted(tmp_path):
     assert "(4)" in (folder / "table.tex").read_text()
 
 
-def test_every_run_is_a_line_with_its_own_numbers(full):
-    folder, records, _ = full
-    lines = {line["run_id"]: line for line in table(folder / "runs.csv")}
-    assert set(lines) == {record.run_id for record in records}
-    for record in records[::97]:
+def test_every_run_is_a_line_with_its_own_numbers(tables, swept):
+    lines = {line["run_id"]: line for line in table(tables / "runs.csv")}
+    assert set(lines) == {record.run_id for record in swept}
+    for record in swept[::97]:
         line = lines[record.run_id]
         assert (line["status"], line["code"], line["error"]) == ("completed", "", "")
         assert (line["algorithm"], line["environment"]) == (record.algorithm, record.environment)
@@ -49,10 +48,9 @@ def test_every_run_is_a_line_with_its_own_numbers(full):
             assert known == (None if value is None else pytest.approx(value, rel=1e-8)), name
 
 
-def test_settings_that_vary_have_a_column_and_others_have_none(full):
-    folder, records, _ = full
-    lines = {line["run_id"]: line for line in table(folder / "runs.csv")}
-    for record in records[::50]:
+def test_settings_that_vary_have_a_column_and_others_have_none(tables, swept):
+    lines = {line["run_id"]: line for line in table(tables / "runs.csv")}
+    for record in swept[::50]:
         own = record.config["algorithm"].get("conservatism")
         line = lines[record.run_id]
         assert line["algorithm.conservatism"] == ("" if own is None else f"{own:g}")

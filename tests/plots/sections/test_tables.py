@@ -21,31 +21,29 @@ from tests.support.plotting import (
 )
 
 
-def test_a_cell_is_the_interquartile_mean_of_its_runs(full):
-    folder, records, _ = full
+def test_a_cell_is_the_interquartile_mean_of_its_runs(tables, swept):
     scores = sorted(
         r.final["normalized_regret"]
-        for r in records
+        for r in swept
         if (r.environment, r.dataset["degradation"], r.dataset["severity"], r.algorithm)
         == ("garnet", "region", 0.5, "cql")
     )
     by_hand = (scores[1] + scores[2] + scores[3]) / 3
-    line = cells(folder)["garnet", "region", "0.5", "cql"]
+    line = cells(tables)["garnet", "region", "0.5", "cql"]
     assert float(line["normalized_regret"]) == pytest.approx(by_hand, rel=1e-5)
     assert scores[0] <= float(line["normalized_regret_low"]) < by_hand
     assert by_hand < float(line["normalized_regret_high"]) <= scores[-1]
     assert line["num_runs"] == "5"
     row = next(
         line
-        for line in (folder / "table.md").read_text().splitlines()
+        for line in (tables / "table.md").read_text().splitlines()
         if line.startswith("| garnet | region | 0.5 |")
     )
     assert row.split("|")[6].strip(" *") == f"{by_hand:.2f}"
 
 
-def test_the_long_table_has_every_cell_once(full):
-    folder, records, _ = full
-    lines = cells(folder)
+def test_the_long_table_has_every_cell_once(tables, swept):
+    lines = cells(tables)
     # Three environments with seven learners, one with six; severity 0 is one condition.
     assert len(lines) == (3 * 7 + 6) * (3 * 4 + 1)
     assert {line["coverage_measure"] for line in lines.values()} == {
@@ -54,7 +52,7 @@ def test_the_long_table_has_every_cell_once(full):
     }
     covered = [
         r.coverage["support_fraction"]
-        for r in records
+        for r in swept
         if (r.environment, r.dataset["degradation"], r.dataset["severity"]) == ("lock", "thin", 0.9)
     ]
     line = lines["lock", "thin", "0.9", "bc"]
@@ -95,12 +93,12 @@ def test_the_lowest_of_a_row_is_best_and_so_is_what_prints_the_same():
         ]
 
 
-def test_every_latex_row_has_as_many_columns(full):
-    lines = (full[0] / "table.tex").read_text().splitlines()
+def test_every_latex_row_has_as_many_columns(tables):
+    lines = (tables / "table.tex").read_text().splitlines()
     rows = [line for line in lines if line.endswith(r"\\") and " & " in line]
     assert len(rows) == 1 + 4 * 13
     assert {line.count(" & ") for line in rows} == {9}
 
 
-def test_the_columns_of_cells_are_those_that_are_documented(full):
-    assert list(table(full[0] / "cells.csv")[0]) == list(COLUMNS)
+def test_the_columns_of_cells_are_those_that_are_documented(tables):
+    assert list(table(tables / "cells.csv")[0]) == list(COLUMNS)
