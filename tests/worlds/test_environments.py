@@ -196,21 +196,35 @@ def toy(seed):
     return TabularEnvironment.from_mdp("toy", random_mdp(seed), 0.9, 9)
 
 
+def garnet(seed):
+    return Garnet(9, 2, 3, 0.5).environment("g", seed, 0.9, 9)
+
+
 @pytest.mark.parametrize(
-    ("environments", "act"),
+    ("four", "act"),
     [
-        ([toy(seed) for seed in range(4)], lambda state: state % 2),
-        ([Garnet(9, 2, 3, 0.5).environment("g", s, 0.9, 9) for s in range(4)], lambda s: s % 2),
-        ([cartpole()] * 4, skewed),
-        ([control(LQR(0.1, 2))] * 4, lambda o: np.tanh(o[..., ::2])),
-        ([control(Pendulum(0.1))] * 4, lambda o: 2 * o[..., :1]),
-        # Noise that differs from run to run is each run's own.
-        ([control(Cliff2D(0.1, noise)) for noise in (0.03, 0.05, 0.03, 0.01)], lambda o: 0.5 - o),
-        ([control(Swamp(0.1, 0.02, depth)) for depth in (1.0, 2.0, 3.0, 1.0)], lambda o: 0.5 - o),
+        (lambda: [toy(seed) for seed in range(4)], lambda state: state % 2),
+        (
+            lambda: [Garnet(9, 2, 3, 0.5).environment("g", s, 0.9, 9) for s in range(4)],
+            lambda s: s % 2,
+        ),
+        (lambda: [cartpole()] * 4, skewed),
+        (lambda: [control(LQR(0.1, 2))] * 4, lambda o: np.tanh(o[..., ::2])),
+        (lambda: [control(Pendulum(0.1))] * 4, lambda o: 2 * o[..., :1]),
+        # Noise, or depth, that differs from run to run is each run's own.
+        (
+            lambda: [control(Cliff2D(0.1, noise)) for noise in (0.03, 0.05, 0.03, 0.01)],
+            lambda o: 0.5 - o,
+        ),
+        (
+            lambda: [control(Swamp(0.1, 0.02, depth)) for depth in (1.0, 2.0, 3.0, 1.0)],
+            lambda o: 0.5 - o,
+        ),
     ],
     ids=["toy", "garnet", "cartpole", "lqr", "pendulum", "cliff_2d", "swamp"],
 )
-def test_a_runs_episodes_are_the_same_alone_and_beside_others(environments, act):
+def test_a_runs_episodes_are_the_same_alone_and_beside_others(four, act):
+    environments = four()
     together = play(environments, [rng(s) for s in range(4)], 5, act)
     for run, environment in enumerate(environments):
         alone = play([environment], [rng(run)], 5, act)

@@ -5,28 +5,22 @@ import torch
 
 from algorithms.continuous.awac import State
 from algorithms.optimizers import adam_init
-from tests.support.builders import (
-    as_module,
-    build_algorithm,
-    make_spec,
-    random_batch,
-    random_network,
-    same_weights,
-)
+from tests.support.builders import as_module, random_batch, random_network, same_weights
 from tests.support.continuous import (
-    follow,
+    CLOSE,
+    RATE,
+    SPEC,
+    Twins,
+    learner,
     mean_of,
-    random_twins,
-    same_twins,
+    new_critics,
+    noise_of,
     squashed,
     step,
-    twin_modules,
-    uniform,
     value_of,
 )
 
-SPEC = make_spec("continuous", size=4)
-DISCOUNT, RATE, POLYAK, SCALE = 0.9, 0.01, 0.1, 2.0
+SCALE = 2.0
 
 
 def log_density(policy, observation, action):
@@ -40,39 +34,34 @@ def log_density(policy, observation, action):
 
 @pytest.mark.parametrize("form", ["exp", "binary"])
 def test_ten_updates_are_those_of_plain_torch(form):
-    algorithm = build_algorithm("awac", "continuous", learning_rate=RATE, polyak=POLYAK, form=form,
-                                inverse_temperature=2.0, num_actions=3)  # fmt: skip
-    actor = random_network((4, 8, 4), seed=1)
-    critics, slow = random_twins((6, 8, 1), seed=1), random_twins((6, 8, 1), seed=2)
+    algorithm = learner("awac", form=form, inverse_temperature=2.0, num_actions=3)
+    actor, critics = random_network((4, 8, 4), seed=1), new_critics()
     scale = torch.tensor(SCALE).double()
-    state = State(actor, critics, slow, adam_init(actor), adam_init(critics), scale)
-    policy, fast, targets = as_module(actor), twin_modules(critics), twin_modules(slow)
+    state = State(actor, *critics, adam_init(actor), adam_init(critics[0]), scale)
+    policy, twins = as_module(actor), Twins(state)
     actor_optimizer = torch.optim.Adam(policy.parameters(), lr=RATE)
-    critic_optimizer = torch.optim.Adam([p for c in fast for p in c.parameters()], lr=RATE)
     for index in range(10):
         batch = random_batch(SPEC, 12, index)
-        noise = uniform(algorithm.noise_shapes(SPEC, 12), index)
+        noise = noise_of(algorithm, batch, index)
         state, metrics = algorithm.update(state, None, batch, noise, 0)
         with torch.no_grad():
+            values = [value_of(c, batch.observation, batch.action) for c in twins.fast]
             own = torch.zeros(12).double()
             for drawn in noise["here"]:
                 action, _ = squashed(policy, batch.observation, drawn)
-                own += torch.min(*(value_of(c, batch.observation, action) for c in fast)) / 3
-            known = torch.min(*(value_of(c, batch.observation, batch.action) for c in fast))
+                tried = [value_of(c, batch.observation, action) for c in twins.fast]
+                own += torch.min(*tried) / 3
             following, _ = squashed(policy, batch.next_observation, noise["target"])
-            value = torch.min(*(value_of(c, batch.next_observation, following) for c in targets))
-            target = SCALE * batch.reward + DISCOUNT * (1 - batch.terminated) * value
-        weight = (known - own > 0).double()
+        advantage = torch.min(*values) - own
+        weight = (advantage > 0).double()
         if form == "exp":
-            weight = (2.0 * (known - own)).exp().clamp_max(20)
+            weight = (2.0 * advantage).exp().clamp_max(20)
+        target = twins.target(batch, SCALE * batch.reward, following)
         likelihood = log_density(policy, batch.observation, batch.action)
         step(actor_optimizer, -mean_of(weight * likelihood, batch))
-        values = [value_of(c, batch.observation, batch.action) for c in fast]
-        step(critic_optimizer, mean_of(sum((v - target) ** 2 for v in values), batch))
-        for old, new in zip(targets, fast, strict=True):
-            follow(old, new, POLYAK)
+        step(twins.optimizer, twins.error(batch, target))
+        twins.follow()
         expected = mean_of((values[0] + values[1]) / 2, batch).item() / SCALE
         assert metrics["value"].item() == pytest.approx(expected, rel=1e-6)
-    same_weights(state.actor, policy, rtol=1e-6, atol=1e-8)
-    same_twins(state.critics, fast, rtol=1e-6, atol=1e-8)
-    same_twins(state.target_critics, targets, rtol=1e-6, atol=1e-8)
+    same_weights(state.actor, policy, **CLOSE)
+    twins.check(state)

@@ -1,5 +1,7 @@
 """Worlds cut into cells: against a small table by hand, finer grids and simulation."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -10,15 +12,21 @@ from bench.worlds.continuous.lqr import LQR
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.continuous.swamp import Swamp
 
-ENVIRONMENTS = {
-    name: world.environment(name, 0, discount, horizon)
-    for name, world, discount, horizon in (
-        ("swamp", Swamp(0.1, 0.02, 2.0), 0.95, 60),
-        ("cliff_2d", Cliff2D(0.1, 0.03), 0.97, 60),
-        ("pendulum", Pendulum(0.1), 0.99, 200),
-    )
+WORLDS = {
+    "swamp": (Swamp(0.1, 0.02, 2.0), 0.95, 60),
+    "cliff_2d": (Cliff2D(0.1, 0.03), 0.97, 60),
+    "pendulum": (Pendulum(0.1), 0.99, 200),
 }
-worlds = pytest.mark.parametrize("name", ENVIRONMENTS)
+
+
+@cache
+def environment_of(name):
+    """Return the environment of a world, solved once."""
+    world, discount, horizon = WORLDS[name]
+    return world.environment(name, 0, discount, horizon)
+
+
+worlds = pytest.mark.parametrize("name", WORLDS)
 
 
 def by_hand():
@@ -54,7 +62,7 @@ def test_cells_without_data_are_worth_v_min():
 
 @worlds
 def test_a_coarse_grid_costs_less_than_half_a_hundredth(name):
-    environment = ENVIRONMENTS[name]
+    environment = environment_of(name)
     cells = environment.cells
     span = environment.optimum - environment.uniform
     assert abs(cells.value(cells.optimal_values) - environment.optimum) < 0.005 * span
@@ -66,7 +74,7 @@ def test_a_coarse_grid_costs_less_than_half_a_hundredth(name):
 
 @worlds
 def test_the_optimal_policy_visits_what_rollouts_of_the_reference_visit(name):
-    environment = ENVIRONMENTS[name]
+    environment = environment_of(name)
     steps = list(environment.reference_rollout(np.random.default_rng(0), 2000))
     weight = np.stack([environment.spec.discount**t * s.active[0] for t, s in enumerate(steps)])
     seen = np.stack([step.observation[0] for step in steps])
