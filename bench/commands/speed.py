@@ -4,11 +4,16 @@ Every algorithm of conf/algorithm is timed at widths 64 and 256 (two hidden laye
 cohort of 8, in each of these worlds that it has a class for: CartPole, for tabular ones a Garnet
 table, and for continuous actions the linear-quadratic world. The matrix-product rate is that of
 a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
+
+Beside a run alone stands what the best public code in torch reaches (marks.csv), measured on
+another machine with two cores: compare orders of magnitude.
 """
 
+import csv
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +27,7 @@ from bench.programs.compilation import Mode
 from bench.settings.composition import Composer
 from bench.settings.groups import known_names
 from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
+from bench.settings.typed import ConfigError
 from bench.training.cohort import Cohort, Member
 
 WIDTHS = (64, 256)
@@ -29,6 +35,7 @@ COHORTS = (1, 8)
 BATCH_SIZE = 256
 SEED = 0
 WORLDS = ("cartpole", "garnet", "lqr")
+MARKS = Path(__file__).with_name("marks.csv")
 
 
 def main(words: list[str]) -> int:
@@ -39,7 +46,12 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure")
     parser.add_argument("--compile", action="store_true", help="also compile the updates")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--algorithm", default="", help="those to time, with commas; else all")
     arguments = parser.parse_args(words)
+    names = list(known_names("algorithm"))
+    chosen: list[str] = arguments.algorithm.split(",") if arguments.algorithm else names
+    if unknown := [name for name in chosen if name not in names]:
+        raise ConfigError(f"algorithm is {unknown[0]!r}, but should be one of: {', '.join(names)}.")
     console = Console(width=100)
     for width in WIDTHS:
         rate = matrix_product_rate(width, arguments.seconds, arguments.device)
@@ -49,19 +61,20 @@ def main(words: list[str]) -> int:
     )
     for name in ("algorithm", "world", "width", "cohort"):
         table.add_column(name)
-    for name in ("per run", "in total"):
+    for name in ("per run", "in total", "public torch"):
         table.add_column(name, justify="right")
     mode: Mode = "compiled" if arguments.compile else "traced"
-    for row in rows(arguments.seconds, mode, arguments.device):
+    for row in rows(chosen, arguments.seconds, mode, arguments.device):
         table.add_row(*row)
     console.print(table)
     return 0
 
 
-def rows(seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
+def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
     """Yield the cells of the table, row by row."""
     tasks: dict[str, Task] = {}
-    for name, world, config in _configs():
+    known = marks()
+    for name, world, config in _configs(chosen):
         algorithm, data = config.algorithm, config.dataset
         if world not in tasks:
             tasks[world] = data.source.load(data.name, SEED, data.discount, None)
@@ -72,7 +85,17 @@ def rows(seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
             for size in COHORTS:
                 rate = updates_per_second(algorithm, tasks[world], size, seconds, mode, device)
                 shown = "table" if width is None else str(width)
-                yield name, world, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}"
+                mark = known.get((name, world, shown), "") if size == 1 else ""
+                yield name, world, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}", mark
+
+
+def marks() -> dict[tuple[str, str, str], str]:
+    """Return the updates per second of public code, by learner, world and width."""
+    with MARKS.open(encoding="utf-8", newline="") as file:
+        return {
+            (row["algorithm"], row["world"], row["width"]): row["updates_per_second"]
+            for row in csv.DictReader(file)
+        }
 
 
 def updates_per_second(
@@ -112,9 +135,9 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _configs() -> Iterator[tuple[str, str, RunConfig]]:
+def _configs(chosen: list[str]) -> Iterator[tuple[str, str, RunConfig]]:
     """Yield the learners with the worlds that they are timed in."""
-    for name in known_names("algorithm"):
+    for name in chosen:
         for world in WORLDS:
             config = _config(name, world)
             facts = config.dataset.source.facts()
