@@ -59,11 +59,11 @@ class Prior(NamedTuple):
     """What a follower's weights are drawn to.
 
     Attributes:
-        regularization: ``[]``, weight of their squared distance from it.
+        regularization: Weight of their squared distance from it.
         anchor: ``[num_features]``; None is 0.
     """
 
-    regularization: Tensor
+    regularization: float | Tensor
     anchor: Tensor | None
 
 
@@ -211,7 +211,7 @@ class PairFollower(Follower):
     def prior(self, turn: Turn) -> Prior:
         """Return what regularization draws the weights to, and how much: to 0."""
         del turn
-        return Prior(torch.as_tensor(self.regularization), None)
+        return Prior(self.regularization, None)
 
     def pairs(self, turn: Turn, observation: Tensor, action: Tensor) -> Tensor:
         """Return observations and actions in units of their bandwidths, ``[points, sizes]``."""
