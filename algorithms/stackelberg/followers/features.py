@@ -1,13 +1,15 @@
 """A critic's last layer that answers exactly, on features that its other layers learn.
 
-    q(s, a) = base + phi(s, a) . w,    phi = (tanh(f(s, a)), 1) / sqrt(num_features)
+    q(s, a) = base + phi(s, a) . w,    phi = (relu(f(s, a)), 1) / sqrt(num_features)
 
-f is learned by fitted evaluation of the leader's policy, through a last layer of its own and a slow
-copy, at every update; w answers to phi as it is then. How w answers is part of the leader's total
-derivative, how phi will change is not.
+f is learned at every update, through a last layer psi_0 of its own and a slow copy, by the
+follower's objective with the squared residual for the kernel loss: fitted evaluation of the
+leader's policy, as pessimistic as 1 / lambda has it. Then w answers to phi as it is, drawn to psi_0
+by the regularization. How w answers is part of the leader's total derivative, how phi will change
+is not.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,12 +17,13 @@ from torch import Tensor
 
 from algorithms import networks
 from algorithms.networks import Network
-from algorithms.objectives import weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
 from algorithms.stackelberg.followers.base import Played, Turn, WarmStart
-from algorithms.stackelberg.followers.pairs import PairFollower
+from algorithms.stackelberg.followers.pairs import PairFollower, Prior
 from algorithms.stackelberg.game import moments as data_moments
+from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.kernels import Kernel
+from algorithms.stackelberg.game.pairs import pair_game
 from bench.types import Count, EnvSpec, NonNegative, Positive, PositiveFraction
 
 
@@ -47,6 +50,9 @@ class FeatureFollower(PairFollower):
     """A critic of learned features whose last layer answers exactly.
 
     Attributes:
+        regularization: Of the last layer's distance from psi_0, in units of the multiplier, since
+            moments of features that move are not exact and a least-squares fixed point makes much
+            of that where they hardly vary.
         hidden_sizes: Of the layers below the features.
         learning_rate: Of the features in the warm start.
         leading_rate: Of the features while the leader leads; 0 leaves them as they are.
@@ -71,10 +77,17 @@ class FeatureFollower(PairFollower):
         """Return the features of pairs ``[points, num_features]``, float64."""
         return self._features(turn.memory.critic, observation, action).double()
 
+    def prior(self, turn: Turn) -> Prior:
+        """Return the layer that the features are learned through, and what holds it."""
+        last = turn.memory.critic[-1]
+        layer = torch.cat([last["weight"].flatten(), last["bias"].flatten()])
+        multiplier = turn.terms.multiplier(turn.summary.num_transitions.double())
+        return Prior(self.regularization * multiplier, layer.double() * self.num_features**0.5)
+
     def warm_start(self, turn: Turn) -> WarmStart:
         """Return a step of cloning; the features take one of evaluating the leader."""
         warm = super().warm_start(turn)
-        learned, loss = self._learned(turn, self.learning_rate)
+        learned, loss = self._learned(turn, self.learning_rate, torch.zeros_like(turn.scale.base))
         return warm._replace(
             memory=learned.memory, metrics=warm.metrics | {"evaluation_loss": loss}
         )
@@ -82,37 +95,52 @@ class FeatureFollower(PairFollower):
     def play(self, turn: Turn, phase: int) -> Played:
         """Let the features learn, then answer as `PairFollower` does."""
         if self.leading_rate > 0:
-            turn, _ = self._learned(turn, self.leading_rate)
+            # As a share of the residual's weight.
+            pessimism = 1 / turn.terms.multiplier(turn.summary.num_transitions.double())
+            turn, _ = self._learned(turn, self.leading_rate, pessimism)
         return super().play(turn, phase)
 
     def _features(self, critic: Network, observation: Tensor, action: Tensor) -> Tensor:
-        pairs = torch.cat([observation, action.to(observation.dtype)], dim=-1)
-        learned = networks.apply(critic[:-1], pairs).tanh()
+        learned = networks.apply(critic[:-1], _inputs(observation, action)).relu()
         whole = torch.cat([learned, torch.ones_like(learned[..., :1])], dim=-1)
         return whole / self.num_features**0.5
 
-    def _value(self, critic: Network, observation: Tensor, action: Tensor) -> Tensor:
-        """Return what the features learn through, less the base ``[points]``."""
-        features = self._features(critic, observation, action) * self.num_features**0.5
-        return networks.apply(critic[-1:], features[..., :-1]).squeeze(-1)
+    def _learned(self, turn: Turn, rate: float, pessimism: Tensor) -> tuple[Turn, Tensor]:
+        """Return the turn after one Adam step of the critic, with its squared residual.
 
-    def _learned(self, turn: Turn, rate: float) -> tuple[Turn, Tensor]:
-        """Return the turn after one Adam step of fitted evaluation, with its loss."""
-        batch, scale, memory = turn.batch, turn.scale, turn.memory
+        The step is down the squared residual, in which later values are the slow copy's and targets
+        stay within the range of returns, plus so much of the follower's pessimism.
+        """
+        batch, terms, scale, memory = turn.batch, turn.terms, turn.scale, turn.memory
         assert batch is not None
-        outputs = networks.apply(turn.actor, batch.next_observation)
-        following = turn.leader.choices(outputs, turn.noise.get("following"))
-        base = scale.base.to(batch.reward.dtype)
-        later = base + self._value(memory.slow_critic, batch.next_observation, following)
-        going = turn.terms.discount.to(batch.reward.dtype) * (1 - batch.terminated)
-        target = batch.reward / scale.width.to(batch.reward.dtype) + going * later - base
+        # Features stay the same for a tilted answer: what is compared is how the last layer moves.
+        aims = replace(terms.aims, tilt=None)
+        taken = _inputs(batch.observation, batch.action)
+        game = pair_game(batch, taken, terms.discount, scale.width)
+        places = Points(batch.observation, batch.next_observation, batch.initial_observation)
 
-        def loss(critic: Network) -> Tensor:
-            value = self._value(critic, batch.observation, batch.action)
-            return weighted_mean((value - target) ** 2, batch.weight)
+        def chosen(name: str, observation: Tensor) -> Tensor:
+            outputs = networks.apply(turn.actor, observation)
+            return _inputs(observation, turn.leader.choices(outputs, turn.noise.get(name)))
 
-        gradient, size = torch.func.grad_and_value(loss)(memory.critic)
+        def q(critic: Network, pairs: Tensor) -> Tensor:
+            return scale.base + networks.apply(critic, pairs).squeeze(-1).double()
+
+        policy = Points(*(chosen(name, x) for name, x in places._asdict().items()))
+        later = game.bootstrap * q(memory.slow_critic, policy.following)
+        target = (game.reward + later).clamp(scale.v_min, scale.v_max)
+
+        def loss(critic: Network) -> tuple[Tensor, Tensor]:
+            error = (game.weight * (q(critic, taken) - target) ** 2).sum()
+            against = aims.follower(game, policy, lambda pairs: q(critic, pairs))
+            return error + pessimism * against, error
+
+        gradient, error = torch.func.grad(loss, has_aux=True)(memory.critic)
         critic, optimizer = adam(gradient, memory.optimizer, memory.critic, rate)
         slow = networks.polyak_average(memory.slow_critic, critic, self.polyak)
         memory = memory._replace(critic=critic, slow_critic=slow, optimizer=optimizer)
-        return turn._replace(memory=memory), size
+        return turn._replace(memory=memory), error
+
+
+def _inputs(observation: Tensor, action: Tensor) -> Tensor:
+    return torch.cat([observation, action.to(observation.dtype)], dim=-1)

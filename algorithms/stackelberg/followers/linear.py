@@ -170,10 +170,16 @@ def answer_to(
     initial: Tensor,
     num_transitions: Tensor,
     regularization: float | Tensor,
+    anchor: Tensor | None = None,
 ) -> linear_response.Answer:
-    """Return the answer to the policy that moments are of, given ``E_s0[phi(s0, pi)]``."""
+    """Return the answer to the policy that moments are of, given ``E_s0[phi(s0, pi)]``.
+
+    `regularization` draws the weights to an anchor ``[features]``, by default 0.
+    """
     loss = linear_response.quadratic(terms.kernel, moments, terms.squared)
     starts = linear_response.starts(terms.aims, moments, initial)
+    if anchor is not None:  # |w - anchor|^2 is |w|^2 - 2 anchor . w and a constant
+        starts = starts._replace(follower=starts.follower - 2 * regularization * anchor)
     # A loss estimated on fewer transitions than there are deserves less weight.
     number = torch.minimum(num_transitions.double(), 1 / moments.inverse_size)
     if terms.constrained:

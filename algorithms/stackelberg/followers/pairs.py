@@ -15,6 +15,7 @@ from torch import Tensor
 
 from algorithms import networks
 from algorithms.networks import Network
+from algorithms.objectives import best_episodes
 from algorithms.stackelberg.followers.base import (
     LEAD,
     WARM_START,
@@ -54,6 +55,18 @@ class PairRound(NamedTuple):
     answer: linear_response.Answer
 
 
+class Prior(NamedTuple):
+    """What a follower's weights are drawn to.
+
+    Attributes:
+        regularization: Weight of their squared distance from it.
+        anchor: ``[num_features]``; None is 0.
+    """
+
+    regularization: float | Tensor
+    anchor: Tensor | None
+
+
 @dataclass(frozen=True)
 class PairFollower(Follower):
     """A critic in random features of observation and action.
@@ -64,6 +77,7 @@ class PairFollower(Follower):
         moment_rate: Least weight of the last minibatch in the moments.
         action_bandwidth: Scale of actions, which lie in [-1, 1].
         warm_updates: Of behavior cloning, before the leader leads.
+        top_fraction: Of the episodes, the best of which the leader starts from a clone of.
     """
 
     regularization: Positive
@@ -71,6 +85,7 @@ class PairFollower(Follower):
     moment_rate: PositiveFraction
     action_bandwidth: Positive
     warm_updates: Natural
+    top_fraction: PositiveFraction
 
     action_kind: ClassVar[ActionKind] = "continuous"
 
@@ -92,7 +107,9 @@ class PairFollower(Follower):
     def warm_start(self, turn: Turn) -> WarmStart:
         """Return a step of cloning; there is nothing that the critic could learn before a game."""
         assert turn.batch is not None
-        gradient, loss = torch.func.grad_and_value(turn.leader.cloning_loss)(turn.actor, turn.batch)
+        weight = best_episodes(turn.batch, turn.summary, self.top_fraction)
+        best = turn.batch._replace(weight=weight)
+        gradient, loss = torch.func.grad_and_value(turn.leader.cloning_loss)(turn.actor, best)
         return WarmStart(gradient, turn.memory, {"cloning_loss": loss})
 
     def play(self, turn: Turn, phase: int) -> Played:
@@ -110,7 +127,11 @@ class PairFollower(Follower):
         reply = reply_of(played, moves, scale.base)
         metrics = terms.metrics(game, policy, reply, answer.response.multiplier, scale)
         metrics |= linear_response.metrics(
-            answer.loss, answer.response, answer.starts, terms.discount, self.regularization
+            answer.loss,
+            answer.response,
+            answer.starts,
+            terms.discount,
+            self.prior(turn).regularization,
         )
         metrics["out_of_range"] = (outside(reply.q(game.taken), scale) * game.weight).sum()
         metrics["solver_residual"] = residual
@@ -161,7 +182,11 @@ class PairFollower(Follower):
             now = data_moments.squares_of_pairs(now, game, policy, turn.scale.base)
         moments = data_moments.running_mean(turn.memory.moments, now, self.moment_rate)
         answer = answer_to(
-            terms, moments, policy.initial.mean(0), summary.num_transitions, self.regularization
+            terms,
+            moments,
+            policy.initial.mean(0),
+            summary.num_transitions,
+            *self.prior(turn),
         )
         return PairRound(game, policy, seen, moments, answer)
 
@@ -182,6 +207,11 @@ class PairFollower(Follower):
         features = turn.memory.features
         pairs = self.pairs(turn, observation, action)
         return kernels.random_features(pairs, features.frequency, features.phase, 1.0)
+
+    def prior(self, turn: Turn) -> Prior:
+        """Return what regularization draws the weights to, and how much: to 0."""
+        del turn
+        return Prior(self.regularization, None)
 
     def pairs(self, turn: Turn, observation: Tensor, action: Tensor) -> Tensor:
         """Return observations and actions in units of their bandwidths, ``[points, sizes]``."""

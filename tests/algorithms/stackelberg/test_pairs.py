@@ -261,35 +261,105 @@ def test_a_leader_reads_its_outputs_as_its_policy_does():
     assert torch.equal(gaussian.choices(outputs, None).float(), gaussian.policy(outputs).mode())
 
 
-def test_features_learn_by_fitted_evaluation_of_the_leader():
-    """One step of the warm start against autograd on the loss as the module's text has it."""
-    algorithm = learner(follower="features", **{"follower.learning_rate": 0.1})
+def features_turn(algorithm):
+    """Return a turn whose critic is in float64, with a slow copy that is another."""
     turn = turn_of(algorithm)
-    networks = {name: as_double(getattr(turn.memory, name)) for name in ("critic", "slow_critic")}
-    networks["optimizer"] = adam_init(networks["critic"])
-    turn = turn._replace(memory=turn.memory._replace(**networks))
-    batch, follower = turn.batch, algorithm.follower
+    critic = as_double(turn.memory.critic)
+    # Far enough out for some targets to leave the range of returns.
+    slow = tree_map(lambda x: 3 * x + 0.1, critic)
+    memory = turn.memory._replace(critic=critic, slow_critic=slow, optimizer=adam_init(critic))
+    return turn._replace(memory=memory)
+
+
+def features_loss(turn, pessimism):
+    """Return the loss that features learn by, as the module's text has it."""
+    batch, actor = turn.batch, turn.actor[0]
 
     def value(critic, observation, action):
         pairs = torch.cat([observation, action], -1)
-        for layer in critic[:-2]:
+        for layer in critic[:-1]:
             pairs = (pairs @ layer["weight"] + layer["bias"]).relu()
-        learned = (pairs @ critic[-2]["weight"] + critic[-2]["bias"]).tanh()
-        return -5.0 / 4 + (learned @ critic[-1]["weight"] + critic[-1]["bias"]).squeeze(-1)
+        return -5.0 / 4 + (pairs @ critic[-1]["weight"] + critic[-1]["bias"]).squeeze(-1)
 
-    actor = turn.actor[0]
-    action = (batch.next_observation @ actor["weight"] + actor["bias"]).tanh()
-    later = value(turn.memory.slow_critic, batch.next_observation, action)
-    target = batch.reward / 4 + 0.9 * (1 - batch.terminated) * later
+    def chosen(critic, observation):
+        action = (observation @ actor["weight"] + actor["bias"]).tanh()
+        return value(critic, observation, action)
+
+    def mean(x):
+        return (x * batch.weight).sum() / batch.weight.sum()
+
+    later = chosen(turn.memory.slow_critic, batch.next_observation)
+    worth = batch.reward / 4 + 0.9 * (1 - batch.terminated) * later
+    target = worth.clamp(-8 / 4, 2 / 4)
+    assert (target != worth).any()
 
     def loss(critic):
-        error = (value(critic, batch.observation, batch.action) - target) ** 2
-        return (error * batch.weight).sum() / batch.weight.sum()
+        taken = value(critic, batch.observation, batch.action)
+        against = {
+            None: torch.zeros(()),
+            "relative": mean(chosen(critic, batch.observation) - taken),
+            "absolute": chosen(critic, batch.initial_observation).mean(),
+        }[pessimism]
+        # 50 transitions and a conservatism of 10.
+        return mean((taken - target) ** 2) + against * 10 / 50
 
-    warm = follower.warm_start(turn)
-    assert warm.metrics["evaluation_loss"].item() == pytest.approx(loss(turn.memory.critic).item())
+    return loss
+
+
+@pytest.mark.parametrize("pessimism", [None, "relative", "absolute"])
+def test_features_learn_by_the_followers_objective(pessimism):
+    """One step against autograd; the warm start knows no pessimism."""
+    rates = {"follower.learning_rate": 0.1, "follower.leading_rate": 0.1, "conservatism": 10.0}
+    aims = {"pessimism": pessimism or "relative", "objective": "initial"}
+    algorithm = learner(follower="features", **rates, **aims)
+    turn = features_turn(algorithm)
+    loss = features_loss(turn, pessimism)
+    if pessimism is None:
+        warm = algorithm.follower.warm_start(turn)
+        memory, told = warm.memory, warm.metrics["evaluation_loss"]
+        assert told.item() == pytest.approx(loss(turn.memory.critic).item())
+    else:
+        memory = algorithm.follower.play(turn, LEAD).memory
     slope = torch.func.grad(loss)(turn.memory.critic)
-    moved = tree_map(torch.sub, warm.memory.critic, turn.memory.critic)
+    moved = tree_map(torch.sub, memory.critic, turn.memory.critic)
     # Adam's first step is against the sign of every derivative.
     expected = tree_map(lambda x: -0.1 * x.sign(), slope)
     assert relative(moved, expected) < 1e-3
+
+
+@pytest.mark.parametrize("regularization", [1e-3, 1e9])
+def test_learned_features_answer_near_the_layer_they_were_learned_through(regularization):
+    """The answer's slope by autograd is 0, and what draws it to psi_0 leaves the gradient total."""
+    settings = {"follower": "features", "regularization": regularization, "ridge": None}
+    algorithm = learner(**settings, **{"follower.leading_rate": 0.0})
+    turn = features_turn(algorithm)
+    played = algorithm.follower.round_of(turn)
+    answer, weights = played.answer, played.answer.response.weights
+    multiplier, last = answer.response.multiplier, turn.memory.critic[-1]
+    layer = torch.cat([last["weight"].squeeze(-1), last["bias"]]) * FEATURES**0.5
+
+    def reached(weights):
+        q = lambda features: turn.scale.base + features @ weights  # noqa: E731
+        pessimism = turn.terms.aims.follower(played.game, played.policy, q)
+        far = 50 / 0.03 * regularization * ((weights - layer) ** 2).sum()
+        return pessimism + multiplier * answer.loss.value(weights) + far
+
+    slope, elsewhere = (torch.func.grad(reached)(w) for w in (weights, torch.zeros_like(weights)))
+    assert slope.norm() < 1e-8 * elsewhere.norm()
+    far = ((weights - layer).norm() / layer.norm()).item()
+    assert far < 1e-6 if regularization > 1 else far > 1e-3
+    found = algorithm.follower.play(turn, LEAD).gradient.total
+    expected = torch.func.grad(lambda actor: objective(algorithm, turn, actor))(turn.actor)
+    assert relative(found, expected) < 1e-8
+
+
+def test_the_leader_starts_from_a_clone_of_the_best_episodes():
+    turn = turn_of(learner())
+    quantiles = turn.batch.episode_return.quantile(torch.linspace(0, 1, 101, dtype=torch.float64))
+    turn = turn._replace(summary=turn.summary._replace(return_quantiles=quantiles))
+    found = learner(top_fraction=0.25).follower.warm_start(turn).cloning
+    best = turn.batch.episode_return >= quantiles[75]
+    alone = turn._replace(batch=type(turn.batch)(*(x[best] for x in turn.batch)))
+    expected = learner(top_fraction=1.0).follower.warm_start(alone).cloning
+    assert 0 < best.sum() < len(best)
+    assert relative(found, expected) < 1e-6
