@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bench.programs.agreement import agree
 from bench.programs.native import call_natively
 from bench.programs.rewriting import rewrite
+from bench.programs.tracing import record
 
 aten = torch.ops.aten
 # Under no_grad these are their argument.
@@ -46,7 +46,7 @@ class Traced:
 
         self.tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         with torch.no_grad():
-            self.module = make_fx(flat)(*self.tensors)
+            self.module = record(flat, *self.tensors)
         _let_layouts_change(self.module)
 
     def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":

@@ -1,5 +1,6 @@
 """How many runs fit into memory together."""
 
+import ctypes
 from typing import Any
 
 import torch
@@ -18,6 +19,10 @@ COPIES_OF_STATE = 4
 COPIES_OF_ACTIVATIONS = 8
 # Beside its observations: action, reward and the like, their places, and what was drawn for them.
 NUMBERS_OF_ROW = 12
+# Of the C library's `mallopt`, by its numbers: from which size on memory is the system's own, and
+# how much may be free before it is given back.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+LARGEST = 2**31 - 1
 
 
 def budget(device: str, sharers: int) -> int:
@@ -25,6 +30,18 @@ def budget(device: str, sharers: int) -> int:
     on_gpu = device == "cuda"
     total = torch.cuda.get_device_properties(0).total_memory if on_gpu else memory_here()
     return int(total * SHARE / sharers)
+
+
+def keep_what_is_freed() -> None:
+    """Let this process keep the memory of freed tensors, where the C library can be told so.
+
+    An update frees what the next one asks for again. Given back to the system, each page of it is
+    cleared and mapped anew at every update, which took a tenth of the time of wide cohorts.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, LARGEST)
+        mallopt(TRIM_THRESHOLD, LARGEST)
 
 
 def bytes_per_run(cohort: Cohort) -> int:

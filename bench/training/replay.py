@@ -26,6 +26,9 @@ VECTORS = ("observation", "next_observation")
 # Fields that a minibatch has without looking at any transition.
 ROWLESS = ("weight", "initial_observation")
 
+# Rows are kept once where that leaves so many times fewer of them.
+FEWER = 4
+
 Fields = dict[str, Tensor]
 
 
@@ -36,7 +39,7 @@ class Feed(NamedTuple):
         size: ``[run, 1]``, transitions of each run.
         first: ``[run, 1]``, where its part of `rows` begins.
         seed: ``[run]``, which of the distinct seeds it has.
-        rows: ``[all runs' transitions]``, rows of the columns.
+        rows: ``[all runs' transitions]``, which row of the packs each is.
         packs: ``[rows, width]`` each, columns side by side.
         mean: ``[run, 1, dim]``, subtracted from vectors; None where there are none.
         scale: Likewise, what they are divided by.
@@ -51,6 +54,20 @@ class Feed(NamedTuple):
     mean: Tensor | None
     scale: Tensor | None
     initial: Tensor | None
+
+
+class _Packed(NamedTuple):
+    """Columns side by side by type.
+
+    Attributes:
+        groups: The columns of each pack.
+        packs: ``[rows, width]`` each.
+        rows: ``[all runs' transitions]``, which row of the packs each is.
+    """
+
+    groups: list[list[str]]
+    packs: tuple[Tensor, ...]
+    rows: Tensor
 
 
 class Replay:
@@ -82,8 +99,7 @@ class Replay:
         self.first = torch.as_tensor(np.cumsum([0, *self.sizes[:-1]])).to(device)[:, None]
         self.size = torch.tensor(self.sizes, device=device)[:, None]
         self.draws = Draws(seeds, num_minibatches * self.batch_size, device)
-        self._columns: dict[str, Tensor] = {}
-        self._packs: dict[tuple[str, ...], list[tuple[list[str], Tensor]]] = {}
+        self._packs: dict[tuple[str, ...], _Packed] = {}
 
     def batch(self, step: int) -> Batch | None:
         """Return the minibatch of every run at an update, counted from 0; None if none is asked."""
@@ -132,12 +148,13 @@ class Replay:
 
     def _feed(self, names: tuple[str, ...]) -> Feed:
         standardised = self.encoder.standardises and bool(set(VECTORS) & set(names))
+        packed = self._packed(names)
         return Feed(
             self.size,
             self.first,
             self.draws.of_run,
-            self.rows,
-            tuple(pack for _, pack in self._packed(names)),
+            packed.rows,
+            packed.packs,
             self.encoder.mean.unsqueeze(1) if standardised else None,
             self.encoder.scale.unsqueeze(1) if standardised else None,
             self.initial_observations if "initial_observation" in names else None,
@@ -147,7 +164,7 @@ class Replay:
         """Return the columns at positions of `rows` ``[run, n]``."""
         found: Fields = {}
         row = feed.rows.index_select(0, positions.flatten())
-        for (group, _), pack in zip(self._packed(names), feed.packs, strict=True):
+        for group, pack in zip(self._packed(names).groups, feed.packs, strict=True):
             picked = pack.index_select(0, row).unflatten(0, positions.shape)
             start = 0
             for name in group:
@@ -164,21 +181,22 @@ class Replay:
         column = getattr(self.sources[0], name)
         return column.shape[1] if column.ndim > 1 else 0
 
-    def _packed(self, names: tuple[str, ...]) -> list[tuple[list[str], Tensor]]:
-        """Return the columns that named fields need, side by side by type, ``[rows, width]``."""
+    def _packed(self, names: tuple[str, ...]) -> "_Packed":
+        """Return the columns that named fields need, side by side by type."""
         if names not in self._packs:
             columns = {name: self.column(name) for name in names if name not in ROWLESS}
             groups: dict[Any, list[str]] = {}
             for name, column in columns.items():
                 groups.setdefault(name if self._mapped(name) else column.dtype, []).append(name)
             wide = {n: c if c.dim() > 1 else c.unsqueeze(1) for n, c in columns.items()}
-            self._packs[names] = [
-                (
-                    group,
-                    wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1),
-                )
+            packs = tuple(
+                wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1)
                 for group in groups.values()
-            ]
+            )
+            packed = _Packed(list(groups.values()), packs, self.rows)
+            # Vectors are never twice the same.
+            alike = bool(columns) and not any(self._width(n) or self._mapped(n) for n in columns)
+            self._packs[names] = _distinct(packed) if alike else packed
         return self._packs[names]
 
     def column(self, name: str) -> Tensor:
@@ -209,6 +227,23 @@ class Replay:
                 for name, field in found.items()
             }
         return found
+
+
+def _distinct(packed: _Packed) -> _Packed:
+    """Return the same with rows that are equal in every bit kept once, where that makes few.
+
+    Of a table's 100,000 transitions some hundreds differ: those stay in a processor's cache.
+    """
+    bits = [np.ascontiguousarray(pack.cpu().numpy()).view(np.uint8) for pack in packed.packs]
+    joined = np.ascontiguousarray(np.concatenate(bits, axis=1))
+    whole = joined.view(np.dtype((np.void, joined.shape[1])))[:, 0]
+    _, first, which = np.unique(whole, return_index=True, return_inverse=True)
+    if len(first) > len(whole) // FEWER:
+        return packed
+    device = packed.rows.device
+    kept = torch.as_tensor(first).to(device)
+    rows = torch.as_tensor(which).to(packed.rows).index_select(0, packed.rows)
+    return packed._replace(packs=tuple(pack[kept] for pack in packed.packs), rows=rows)
 
 
 def _source(dataset: OfflineDataset) -> tuple[int, int]:

@@ -72,6 +72,7 @@ class Worker:
     def __init__(self, place: Workplace):
         """Take what all orders share."""
         self.place = place
+        memory.keep_what_is_freed()
         if place.threads is not None:
             torch.set_num_threads(place.threads)
             # Estimates of coverage round alike, too.

@@ -177,3 +177,28 @@ def test_a_reshape_holds_for_inputs_that_are_laid_out_unlike_the_examples():
     traced.let_examples_move(0, 3)
     assert torch.equal(traced.tensors[1], 8 * x)
     assert not traced.tensors[1].is_contiguous()
+
+
+def test_a_tensor_from_outside_is_a_constant_and_parts_of_a_result_are_told_apart():
+    outside = drawn(ACTIONS)
+
+    def function(fixed, varying):
+        low, high = varying[0].split([1, ACTIONS - 1])
+        return (high * outside[1:] + low,), (low,)
+
+    traced = Traced(function, (), (drawn(ACTIONS, seed=1),))
+    given = drawn(ACTIONS, seed=2)
+    for output, expected in enumerate(function((), (given,))):
+        program = traced.program(output)
+        assert torch.equal(program(program.prepare(()), (given,))[0], expected[0])
+
+
+def test_a_function_that_changes_its_own_tensors_in_place_is_traced_as_it_is():
+    def function(fixed, varying):
+        total = varying[0] + 1
+        total.mul_(2)
+        return ([total],)
+
+    program = Traced(function, (), (drawn(ACTIONS),)).program(0)
+    found = program(program.prepare(()), (torch.ones(ACTIONS),))[0]
+    assert torch.equal(found, torch.full((ACTIONS,), 4.0))

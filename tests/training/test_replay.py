@@ -7,6 +7,7 @@ from scipy import stats
 
 from bench.data.encoding import Encoder
 from bench.training import draws
+from bench.training import replay as replay_module
 from bench.training.draws import scaled
 from bench.training.replay import Replay
 from bench.types import Batch
@@ -332,3 +333,25 @@ def test_actions_of_one_dimension_keep_it():
     spec = make_spec("continuous", size=SIZE, action_bounds=((-2.0,), (2.0,)))
     dataset = random_dataset("continuous", 9, 0, spec=spec)
     assert make_replay([dataset]).next().action.shape == (1, 8, 1)
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
+def test_rows_that_are_equal_are_kept_once_and_drawn_as_if_they_were_not(monkeypatch, batch_size):
+    datasets = [random_dataset("discrete", 2000, seed) for seed in range(2)]
+    for dataset in datasets:
+        dataset.storage.reward[:] = 0.0
+        dataset.storage.reward[::2] = -0.0
+    names = ("observation", "action", "reward", "terminated")
+    few = make_replay(datasets, batch_size=batch_size).replay
+    assert len(few._packed(names).packs[0]) <= 1000
+    monkeypatch.setattr(replay_module, "FEWER", 10**9)
+    all_of_them = make_replay(datasets, batch_size=batch_size).replay
+    assert len(all_of_them._packed(names).packs[0]) == 4000
+    for step in range(20):
+        drawn = [
+            replay.fields(names, replay.feed(names), replay.drawn(names, step))
+            for replay in (few, all_of_them)
+        ]
+        for name in names:
+            assert torch.equal(drawn[0][name], drawn[1][name])
+            assert torch.equal(drawn[0][name].signbit(), drawn[1][name].signbit())
