@@ -193,18 +193,24 @@ class Replay:
                 wide[group[0]] if len(group) == 1 else torch.cat([wide[n] for n in group], 1)
                 for group in groups.values()
             )
-            packed = _Packed(list(groups.values()), packs, self.rows)
+            rows = self.rows
             # Vectors are never twice the same.
-            alike = bool(columns) and not any(self._width(n) or self._mapped(n) for n in columns)
-            self._packs[names] = _distinct(packed) if alike else packed
+            if columns and not any(self._width(n) or self._mapped(n) for n in columns):
+                packs, which = _distinct(packs)
+                rows = which.to(rows).index_select(0, rows)
+            packs = tuple(pack.to(self.device) for pack in packs)
+            self._packs[names] = _Packed(list(groups.values()), packs, rows)
         return self._packs[names]
 
     def column(self, name: str) -> Tensor:
-        """Return a column of all sources; a single one is not copied, it may exceed memory."""
+        """Return a column of all sources, in this machine's memory.
+
+        A single one is not copied: it may exceed memory.
+        """
         parts = [_whole(source, name) for source in self.sources]
         joined = torch.as_tensor(parts[0] if len(parts) == 1 else np.concatenate(parts))
         whole = joined.dtype in (torch.int64, torch.int32)
-        return joined.to(self.device, torch.int64 if whole else torch.float32)
+        return joined.to(torch.int64 if whole else torch.float32)
 
     def _mapped(self, name: str) -> bool:
         """Return whether a column is a mapped file, of which packing would make a copy."""
@@ -229,21 +235,19 @@ class Replay:
         return found
 
 
-def _distinct(packed: _Packed) -> _Packed:
-    """Return the same with rows that are equal in every bit kept once, where that makes few.
+def _distinct(packs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return rows that are equal in every bit once, and which of them each was ``[rows]``.
 
-    Of a table's 100,000 transitions some hundreds differ: those stay in a processor's cache.
+    Of a table's 100,000 transitions some hundreds differ: those stay in a processor's cache. Where
+    most differ, all are returned as they are.
     """
-    bits = [np.ascontiguousarray(pack.cpu().numpy()).view(np.uint8) for pack in packed.packs]
+    bits = [np.ascontiguousarray(pack.numpy()).view(np.uint8) for pack in packs]
     joined = np.ascontiguousarray(np.concatenate(bits, axis=1))
     whole = joined.view(np.dtype((np.void, joined.shape[1])))[:, 0]
     _, first, which = np.unique(whole, return_index=True, return_inverse=True)
     if len(first) > len(whole) // FEWER:
-        return packed
-    device = packed.rows.device
-    kept = torch.as_tensor(first).to(device)
-    rows = torch.as_tensor(which).to(packed.rows).index_select(0, packed.rows)
-    return packed._replace(packs=tuple(pack[kept] for pack in packed.packs), rows=rows)
+        return packs, torch.arange(len(whole))
+    return tuple(pack[torch.as_tensor(first)] for pack in packs), torch.as_tensor(which)
 
 
 def _source(dataset: OfflineDataset) -> tuple[int, int]:
