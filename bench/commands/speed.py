@@ -136,19 +136,12 @@ def _finish(cohort: Cohort, updates: int, device: str) -> None:
 
 
 def _configs(chosen: list[str]) -> Iterator[tuple[str, str, RunConfig]]:
-    """Yield the learners with the worlds that they are timed in."""
-    for name in chosen:
-        for world in WORLDS:
-            config = _config(name, world)
-            facts = config.dataset.source.facts()
-            if facts.action_kind in config.algorithm.action_kinds and (
-                facts.tabular == config.algorithm.tabular_only
-            ):
-                yield name, world, config
-
-
-def _config(algorithm: str, world: str) -> RunConfig:
-    """Return the tuned learner in a world."""
-    words = [f"algorithm={algorithm}", f"dataset={world}", f"seed={SEED}"]
-    (settings,) = Composer(words).jobs()
-    return run_config({k: v for k, v in settings.items() if k not in HARNESS_KEYS})
+    """Yield the tuned learners with the worlds that they are timed in."""
+    words = [f"algorithm={','.join(chosen)}", f"dataset={','.join(WORLDS)}", f"seed={SEED}"]
+    for settings in Composer(words).jobs():
+        config = run_config({k: v for k, v in settings.items() if k not in HARNESS_KEYS})
+        facts = config.dataset.source.facts()
+        if facts.action_kind in config.algorithm.action_kinds and (
+            facts.tabular == config.algorithm.tabular_only
+        ):
+            yield config.algorithm_name, config.dataset.name, config

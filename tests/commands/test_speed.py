@@ -20,7 +20,7 @@ def test_every_algorithm_is_timed(monkeypatch, quick_values):
 
 
 def test_an_update_of_a_built_in_dataset_can_be_timed(quick_values):
-    config = speed._config("bc", "cartpole")
+    ((_, _, config), *_) = speed._configs(["bc"])
     task = config.dataset.source.load("cartpole", 0, config.dataset.discount, None)
     assert speed.updates_per_second(config.algorithm, task, 2, 0.01, False, "cpu") > 0
 
