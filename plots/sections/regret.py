@@ -37,6 +37,8 @@ PLOTS = (
 )
 # More environments than this go on a further page, which stays legible.
 ROWS_PER_PAGE = 8
+# What a label of a tick takes of the axis.
+LABEL = 0.14
 AXIS_LABELS = {
     "severity": "severity",
     "coverage": "measured coverage",
@@ -177,7 +179,18 @@ def _set_x_axis(axes: Any, frame: Frame, plot: Plot, names: list[str]) -> None:
     if len(places) <= 6:
         # From four columns on, only ".75" leaves room for its neighbour ".9".
         zero = "0." if len(frame.degradations) < 4 else "."
-        axes.set_xticks(places, [f"{x:.2g}".replace("0.", zero, 1) for x in places])
+        shown = _apart(places)
+        texts = [f"{x:.2g}".replace("0.", zero, 1) if x in shown else "" for x in places]
+        axes.set_xticks(places, texts)
+
+
+def _apart(places: list[float]) -> list[float]:
+    """Return those, from the last, whose labels do not run into each other's."""
+    shown = [places[-1]]
+    for x in reversed(places):
+        if shown[-1] - x >= LABEL * (places[-1] - places[0]):
+            shown.append(x)
+    return shown
 
 
 def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> None:

@@ -62,6 +62,14 @@ def test_a_regret_to_support_is_hatched_where_seen_actions_gain_nothing():
     assert (column["regret_to_support"], column["informative_to_support"]) == ("0.3", "false")
 
 
+def test_ticks_too_near_to_the_next_have_no_label():
+    frame = build_frame("x", sweep(**{**SMALL, "severities": (0.0, 0.5, 0.9, 0.95, 0.99)}))
+    with style.styled():
+        (axes,) = draw(frame, PLOTS[0]).axes
+    assert list(axes.get_xticks()) == [0, 0.5, 0.9, 0.95, 0.99]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "0.5", "", "", "0.99"]
+
+
 def test_a_giant_regret_does_not_flatten_the_others():
     records = [
         with_final(r, normalized_regret=400.0) if r.algorithm == "cql" else r
