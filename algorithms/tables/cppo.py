@@ -18,78 +18,34 @@ mean, as known.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Metrics
-from algorithms.distributions import Greedy
-from algorithms.empirical import Range, log_pairs, value_range
-from algorithms.networks import rows
-from bench.types import (
-    Batch,
-    Confidence,
-    DataSummary,
-    EnvSpec,
-    NonNegative,
-    TabularStatistics,
-)
-
-
-class State(NamedTuple):
-    """The table ``[states, actions]``, and the range of values."""
-
-    table: Tensor
-    range: Range
+from algorithms.empirical import PessimisticIteration, Range, log_pairs
+from bench.types import Confidence, NonNegative, TabularStatistics
 
 
 @dataclass(frozen=True)
-class ConstrainedPessimism(Algorithm):
+class ConstrainedPessimism(PessimisticIteration):
     """Value iteration against the worst model near the empirical one."""
 
     conservatism: NonNegative
     confidence: Confidence
 
-    num_minibatches: ClassVar[int] = 0
-    tabular_only: ClassVar[bool] = True
-
-    def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
-        """Return the lowest values."""
-        values = value_range(spec)
-        return State(values.low.expand(spec.observation_size, spec.num_actions).clone(), values)
-
-    def update(
-        self,
-        state: State,
-        summary: DataSummary,
-        batch: Batch | None,
-        noise: dict[str, Tensor],
-        phase: int,
-    ) -> tuple[State, Metrics]:
-        """Take one iteration; `lower_bound` is of the policy's value from initial states."""
-        counts, (low, high) = summary.tabular, state.range
-        assert counts is not None
-        visits = counts.visits
-        number = visits.clamp_min(1)
+    def lowered(self, counts: TabularStatistics, value: Tensor, values: Range) -> Tensor:
+        """Return the mean rewards and what follows in the worst model."""
+        number = counts.visits.clamp_min(1)
         outcomes = torch.cat([counts.successor_counts, counts.termination_counts.unsqueeze(-1)], -1)
-        value = torch.nn.functional.pad(state.table.amax(-1), (0, 1))
-        following = worst_mean(outcomes / number.unsqueeze(-1), value, self.radius(counts))
-        lowered = counts.reward_sums / number + self.discount * following
-        table = torch.where(visits > 0, lowered, low).clamp(low, high)
-        change = (table - state.table).abs().amax()
-        bound = table.amax(-1).gather(0, summary.initial_observations).mean()
-        return State(table, state.range), {"change": change, "lower_bound": bound}
+        ended = torch.nn.functional.pad(value, (0, 1))
+        following = worst_mean(outcomes / number.unsqueeze(-1), ended, self.radius(counts))
+        return counts.reward_sums / number + self.discount * following
 
     def radius(self, counts: TabularStatistics) -> Tensor:
         """Return the radius of the ball around each pair's distribution, ``[states, actions]``."""
         outcomes = len(counts.termination_counts) + 1
         cost = log_pairs(counts, self.confidence) + outcomes * math.log(2)
         return (self.conservatism * (2 * cost / counts.visits.clamp_min(1)).sqrt()).clamp_max(2)
-
-    def policy(self, state: State, observation: Tensor) -> Greedy:
-        """Return the greedy policy at states ``[...]``."""
-        return Greedy(rows(state.table, observation))
 
 
 def worst_mean(probability: Tensor, value: Tensor, radius: Tensor) -> Tensor:

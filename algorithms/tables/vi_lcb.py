@@ -19,80 +19,36 @@ inequalities and not of the proofs, so `conservatism` is what scales them.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from algorithms.base import Algorithm, Metrics
-from algorithms.distributions import Greedy
-from algorithms.empirical import Range, expected, log_pairs, value_range, variance
-from algorithms.networks import rows
-from bench.types import (
-    Batch,
-    Confidence,
-    DataSummary,
-    EnvSpec,
-    NonNegative,
-    TabularStatistics,
-)
-
-
-class State(NamedTuple):
-    """The table ``[states, actions]``, and the range of values."""
-
-    table: Tensor
-    range: Range
+from algorithms.empirical import PessimisticIteration, Range, expected, log_pairs, variance
+from bench.types import Confidence, NonNegative, TabularStatistics
 
 
 @dataclass(frozen=True)
-class LowerConfidenceValueIteration(Algorithm):
+class LowerConfidenceValueIteration(PessimisticIteration):
     """Value iteration whose every mean is lowered by how uncertain it is."""
 
     bonus: Literal["hoeffding", "bernstein"]
     conservatism: NonNegative
     confidence: Confidence
 
-    num_minibatches: ClassVar[int] = 0
-    tabular_only: ClassVar[bool] = True
     dense_counts: ClassVar[bool] = False
 
-    def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
-        """Return the lowest values."""
-        values = value_range(spec)
-        return State(values.low.expand(spec.observation_size, spec.num_actions).clone(), values)
-
-    def update(
-        self,
-        state: State,
-        summary: DataSummary,
-        batch: Batch | None,
-        noise: dict[str, Tensor],
-        phase: int,
-    ) -> tuple[State, Metrics]:
-        """Take one iteration; `lower_bound` is of the policy's value from initial states."""
-        counts, (low, high) = summary.tabular, state.range
-        assert counts is not None
-        value = state.table.amax(-1)
-        lowered = expected(counts, value, self.discount) - self.conservatism * self.radius(
-            counts, value, state.range
-        )
-        table = torch.where(counts.visits > 0, lowered, low).clamp(low, high)
-        change = (table - state.table).abs().amax()
-        bound = table.amax(-1).gather(0, summary.initial_observations).mean()
-        return State(table, state.range), {"change": change, "lower_bound": bound}
+    def lowered(self, counts: TabularStatistics, value: Tensor, values: Range) -> Tensor:
+        """Return the data's means less the bonus."""
+        bonus = self.conservatism * self.radius(counts, value, values)
+        return expected(counts, value, self.discount) - bonus
 
     def radius(self, counts: TabularStatistics, value: Tensor, values: Range) -> Tensor:
         """Return b ``[states, actions]`` for targets with a value ``[states]``."""
-        number, cost = counts.visits, log_pairs(counts, self.confidence)
+        number, cost = counts.visits.clamp_min(1), log_pairs(counts, self.confidence)
         if self.bonus == "hoeffding":
-            return values.width * (cost / (2 * number.clamp_min(1))).sqrt()
+            return values.width * (cost / (2 * number)).sqrt()
         twice = cost + torch.log(torch.tensor(2.0))
-        spread = (2 * variance(counts, value, self.discount) * twice / number.clamp_min(1)).sqrt()
-        radius = spread + 7 * values.width * twice / (3 * (number - 1).clamp_min(1))
-        # A single visit has no variance, and says little.
-        return torch.where(number > 1, radius, values.width)
-
-    def policy(self, state: State, observation: Tensor) -> Greedy:
-        """Return the greedy policy at states ``[...]``."""
-        return Greedy(rows(state.table, observation))
+        spread = (2 * variance(counts, value, self.discount) * twice / number).sqrt()
+        # A single visit, which has no variance, counts as two whose targets are the same.
+        return spread + 7 * values.width * twice / (3 * (number - 1).clamp_min(1))

@@ -22,7 +22,7 @@ NUMBERS_OF_ROW = 12
 # Of the C library's `mallopt`, by its numbers: from which size on memory is the system's own, and
 # how much may be free before it is given back.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-LARGEST = 2**31 - 1
+LARGEST, HALF_A_HEAP = 2**31 - 1, 2**25
 
 
 def budget(device: str, sharers: int) -> int:
@@ -39,8 +39,11 @@ def keep_what_is_freed() -> None:
     cleared and mapped anew at every update, which took a tenth of the time of wide cohorts.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(MMAP_THRESHOLD, LARGEST)
+    if mallopt is None:
+        return
+    # Older libraries take no more than half of a heap. Told the second alone they would give all
+    # larger memory back at once.
+    if mallopt(MMAP_THRESHOLD, LARGEST) or mallopt(MMAP_THRESHOLD, HALF_A_HEAP):
         mallopt(TRIM_THRESHOLD, LARGEST)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from bench.worlds import exact
 from bench.worlds.mdps import Cliff, CombinationLock, Garnet
-from tests.support.builders import build_algorithm, make_cohort, make_dataset, train
+from tests.support.builders import build_algorithm, make_cohort, make_dataset, make_spec, train
 from tests.support.tables import (
     DISCOUNT,
     SPEC,
@@ -27,11 +27,9 @@ def radius(targets, bonus, confidence=0.95, pairs=15):
     n, width, delta = len(targets), SPEC.v_max - SPEC.v_min, 1 - confidence
     if bonus == "hoeffding":
         return width * np.sqrt(np.log(pairs / delta) / (2 * n))
-    if n == 1:
-        return width
     cost = np.log(2 * pairs / delta)
-    variance = np.var(targets, ddof=1)
-    return np.sqrt(2 * variance * cost / n) + 7 * width * cost / (3 * (n - 1))
+    variance = np.var(targets, ddof=1) if n > 1 else 0.0
+    return np.sqrt(2 * variance * cost / n) + 7 * width * cost / (3 * max(n - 1, 1))
 
 
 @pytest.mark.parametrize("bonus", ["hoeffding", "bernstein"])
@@ -90,3 +88,16 @@ def test_more_conservatism_means_lower_values():
     tables = policy_of(train(make_cohort(algorithms, [dataset] * 4), 40)).scores
     assert (tables.diff(dim=0) <= 0).all()
     assert (tables.diff(dim=0) < 0).any(-1).any(-1).all()
+
+
+@pytest.mark.parametrize("bonus", ["hoeffding", "bernstein"])
+def test_of_equal_targets_fewer_are_never_worth_more(bonus):
+    """Whatever the bonus is scaled by: a single visit is no safer than two."""
+    rows = [(0, action, 1.0, 0, True) for action in range(3) for _ in range(action + 1)]
+    spec = make_spec(size=1, num_actions=3, v_min=-6.0, v_max=4.0)
+    for conservatism in (0.001, 0.01, 0.1):
+        algorithm = learner(bonus=bonus, conservatism=conservatism)
+        one, two, three = policy_of(train(alone(algorithm, make_dataset(spec, rows)), 1)).scores[
+            0, 0
+        ]
+        assert one <= two < three
