@@ -7,6 +7,7 @@ copy of the composed dict, which costs microseconds where composing costs a fift
 import copy
 import itertools
 import math
+import pickle
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -26,13 +27,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import CONF
 from bench.settings.grid import Axes, narrowed
-from bench.settings.resolution import known_names, resolved, settings_of_kinds
+from bench.settings.groups import is_group, known_names
+from bench.settings.resolution import resolved, settings_of_kinds
 from bench.settings.typed import ConfigError
+from bench.settings.words import (
+    MOST_RUNS,
+    is_one_plain_value,
+    once_each,
+    plain,
+    understood,
+    values_of,
+)
 
-# Of one command: a plan of as many takes minutes.
-MOST_RUNS = 100_000
-# What begins something other than a plain value: a list, a mapping, a function, quotes.
-OPENS = re.compile(r"""[\[\](){}'"=]""")
 # What an experiment says beside its settings.
 NO_SETTINGS = ("defaults", "grid", "experiment_name")
 
@@ -48,15 +54,15 @@ class Composer:
         """
         self.config_loader = _loader()
         self.parser = OverridesParser.create(config_loader=self.config_loader)
-        self.known_groups: dict[str, bool] = {}
-        parsed = _once_each([self._understood(word) for word in words])
-        self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
+        parsed = once_each([understood(self.parser, word) for word in words])
+        self.axes: Axes = {o.key_or_group: values_of(o) for o in parsed if o.is_sweep_override()}
         self.fixed = [o for o in parsed if not o.is_sweep_override()]
         for override in parsed:
             self._check_choice(override)
         if "experiment" in self.axes:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.templates: dict[tuple[tuple[str, Any], ...], bytes] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
 
@@ -68,7 +74,7 @@ class Composer:
         """
         # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
         composed = {override.key_or_group for override in self.fixed}
-        fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed}
+        fixed = {o.key_or_group: [plain(o.value())] for o in self.fixed}
         for sub_grid in narrowed(self._sub_grids(), fixed | self.axes):
             axes = {key: values for key, values in sub_grid.items() if key not in composed}
             if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
@@ -77,16 +83,23 @@ class Composer:
                 yield self._job(dict(zip(axes, values, strict=True)))
 
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        groups = {k: v for k, v in point.items() if self._is_group(k)}
-        settings = copy.deepcopy(self._chosen(groups))
+        groups = {k: v for k, v in point.items() if is_group(k)}
+        settings = pickle.loads(self._template(groups))
         for key, value in point.items():
             if key not in groups:
                 _set(settings, key, value)
-        del settings["grid"]
         if "${" in repr(settings):
             with _one_sentence():
-                settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)  # type: ignore[assignment]
+                settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
         return resolved(settings, self.said | point.keys())
+
+    def _template(self, groups: Mapping[str, Any]) -> bytes:
+        """Return the settings of a run under group choices, of which each run loads its own."""
+        key = tuple(groups.items())
+        if key not in self.templates:
+            chosen = {name: part for name, part in self._chosen(groups).items() if name != "grid"}
+            self.templates[key] = pickle.dumps(chosen)
+        return self.templates[key]
 
     def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings under group choices.
@@ -96,11 +109,19 @@ class Composer:
         """
         words = tuple(f"{group}={choice}" for group, choice in groups.items())
         if words not in self.composed:
-            alone = {group: self._compose((f"{group}={v}",)) for group, v in groups.items()}
-            if all(_others(one, g) == _others(self.settings, g) for g, one in alone.items()):
-                own = {group: one[group] for group, one in alone.items() if group in one}
+            own = {group: self._alone(group, str(choice)) for group, choice in groups.items()}
+            if None not in own.values():
                 self.composed[words] = {**self.settings, **own}
         return self._compose(words)
+
+    def _alone(self, group: str, choice: str) -> dict[str, Any] | None:
+        """Return a group under a choice that changes nothing but this group, else None."""
+        untouched = not any(word.startswith(f"{group}.") for word in self.said)
+        if untouched and (read := _read(group, choice)) is not None:
+            return read
+        composed = self._compose((f"{group}={choice}",))
+        only = _others(composed, group) == _others(self.settings, group)
+        return composed.get(group) if only else None
 
     def _compose(self, groups: tuple[str, ...]) -> dict[str, Any]:
         """Return the settings under the fixed words and the given group choices, composed once."""
@@ -115,10 +136,10 @@ class Composer:
 
         None where Hydra is needed, as for a value of several parts or a key that it should refuse.
         """
-        values = [o for o in self.fixed if not self._is_group(o.key_or_group)]
-        if not all(map(_is_one_plain_value, values)):
+        values = [o for o in self.fixed if not is_group(o.key_or_group)]
+        if not all(map(is_one_plain_value, values)):
             return None
-        choices = [str(o.input_line) for o in self.fixed if self._is_group(o.key_or_group)]
+        choices = [str(o.input_line) for o in self.fixed if is_group(o.key_or_group)]
         settings = copy.deepcopy(_composed_by_hydra((*groups, *choices)))
         for override in values:
             *parents, last = str(override.key_or_group).split(".")
@@ -127,48 +148,19 @@ class Composer:
                 node = node.get(parent) if isinstance(node, dict) else None
             if not isinstance(node, dict) or isinstance(node.get(last, {}), dict | list):
                 return None
-            node[last] = _plain(override.value())
+            node[last] = plain(override.value())
         return settings
-
-    def _is_group(self, key: str) -> bool:
-        if key not in self.known_groups:
-            self.known_groups[key] = bool(self.config_loader.get_group_options(key))
-        return self.known_groups[key]
 
     def _check_choice(self, override: Override) -> None:
         """Refuse what names no file of a group, as lists and numbers; Hydra expects neither."""
         key = override.key_or_group
-        if not self._is_group(key):
+        if not is_group(key):
             return
-        values = self.axes.get(key) or [_plain(override.value())]
+        values = self.axes.get(key) or [plain(override.value())]
         for value in values:
             if value is not None and not isinstance(value, str):
                 allowed = ", ".join(known_names(key))
                 raise ConfigError(f"{key} is {value!r}, but should be one of: {allowed}.")
-
-    def _understood(self, word: str) -> Override:
-        if word.startswith("-"):
-            raise ConfigError(f"{word} is no option here; settings are KEY=VALUE, as in seed=0.")
-        try:
-            override = self.parser.parse_override(word)
-        except HydraException:
-            raise ConfigError(f"{word!r} cannot be understood: {self._mending(word)}.") from None
-        if override.is_delete():
-            raise ConfigError(f"{word!r} would remove a setting, which every run needs.")
-        return override
-
-    def _mending(self, word: str) -> str:
-        """Return what a word that cannot be understood should be; quotes, where these would do."""
-        key, _, value = word.partition("=")
-        if value.isprintable() and value and not OPENS.search(value):
-            quoted = f"{key}='{value}'"
-            try:
-                self.parser.parse_override(quoted)
-            except HydraException:
-                pass
-            else:
-                return f'such a value needs quotes, in a shell as in "{quoted}"'
-        return "it should be KEY=VALUE, as in seed=0 or seed=0,1"
 
     def _experiments_own(self) -> set[str]:
         """Return the settings that the chosen experiment's file gives a value beside its grid."""
@@ -191,8 +183,8 @@ class Composer:
         if isinstance(values, list):
             return values
         if isinstance(values, str):
-            override = self._understood(f"{key}={values}")
-            return _values(override) if override.is_sweep_override() else [values]
+            override = understood(self.parser, f"{key}={values}")
+            return values_of(override) if override.is_sweep_override() else [values]
         return [values]
 
 
@@ -202,6 +194,21 @@ def _loader() -> ConfigLoader:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return GlobalHydra.instance().config_loader()
+
+
+@cache
+def _read(group: str, choice: str) -> dict[str, Any] | None:
+    """Return a choice's file as Hydra composes it, in a hundredth of the time.
+
+    None where that is more than the file: where it builds on others, or stands for another group.
+    """
+    if choice not in known_names(group):
+        return None
+    text = (CONF / group / f"{choice}.yaml").read_text("utf-8")
+    if "defaults:" in text or "@package" in text:
+        return None
+    plain_settings: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    return plain_settings
 
 
 @cache
@@ -217,14 +224,6 @@ def _composed_by_hydra(words: tuple[str, ...]) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config, resolve=False)
     plain.pop("hydra", None)
     return plain
-
-
-def _is_one_plain_value(override: Override) -> bool:
-    """Return whether a word replaces a setting by one number, text, truth value or null."""
-    value = _plain(override.value()) if override.type == OverrideType.CHANGE else ()
-    if isinstance(value, str) and ("${" in value or value == "???"):
-        return False
-    return override.package is None and (value is None or isinstance(value, str | int | float))
 
 
 @contextmanager
@@ -264,17 +263,6 @@ def _line(override: Override) -> str:
     return f"++{line}" if line.partition("=")[0] in settings_of_kinds() else line
 
 
-def _once_each(overrides: list[Override]) -> list[Override]:
-    """Return the overrides; of two for one setting neither may be dropped in silence."""
-    lines: dict[str, str] = {}
-    for override in overrides:
-        key, line = override.key_or_group, str(override.input_line)
-        if key in lines and lines[key] != line:
-            raise ConfigError(f"{key} is given twice, as {lines[key]!r} and as {line!r}.")
-        lines[key] = line
-    return list({override.key_or_group: override for override in overrides}.values())
-
-
 def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
     """Yield the names of nested settings, as in ``dataset.discount``."""
     if not isinstance(settings, Mapping):
@@ -286,29 +274,6 @@ def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
 
 def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != group}
-
-
-def _values(override: Override) -> list[Any]:
-    """Return the plain values that a sweep override goes through."""
-    try:
-        # One more than can be used: a range may have no end.
-        values = list(itertools.islice(override.sweep_iterator(), MOST_RUNS + 1))
-    except (HydraException, ValueError, TypeError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{override.input_line!r} has no values: {said}.") from None
-    if len(values) > MOST_RUNS:
-        raise ConfigError(f"{override.key_or_group} has more than {MOST_RUNS:,} values.")
-    return [_plain(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    return value
 
 
 def _set(settings: dict[str, Any], key: str, value: Any) -> None:

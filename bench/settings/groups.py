@@ -17,6 +17,12 @@ def known_names(group: str) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
 
 
+@cache
+def is_group(key: str) -> bool:
+    """Return whether a setting is a choice among files."""
+    return "." not in key and bool(known_names(key))
+
+
 def choices(*groups: str) -> str:
     """Return the choices of groups as the help of a command lists them, a paragraph each."""
     lines = (f"  {group}=" + ", ".join(known_names(group)) for group in groups)

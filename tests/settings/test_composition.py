@@ -19,7 +19,7 @@ from tests.support import commands
 def test_one_plain_value_is_set_as_hydra_sets_it(words, monkeypatch):
     said = words.split()
     mine = list(commands.composer(*said).jobs())
-    monkeypatch.setattr(composition, "_is_one_plain_value", lambda override: False)
+    monkeypatch.setattr(composition, "is_one_plain_value", lambda override: False)
     assert mine == list(commands.composer(*said).jobs())
 
 
@@ -30,7 +30,7 @@ def test_one_plain_value_is_set_as_hydra_sets_it(words, monkeypatch):
 )  # fmt: skip
 def test_other_words_are_hydra_s(word):
     (override,) = commands.composer(word).fixed
-    assert not composition._is_one_plain_value(override)
+    assert not composition.is_one_plain_value(override)
 
 
 def test_what_a_run_changes_reaches_no_other():
