@@ -99,6 +99,10 @@ class Batch(NamedTuple):
         weight: ``[batch]``, 0.0 for padding; every mean over the batch is a weighted mean.
         episode_return: ``[batch]``, undiscounted return of the whole episode, cut parts included.
         initial_observation: Drawn from the initial observations, encoded likewise.
+        next_action: The action that the data takes at `next_observation`, like `action`; without
+            meaning where `followed` is 0.
+        followed: ``[batch]``, 1.0 where the run's data holds the next step of the same episode: not
+            at its end, terminated or not, and not where a degradation has taken that step.
     """
 
     observation: Tensor
@@ -109,6 +113,8 @@ class Batch(NamedTuple):
     weight: Tensor
     episode_return: Tensor
     initial_observation: Tensor
+    next_action: Tensor
+    followed: Tensor
 
 
 class TabularStatistics(NamedTuple):

@@ -8,6 +8,7 @@ field needs is not shifted by whether another is asked for.
 """
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,6 +26,8 @@ from bench.worlds.spaces import to_unit
 VECTORS = ("observation", "next_observation")
 # Fields that a minibatch has without looking at any transition.
 ROWLESS = ("weight", "initial_observation")
+# What depends on what else a run's data holds, not on the row of a source alone.
+OF_RUN = ("followed",)
 
 # Rows are kept once where that leaves so many times fewer of them.
 FEWER = 4
@@ -44,6 +47,7 @@ class Feed(NamedTuple):
         mean: ``[run, 1, dim]``, subtracted from vectors; None where there are none.
         scale: Likewise, what they are divided by.
         initial: ``[run, 256, (dim)]``, encoded initial observations; None where not asked for.
+        followed: ``[all runs' transitions]``, whether the run's data goes on; None likewise.
     """
 
     size: Tensor
@@ -54,6 +58,7 @@ class Feed(NamedTuple):
     mean: Tensor | None
     scale: Tensor | None
     initial: Tensor | None
+    followed: Tensor | None
 
 
 class _Packed(NamedTuple):
@@ -85,7 +90,7 @@ class Replay:
     ):
         """Take the data of each run; `initial_observations` are ``[run, 256, (dim)]``, encoded."""
         self.encoder, self.initial_observations, self.device = encoder, initial_observations, device
-        self.num_minibatches = num_minibatches
+        self.num_minibatches, self.datasets = num_minibatches, datasets
         self.sources = list({_source(d): d for d in datasets}.values())
         lengths = [len(source.storage) for source in self.sources]
         starts = np.cumsum([0, *lengths]).tolist()
@@ -100,6 +105,12 @@ class Replay:
         self.size = torch.tensor(self.sizes, device=device)[:, None]
         self.draws = Draws(seeds, num_minibatches * self.batch_size, device)
         self._packs: dict[tuple[str, ...], _Packed] = {}
+
+    @cached_property
+    def followed(self) -> Tensor:
+        """Where the data of a run holds the next step too ``[all runs' transitions]``."""
+        missing = np.concatenate([dataset.successor_missing for dataset in self.datasets])
+        return torch.as_tensor(~missing).to(self.device)
 
     def batch(self, step: int) -> Batch | None:
         """Return the minibatch of every run at an update, counted from 0; None if none is asked."""
@@ -158,6 +169,7 @@ class Replay:
             self.encoder.mean.unsqueeze(1) if standardised else None,
             self.encoder.scale.unsqueeze(1) if standardised else None,
             self.initial_observations if "initial_observation" in names else None,
+            self.followed if "followed" in names else None,
         )
 
     def _of_rows(self, names: tuple[str, ...], feed: Feed, positions: Tensor) -> Fields:
@@ -171,6 +183,9 @@ class Replay:
                 width = self._width(name)
                 found[name] = picked[..., start : start + width] if width else picked[..., start]
                 start += width or 1
+        if feed.followed is not None:
+            going_on = feed.followed.index_select(0, positions.flatten())
+            found["followed"] = going_on.unflatten(0, positions.shape).float()
         if feed.mean is not None and feed.scale is not None:
             for name in sorted(set(VECTORS) & found.keys()):
                 found[name] = (found[name] - feed.mean) / feed.scale
@@ -178,13 +193,14 @@ class Replay:
 
     def _width(self, name: str) -> int:
         """Return the length of a column's rows, 0 for single numbers."""
-        column = getattr(self.sources[0], name)
+        column = getattr(self.sources[0], "action" if name == "next_action" else name)
         return column.shape[1] if column.ndim > 1 else 0
 
     def _packed(self, names: tuple[str, ...]) -> "_Packed":
         """Return the columns that named fields need, side by side by type."""
         if names not in self._packs:
-            columns = {name: self.column(name) for name in names if name not in ROWLESS}
+            others = {*ROWLESS, *OF_RUN}
+            columns = {name: self.column(name) for name in names if name not in others}
             groups: dict[Any, list[str]] = {}
             for name, column in columns.items():
                 groups.setdefault(name if self._mapped(name) else column.dtype, []).append(name)
@@ -260,6 +276,8 @@ def _whole(dataset: OfflineDataset, name: str) -> np.ndarray:
     everything = replace(dataset, indices=np.arange(len(dataset.storage)))
     if name == "episode_return":
         return in_units(everything.episode_return, dataset.spec).astype(np.float32)
+    if name == "next_action":
+        return np.roll(_whole(dataset, "action"), -1, axis=0)
     column = everything.rows(name, slice(None))
     if name == "reward":
         return in_units(column, dataset.spec)

@@ -51,12 +51,16 @@ def build_algorithm(name, kind=None, **settings):
 
 def kinds_of(name):
     """Return the kinds of worlds that an algorithm has a class for, as this file calls them."""
-    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    algorithm, kinds = build_algorithm(name), []
+    kinds = yaml.safe_load((FOLDER / f"{name}.yaml").read_text()).get("kinds", {})
+    algorithm = build_algorithm(name)
+    found = {kind for kind, chosen in kinds.items() if "target" in chosen} | {"continuous"} & {
+        *kinds
+    }
     if "discrete" in algorithm.action_kinds:
-        kinds = ["discrete"] if algorithm.tabular_only else ["discrete", "vector"]
-    own = "continuous" in given.get("kinds", {})
-    return kinds + ["continuous"] * (own or "continuous" in algorithm.action_kinds)
+        found |= {"discrete"} if algorithm.tabular_only else {"discrete", "vector"}
+    if "continuous" in algorithm.action_kinds:
+        found.add("continuous")
+    return [kind for kind in ("discrete", "vector", "continuous") if kind in found]
 
 
 def make_spec(kind="discrete", size=4, num_actions=3, **settings):
@@ -176,6 +180,8 @@ def random_batch(spec, n, seed=0, dtype=torch.float64):
         weight=torch.randint(3, (n,), generator=draw).to(dtype),
         episode_return=torch.randn(n, generator=draw, dtype=dtype),
         initial_observation=observations(),
+        next_action=actions(),
+        followed=(torch.rand(n, generator=draw) < 0.7).to(dtype),
     )
 
 

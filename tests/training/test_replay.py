@@ -300,7 +300,7 @@ def test_each_of_several_full_minibatches_holds_everything():
 
 def test_numbers_arrive_in_single_precision_and_actions_as_integers():
     batch = make_replay([numbered("discrete", 9)]).next()
-    whole = {"observation", "action", "next_observation"}
+    whole = {"observation", "action", "next_observation", "next_action"}
     for name, field in batch._asdict().items():
         # The initial observations were given as they are.
         assert field.dtype == (torch.int64 if name in whole else torch.float32)
@@ -355,3 +355,35 @@ def test_rows_that_are_equal_are_kept_once_and_drawn_as_if_they_were_not(monkeyp
         for name in names:
             assert torch.equal(drawn[0][name], drawn[1][name])
             assert torch.equal(drawn[0][name].signbit(), drawn[1][name].signbit())
+
+
+@pytest.mark.parametrize("kind", ["discrete", "vector"])
+@pytest.mark.parametrize("batch_size", [64, "full"])
+def test_the_next_action_is_the_data_s_own_and_there_where_that_goes_on(kind, batch_size):
+    full = numbered(kind, 40)
+    # Episodes of seven steps; one loses a step in its middle, another its last two.
+    degraded = full.keep(~np.isin(np.arange(40), [9, 19, 20]), "hole")
+    runs = [full, degraded]
+    batch = make_replay(runs, batch_size=batch_size).next()
+    for run, dataset in enumerate(runs):
+        held = set(dataset.indices.tolist())
+        seen = set()
+        for row, action, followed, weight in zip(
+            *(x[run].tolist() for x in (batch.reward, batch.next_action, batch.followed)),
+            batch.weight[run].tolist(), strict=True,
+        ):  # fmt: skip
+            after = int(row) + 1
+            goes_on = after in held and after % 7 != 0
+            assert followed == goes_on
+            if goes_on:
+                assert action == full.action[after]
+                seen.add(bool(weight))
+        assert seen == {True}
+
+
+def test_the_next_continuous_action_is_in_units_too():
+    dataset = random_dataset("continuous", 20, 0, spec=make_spec("continuous", size=SIZE))
+    batch = make_replay([dataset], batch_size="full").next()
+    goes_on = batch.followed[0, :-1].bool()
+    assert 0 < goes_on.sum() < 19
+    assert torch.equal(batch.next_action[0, :-1][goes_on], batch.action[0, 1:][goes_on])
