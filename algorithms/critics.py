@@ -26,13 +26,17 @@ def ensemble(
 ) -> Network:
     """Return so many, ``[number, in, out]`` weights and ``[number, 1, out]`` bias."""
     sizes = (spec.observation_size + spec.action_size, *hidden_sizes, 1)
-    drawn = [networks.feed_forward(sizes, generator) for _ in range(number)]
+    return side_by_side([networks.feed_forward(sizes, generator) for _ in range(number)])
+
+
+def side_by_side(alone: list[Network]) -> Network:
+    """Return networks of equal shape as one, ``[number, in, out]`` and ``[number, 1, out]``."""
     return tuple(
         {
             "weight": torch.stack([layer["weight"] for layer in several]),
             "bias": torch.stack([layer["bias"] for layer in several]).unsqueeze(1),
         }
-        for several in zip(*drawn, strict=True)
+        for several in zip(*alone, strict=True)
     )
 
 

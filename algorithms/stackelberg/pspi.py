@@ -5,6 +5,7 @@
 
 on tables, where both are exact: residuals are means over all transitions of a pair, which is what
 the paper's second minimisation (over f') subtracts the noise for. lambda is n / `conservatism`.
+In random features instead: linear_pspi.py.
 
 It is `stackelberg` with other pieces. The critic is the same follower, to the last digit: the
 exact one of a table under the kernel `normalized_delta`, with the objective of initial states and

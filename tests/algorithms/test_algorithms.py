@@ -355,7 +355,12 @@ def on_a_trivial_problem(name, kind, runs=(0, 1, 2), mode="plain"):
     """Return a cohort of some of three runs that should solve it; their settings differ little."""
     rates = {"learning_rate": 0.01}
     if kind == "continuous":
-        rates |= {"actor_learning_rate": 0.01, "polyak": 0.05, "warm_updates": 100}
+        rates |= {
+            "actor_learning_rate": 0.01,
+            "polyak": 0.05,
+            "warm_updates": 100,
+            "model_updates": 100,
+        }
     versions = varied(name, kind, (1, 0.97, 0.94), **rates)
     datasets = [target_practice(r) if kind == "continuous" else corridor(kind, r) for r in runs]
     return make_cohort([versions[r] for r in runs], datasets, runs, batch_size=64, mode=mode)
