@@ -92,13 +92,15 @@ class MOPO(Algorithm):
 
     def noise_shapes(self, spec: EnvSpec, batch_size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the noise in rollouts and in the policy's actions on all rows."""
-        steps, rows = self.horizon, (1 + self.horizon) * batch_size
+        steps = self.horizon
+        # Of the data first, then of every step: the padding of a batch shifts none of it.
+        everywhere = (1 + steps, batch_size, spec.action_size)
         return {
             "action": (steps, batch_size, spec.action_size),
             "model": (steps, batch_size),
             "outcome": (steps, batch_size, spec.observation_size + 1),
-            "actor": (rows, spec.action_size),
-            "target": (rows, spec.action_size),
+            "actor": everywhere,
+            "target": everywhere,
         }
 
     def phase(self, step: int) -> int:
@@ -195,7 +197,7 @@ class MOPO(Algorithm):
             moved = state._replace(model=model, model_optimizer=optimizer)
             return moved, {"model_loss": loss, "model_error": error}
         rows = self.rollout(state, batch, noise)
-        target = self.target(state, rows, noise["target"])
+        target = self.target(state, rows, noise["target"].flatten(0, 1))
         gradient, (loss, values) = torch.func.grad_and_value(self.critic_loss, has_aux=True)(
             state.critics, target, rows
         )
@@ -203,7 +205,7 @@ class MOPO(Algorithm):
             gradient, state.critic_optimizer, state.critics, self.learning_rate
         )
         gradient, log_prob = torch.func.grad(self.actor_loss, has_aux=True)(
-            state.actor, state, rows, noise["actor"]
+            state.actor, state, rows, noise["actor"].flatten(0, 1)
         )
         actor, actor_optimizer = adam(
             gradient, state.actor_optimizer, state.actor, self.learning_rate

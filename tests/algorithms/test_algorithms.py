@@ -57,9 +57,13 @@ every_case_with_batches = pytest.mark.parametrize(
 
 
 def small(name, kind, **settings):
-    """Return the algorithm as a table on states and with a small network on vectors."""
+    """Return the algorithm as a table on states and with a small network on vectors.
+
+    Its warm start, or what else comes first, is over after two updates.
+    """
     sizes = {"hidden_sizes": [] if kind == "discrete" else [16, 16], "generator_sizes": [16]}
-    return build_algorithm(name, kind, **sizes, **({"num_actions": 4} | settings))
+    sizes |= {"model_sizes": [16, 16], "num_models": 2, "horizon": 2, "num_actions": 4}
+    return build_algorithm(name, kind, **sizes | {"warm_updates": 2, "model_updates": 2} | settings)
 
 
 def float_settings(algorithm):
@@ -353,14 +357,9 @@ AIMS = np.array([[0.3, -0.2], [-0.3, 0.0], [0.1, 0.3]])
 
 def on_a_trivial_problem(name, kind, runs=(0, 1, 2), mode="plain"):
     """Return a cohort of some of three runs that should solve it; their settings differ little."""
-    rates = {"learning_rate": 0.01}
-    if kind == "continuous":
-        rates |= {
-            "actor_learning_rate": 0.01,
-            "polyak": 0.05,
-            "warm_updates": 100,
-            "model_updates": 100,
-        }
+    rates = {"learning_rate": 0.01, "actor_learning_rate": 0.01, "model_learning_rate": 0.01}
+    rates |= {"polyak": 0.05} if kind == "continuous" else {}
+    rates |= {"warm_updates": 100, "model_updates": 100, "real_share": 0.5}
     versions = varied(name, kind, (1, 0.97, 0.94), **rates)
     datasets = [target_practice(r) if kind == "continuous" else corridor(kind, r) for r in runs]
     return make_cohort([versions[r] for r in runs], datasets, runs, batch_size=64, mode=mode)

@@ -184,7 +184,7 @@ class PairFollower(Follower):
         answer = answer_to(
             terms,
             moments,
-            policy.initial.mean(0),
+            game.weight @ policy.initial,
             summary.num_transitions,
             *self.prior(turn),
         )

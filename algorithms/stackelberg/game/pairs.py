@@ -36,8 +36,11 @@ class PairGame(NamedTuple):
         return (self.weight * q(policy.observation)).sum()
 
     def initial_value(self, policy: Points, q: Critic) -> Tensor:
-        """Return ``E_s0[ q(s0, pi) ]``."""
-        return q(policy.initial).mean()
+        """Return ``E_s0[ q(s0, pi) ]``; a batch has an initial observation beside every transition.
+
+        Weighted like these, so that padding adds none.
+        """
+        return (self.weight * q(policy.initial)).sum()
 
     def taken_value(self, q: Critic) -> Tensor:
         """Return ``E_data[ q(s, a) ]``."""

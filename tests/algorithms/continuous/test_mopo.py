@@ -144,6 +144,7 @@ def test_the_policy_s_updates_are_those_of_soft_actor_critic_on_both_kinds_of_ro
     for index in range(5):
         batch = random_batch(SPEC, 12, index)
         noise = noise_of(algorithm, batch, index)
+        onward, here = (noise[name].flatten(0, 1) for name in ("target", "actor"))
         with torch.no_grad():
             made = rolled_out(state, batch._replace(reward=SCALE * batch.reward), noise)
         real = rows_of(batch._replace(reward=SCALE * batch.reward))
@@ -151,11 +152,11 @@ def test_the_policy_s_updates_are_those_of_soft_actor_critic_on_both_kinds_of_ro
         rows = batch._replace(**{name: torch.cat([real[name], made[name]]) for name in real})
         state, _ = algorithm.update(state, None, batch, noise, POLICY)
         with torch.no_grad():
-            following, density = squashed(actor, rows.next_observation, noise["target"])
+            following, density = squashed(actor, rows.next_observation, onward)
             worth = -weight.log.exp() * density
             goes_on = continuous.DISCOUNT * (1 - rows.terminated)
             target = twins.target(rows, rows.reward, following) + goes_on * worth
-        action, density = squashed(actor, rows.observation, noise["actor"])
+        action, density = squashed(actor, rows.observation, here)
         value = torch.min(*(value_of(critic, rows.observation, action) for critic in twins.fast))
         actor_loss = weight.actor_loss(rows, density, value)
         entropy_loss = weight.loss(rows, density)

@@ -116,7 +116,7 @@ def test_pessimism_is_concentrability():
     )
     turn = turn_of(algorithm)
     played = algorithm.follower.round_of(turn)
-    moments, start = played.moments, played.policy.initial.mean(0)
+    moments, start = played.moments, played.game.weight @ played.policy.initial
     unpessimistic = torch.linalg.solve(moments.matrix, moments.target)
     size = (torch.linalg.solve(moments.matrix.T, start) ** 2).sum()
     multiplier = played.answer.response.multiplier
@@ -298,7 +298,7 @@ def features_loss(turn, pessimism):
         against = {
             None: torch.zeros(()),
             "relative": mean(chosen(critic, batch.observation) - taken),
-            "absolute": chosen(critic, batch.initial_observation).mean(),
+            "absolute": mean(chosen(critic, batch.initial_observation)),
         }[pessimism]
         # 50 transitions and a conservatism of 10.
         return mean((taken - target) ** 2) + against * 10 / 50
