@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bench import CONF
 from bench.settings.grid import Axes, narrowed
 from bench.settings.resolution import known_names, resolved, settings_of_kinds
-from bench.settings.typed import ConfigError
+from bench.settings.typed import Absent, ConfigError
 
 # Of one command: a plan of as many takes minutes.
 MOST_RUNS = 100_000
@@ -57,6 +57,7 @@ class Composer:
         if "experiment" in self.axes:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
+        self.absent: dict[str, Absent] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
 
@@ -64,8 +65,13 @@ class Composer:
         """Yield the resolved settings of every run: each sub-grid as the command line narrows it.
 
         What the command line names selects from the grid what the grid has (``dataset=lock`` keeps
-        the lock) and adds what it has not.
+        the lock) and adds what it has not. Runs whose data is not here are left out and the data
+        named in `absent`, unless it is all of them.
+
+        Raises:
+            Absent: If the data of no run is here.
         """
+        any_there = False
         # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
         composed = {override.key_or_group for override in self.fixed}
         fixed = {o.key_or_group: [_plain(o.value())] for o in self.fixed}
@@ -74,7 +80,15 @@ class Composer:
             if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
                 raise ConfigError(f"These words name {runs:,} runs, but {MOST_RUNS:,} is the most.")
             for values in itertools.product(*axes.values()):
-                yield self._job(dict(zip(axes, values, strict=True)))
+                try:
+                    job = self._job(dict(zip(axes, values, strict=True)))
+                except Absent as absent:
+                    self.absent.setdefault(absent.name, absent)
+                    continue
+                any_there = True
+                yield job
+        if self.absent and not any_there:
+            raise next(iter(self.absent.values()))
 
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
         groups = {k: v for k, v in point.items() if self._is_group(k)}
