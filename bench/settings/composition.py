@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import yaml
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -26,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import CONF
 from bench.settings.grid import Axes, narrowed
+from bench.settings.groups import file_of
 from bench.settings.resolution import known_names, resolved, settings_of_kinds
 from bench.settings.typed import Absent, ConfigError
 
@@ -50,8 +50,10 @@ class Composer:
         self.parser = OverridesParser.create(config_loader=self.config_loader)
         self.known_groups: dict[str, bool] = {}
         parsed = _once_each([self._understood(word) for word in words])
-        self.axes: Axes = {o.key_or_group: _values(o) for o in parsed if o.is_sweep_override()}
-        self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        # One value of a setting that the grid has selects from it, as several do.
+        axes = [o for o in parsed if o.is_sweep_override() or _selects(o, _grid_of(parsed))]
+        self.axes: Axes = {o.key_or_group: _values(o) for o in axes}
+        self.fixed = [o for o in parsed if o not in axes]
         for override in parsed:
             self._check_choice(override)
         if "experiment" in self.axes:
@@ -186,10 +188,7 @@ class Composer:
 
     def _experiments_own(self) -> set[str]:
         """Return the settings that the chosen experiment's file gives a value beside its grid."""
-        names = [o.value() for o in self.fixed if o.key_or_group == "experiment"]
-        if not names or names[0] is None:
-            return set()
-        content = yaml.safe_load((CONF / "experiment" / f"{names[0]}.yaml").read_text("utf-8"))
+        content = _experiment_of(self.fixed)
         return set(_dotted({k: v for k, v in content.items() if k not in NO_SETTINGS}))
 
     def _sub_grids(self) -> list[Axes]:
@@ -289,6 +288,24 @@ def _once_each(overrides: list[Override]) -> list[Override]:
     return list({override.key_or_group: override for override in overrides}.values())
 
 
+def _experiment_of(overrides: list[Override]) -> dict[str, Any]:
+    """Return what the file of the experiment among some words says, nothing without one."""
+    for override in overrides:
+        if override.key_or_group == "experiment" and override.value() in known_names("experiment"):
+            return file_of("experiment", str(override.value()))
+    return {}
+
+
+def _grid_of(overrides: list[Override]) -> list[Axes]:
+    return _experiment_of(overrides).get("grid") or []
+
+
+def _selects(override: Override, grid: list[Axes]) -> bool:
+    """Return whether a plain value is one for a setting of a group that a grid goes through."""
+    key = str(override.key_or_group)
+    return "." in key and any(key in sub for sub in grid) and _is_one_plain_value(override)
+
+
 def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
     """Yield the names of nested settings, as in ``dataset.discount``."""
     if not isinstance(settings, Mapping):
@@ -303,7 +320,9 @@ def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
 
 
 def _values(override: Override) -> list[Any]:
-    """Return the plain values that a sweep override goes through."""
+    """Return the plain values that a word goes through, mostly one."""
+    if not override.is_sweep_override():
+        return [_plain(override.value())]
     try:
         # One more than can be used: a range may have no end.
         values = list(itertools.islice(override.sweep_iterator(), MOST_RUNS + 1))

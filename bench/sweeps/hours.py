@@ -52,7 +52,8 @@ def print_hours(plan: Plan) -> None:
     if sum(map(grouping.seconds, plan.pending)) < LONG_SECONDS:
         return
     kinds = len({_kind(cohort) for cohort in plan.cohorts})
-    print(f"Timing {kinds} kinds of cohorts for a moment each ...", flush=True)
+    noun = "kind" if kinds == 1 else "kinds"
+    print(f"Timing {kinds} {noun} of cohorts for a moment each ...", flush=True)
     found = measured(plan)
     each = ", ".join(f"{name} {duration(s)}" for name, s in sorted(found.by_algorithm.items()))
     print(
