@@ -19,7 +19,7 @@ class Printed:
         std: As printed, empty where there is none.
         note: The letter of the footnote that says what is missing, mostly none.
         bold: Whether no other learner is shown to be better.
-        grey: Whether it was published by others.
+        grey: Whether it is no learner's of ours: of the data, or published.
     """
 
     mean: str
@@ -74,7 +74,7 @@ def sheet(table: PaperTable) -> Sheet:
         if group in averages:
             lines.append(_average(averages[group]))
         parts.append(tuple(lines))
-    heads = [Head(learner.label) for learner in table.learners]
+    heads = [*(Head(learner.label) for learner in table.learners), Head("data")]
     heads += [Head(learner.label, source.title) for learner, source in table.sources]
     return Sheet(
         tuple(heads),
@@ -92,6 +92,7 @@ def _letters() -> list[str]:
 
 def _line(row: Row, letters: dict[str, str]) -> Line:
     cells = [_entry(entry, letters) for entry in row.entries]
+    cells.append(Printed("" if row.behavior is None else _number(row.behavior), grey=True))
     cells += [_published(reported) for reported in row.published]
     loss = "" if row.condition.severity == 0 else _loss(row.group)
     return Line(row.condition.environment, loss, tuple(cells))
@@ -100,6 +101,7 @@ def _line(row: Row, letters: dict[str, str]) -> Line:
 def _average(average: Average) -> Line:
     highest = _number(max(mean for mean in average.means if mean is not None))
     cells = [Printed(_number(mean), bold=_number(mean) == highest) for mean in average.means]
+    cells.append(Printed("", grey=True))
     cells += [
         Printed("" if mean is None else _number(mean), grey=True) for mean in average.published
     ]

@@ -21,6 +21,7 @@ from plots.papertables.printed import sheet
 from plots.papertables.protocol import caption, protocol
 from plots.papertables.reported import RULES, Rule
 from plots.papertables.table import PaperTable, build_table, mean_std
+from plots.papertables.turning import turning
 from plots.sections import Illustration, Section, TextFile
 
 STEM = "paper_table"
@@ -49,12 +50,15 @@ def _table_section(table: PaperTable, absent: dict[str, str]) -> Section:
     ]
     if absent:
         files.append(TextFile(FILE, absent_csv(absent)))
+    turned = [turning(table)] if words.has_losses else []
     notes = [f"({letter}) {why}" for letter, why in words.notes.items()]
     shown = (formats.screen(words, above), *notes, below.replace("Bold", "Asterisk"))
     formatted = ", ".join(f"[{file.name}]({file.name})" for file in files)
     return Section(
         "Table of scores",
-        text=f"{escape_markdown(above)}\n\n{text}\n{escape_markdown(below)}\n\nAs {formatted}.",
+        text="\n\n".join(
+            [escape_markdown(above), text, escape_markdown(below), f"As {formatted}.", *turned]
+        ),
         files=tuple(files),
         screen=shown,
     )

@@ -12,6 +12,8 @@ RULE_WORDS: dict[Rule, str] = {
     "best": "A run's score is the best of its evaluations, which looks at the world to choose",
     "last10": "A run's score is the mean of its last ten evaluations",
 }
+# The score of the reference.
+BEST = 100.0
 # What a record's evaluation says where the world stands in for another one.
 STANDS_IN = ", for "
 
@@ -37,9 +39,24 @@ def protocol(table: PaperTable) -> str:
         "Bold: within Student's 95 % interval of the mean that is highest in the row. "
         "An average is over the rows that all learners with a number in its part have; "
         "spreads are not averaged.",
+        "Data: the policy that collected it, undegraded.",
+        _beyond(table),
         *_published(table),
     ]
     return " ".join(part for part in parts if part)
+
+
+def _beyond(table: PaperTable) -> str:
+    """Return which learners are above the reference by more than their spread, mostly none."""
+    found = [
+        f"{learner.label} on {row.condition.environment}"
+        for row in table.rows
+        for learner, entry in zip(table.learners, row.entries, strict=True)
+        if entry.mean is not None and entry.std is not None and entry.mean - entry.std > BEST
+    ]
+    if not found:
+        return ""
+    return f"Above the reference by more than a standard deviation: {_listed(found)}."
 
 
 def _references(records: Iterable[RunRecord]) -> list[str]:

@@ -30,13 +30,24 @@ def scores(record: RunRecord) -> dict[Rule, float | None]:
     return {"last": last, "best": max(curve), "last10": sum(recent) / NUMBER if full else None}
 
 
+def behavior_score(record: RunRecord) -> list[float]:
+    """Return the score of the policy that collected a run's data, nothing where it is unknown."""
+    behavior = record.values.get("behavior")
+    return [] if behavior is None else _scaled(record, [behavior])
+
+
 def normalized(record: RunRecord) -> list[float]:
     """Return the score of each evaluation, 0 the uniform policy and 100 the reference."""
+    values = map(_value, record.evaluations)
+    return _scaled(record, [value for value in values if value is not None])
+
+
+def _scaled(record: RunRecord, values: list[float]) -> list[float]:
+    """Return values as scores, none where nothing is known to scale them by."""
     optimum, uniform = record.values.get("optimum"), record.values.get("uniform")
     if optimum is None or uniform is None or optimum == uniform:
         return []
-    values = [_value(evaluation) for evaluation in record.evaluations]
-    return [100 * (v - uniform) / (optimum - uniform) for v in values if v is not None]
+    return [100 * (value - uniform) / (optimum - uniform) for value in values]
 
 
 def _value(evaluation: dict[str, Any]) -> float | None:

@@ -15,7 +15,7 @@ from scipy.special import stdtrit
 from bench.store.records import RunRecord
 from plots.frame import Frame, Learner
 from plots.papertables.reported import Reported, Rule, Source, reported_scores
-from plots.papertables.scores import NUMBER, scores
+from plots.papertables.scores import NUMBER, behavior_score, scores
 from plots.records import Condition, error_line, flatten
 
 CONFIDENCE = 0.95
@@ -52,11 +52,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One condition: what learners score there, and what was published, by place of column."""
+    """One condition: what learners score there, and what was published, by place of column.
+
+    `behavior` is the score of who collected the data, the mean over seeds.
+    """
 
     condition: Condition
     group: tuple[str, str, float]
     entries: tuple[Entry, ...]
+    behavior: float | None
     published: tuple[Reported | None, ...]
 
 
@@ -156,7 +160,10 @@ def build_table(
             else None
             for learner, source in sources
         ]
-        rows.append(Row(condition, groups[condition], _emphasized(entries), tuple(published)))
+        cells = [by_cell[condition, x.label] for x in frame.learners]
+        behavior = mean_std(score for runs in cells for r in runs for score in behavior_score(r))[0]
+        emphasized = _emphasized(entries)
+        rows.append(Row(condition, groups[condition], emphasized, behavior, tuple(published)))
     averages = [_average(group, [r for r in rows if r.group == group]) for group in order]
     return PaperTable(
         frame.experiment,

@@ -8,8 +8,10 @@ from bench.store.records import RunRecord
 from plots.frame import build_frame
 from plots.papertables.agreement import compared
 from plots.papertables.printed import NOTHING, sheet
+from plots.papertables.protocol import protocol
 from plots.papertables.reported import reported_scores
 from plots.papertables.table import Entry, build_table, lower_end
+from plots.papertables.turning import turning
 
 D4RL = "bench.files.d4rl.D4RL"
 
@@ -186,3 +188,29 @@ def test_agreement_is_counted_in_both_spreads(ours, verdict, in_spreads):
 def test_entries_know_all_three_rules():
     entry = Entry({"last": (1.0, 3.0), "best": (4.0,), "last10": ()}, "best", 2)
     assert (entry.mean, entry.std) == (4.0, None)
+
+
+def test_a_ranking_that_turns_is_told():
+    name = "hopper-medium-v2"
+    intact = {"iql": 90.0, "cql": 80.0, "bcq": 70.0}
+    degraded = {"iql": 10.0, "cql": 20.0, "bcq": 30.0}
+    records = [run(name, x, 0, score) for x, score in intact.items()]
+    records += [run(name, x, 0, score, severity=0.5) for x, score in degraded.items()]
+    *_, first, second = turning(table(records)).splitlines()
+    assert "iql (90.0), cql (80.0), bcq (70.0)" in first
+    assert "bcq (30.0), cql (20.0), iql (10.0)" in second
+    assert second.endswith("| -1.00 |")
+
+
+def test_whoever_is_above_the_reference_is_named():
+    name = "hopper-medium-v2"
+    records = runs(name, "iql", 110.0, 112.0) + runs(name, "cql", 90.0, 130.0)
+    said = protocol(table(records))
+    assert "Above the reference by more than a standard deviation: iql on hopper-medium-v2." in said
+    assert "Above" not in protocol(table(runs(name, "iql", 99.0, 99.5)))
+
+
+def test_the_datas_own_score_stands_in_the_table():
+    values = {"uniform": 50.0, "optimum": 100.0, "behavior": 75.0}
+    found = table(runs("hopper-medium-v2", "iql", 60.0, 61.0, values=values))
+    assert found.rows[0].behavior == 50.0

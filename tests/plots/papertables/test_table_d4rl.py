@@ -216,5 +216,5 @@ def test_html_is_a_page_of_its_own(drawn):
     assert parser.open == []
     assert len(parser.rows) == 5
     assert len(set(parser.rows)) == 1
-    # Three learners of one source each, in the head and four lines.
-    assert parser.grey == 3 * 5
+    # Three learners of one source each, in the head and four lines, and in these the data.
+    assert parser.grey == 3 * 5 + 4
