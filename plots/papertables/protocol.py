@@ -74,7 +74,7 @@ def _evaluation(records: list[RunRecord]) -> str:
     """Return where policies act, and by how many episodes they are judged."""
     titles = {str(r.evaluation) for r in records if r.evaluation}
     instead = _stand_ins(records)
-    own = sorted(title for title in titles if STANDS_IN not in title)
+    own = sorted({title.partition(STANDS_IN)[0] for title in titles} - set(instead))
     simulated = [r for r in records if r.evaluations[-1].get("exact_value") is None]
     episodes = sorted({len(r.evaluations[-1].get("returns") or ()) for r in simulated})
     exact = sorted({r.environment for r in records} - {r.environment for r in simulated})
@@ -86,7 +86,7 @@ def _evaluation(records: list[RunRecord]) -> str:
             "data are not to be had"
         )
     if own:
-        parts.append(f"{'Others' if instead else 'Policies'} act in {_listed(own)}")
+        parts.append(f"{'others' if instead else 'Policies'} act in {_listed(own)}")
     if episodes:
         parts.append(f"{_span(episodes)} episodes an evaluation")
     if exact:
@@ -97,8 +97,9 @@ def _evaluation(records: list[RunRecord]) -> str:
 
 def _stand_ins(records: Iterable[RunRecord]) -> list[str]:
     """Return the worlds in which policies act in place of those that their data is of."""
-    titles = {str(r.evaluation) for r in records if r.evaluation}
-    return sorted({title.partition(STANDS_IN)[0] for title in titles if STANDS_IN in title})
+    parts = (str(r.evaluation).partition(STANDS_IN) for r in records if r.evaluation)
+    # A world's own data is named after it: `Hopper-v5_medium` is of Hopper-v5.
+    return sorted({world for world, _, data in parts if data and world.split()[0] not in data})
 
 
 def _lengths(records: Iterable[RunRecord]) -> str:

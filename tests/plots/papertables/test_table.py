@@ -210,6 +210,15 @@ def test_whoever_is_above_the_reference_is_named():
     assert "Above" not in protocol(table(runs(name, "iql", 99.0, 99.5)))
 
 
+def test_only_another_world_than_the_datas_stands_in():
+    name = "Hopper-v5_medium"
+    own = runs(name, "iql", 9.0, 9.5, evaluation=f"Hopper-v5 (mujoco 4.0.0), for {name}")
+    assert "Policies act in Hopper-v5 (mujoco 4.0.0);" in protocol(table(own))
+    name = "hopper-medium-v2"
+    other = runs(name, "iql", 9.0, 9.5, evaluation=f"Hopper-v4 (mujoco 4.0.0), for {name}")
+    assert "d4rl's own simulators" in protocol(table(other))
+
+
 def test_the_datas_own_score_stands_in_the_table():
     values = {"uniform": 50.0, "optimum": 100.0, "behavior": 75.0}
     found = table(runs("hopper-medium-v2", "iql", 60.0, 61.0, values=values))
