@@ -12,13 +12,15 @@ from bench.data.behavior import Component
 from bench.data.collected import Collected
 from bench.data.datasets import OfflineDataset
 from bench.data.registered import MAX_STEPS, Gymnasium
-from bench.data.sources import DataSource, Facts, Task
+from bench.data.sources import DataSource, Facts, MissingData, Task
 from bench.data.storage import Storage
 from bench.types import Count, NonNegative
 
 UNIFORM: tuple[Component, ...] = ({"epsilon": 1.0, "share": 1.0},)
 ALONE: tuple[Component, ...] = ({"epsilon": 0.0, "share": 1.0},)
 HALVES: tuple[Component, ...] = ({"epsilon": 0.0, "share": 0.5}, {"epsilon": 1.0, "share": 0.5})
+# Half of the transitions by the medium policy, half by the expert, as D4RL has it.
+MEDIUM_EXPERT = "medium_expert"
 # Behaviors that are no policy of their own.
 MIXTURES = {"random": UNIFORM, "mixed": HALVES}
 
@@ -30,8 +32,9 @@ class Trained(DataSource):
     Attributes:
         id: As in ``gymnasium.make``.
         behavior: ``random``, ``mixed`` (half expert, half random), ``medium_replay`` (the latest
-            `num_transitions` that training had seen when it reached ``medium``), or the name of a
-            kept policy: ``expert``, ``medium``, ``return_1000``, ...
+            `num_transitions` that training had seen when it reached ``medium``), ``medium_expert``
+            (half of the transitions by either), or the name of a kept policy: ``expert``,
+            ``medium``, ``return_1000``, ...
         behavior_noise: Standard deviation of the normal noise on policies' actions, in half ranges.
         num_transitions: Their number; of a replay at most that many.
         max_steps: Of an episode; null is the environment's own limit.
@@ -52,11 +55,12 @@ class Trained(DataSource):
             )
         card = self.card
         if card is None and self.behavior != "random":
-            raise ValueError(
+            raise MissingData(
+                self.environment_name(""),
                 f"behavior={self.behavior} of {self.id} has not been trained yet: "
-                f"`python -m bench behave dataset.id={self.id}` does it"
+                f"`python -m bench behave dataset.id={self.id}` does it",
             )
-        known = ["random", "mixed", REPLAY, *(card.policies if card else ())]
+        known = ["random", "mixed", REPLAY, MEDIUM_EXPERT, *(card.policies if card else ())]
         if self.behavior not in known:
             raise ValueError(
                 f"behavior is {self.behavior!r}, but should be one of: {', '.join(known)}"
@@ -74,7 +78,7 @@ class Trained(DataSource):
 
     def collected(self, card: Card) -> Collected:
         """Return the source that collects."""
-        policy = "expert" if self.behavior in (*MIXTURES, REPLAY) else self.behavior
+        policy = self.behavior if self.behavior in card.policies else "expert"
         mixture = MIXTURES.get(self.behavior, ALONE)
         return Collected(self.world(card, policy), mixture, self.num_transitions, self.limit)
 
@@ -112,11 +116,12 @@ class Trained(DataSource):
         if card is None:
             return self.untrained.load(name, seed, discount, cache)
         environment = self.world(card, "expert").environment(name, seed, discount, self.limit)
-        task = (
-            self._replayed(environment, seed)
-            if self.behavior == REPLAY
-            else self.collected(card).load(name, seed, discount, cache)
-        )
+        if self.behavior == REPLAY:
+            task = self._replayed(environment, seed)
+        elif self.behavior == MEDIUM_EXPERT:
+            task = self._joined(environment, seed, discount, cache)
+        else:
+            task = self.collected(card).load(name, seed, discount, cache)
         storage = task.data.storage
         known = replace(
             storage, comparator_action=environment.reference_action(storage.observation)
@@ -137,10 +142,27 @@ class Trained(DataSource):
         data = OfflineDataset.full(storage, environment.spec, provenance)
         return Task(environment, data, float(data.episode_returns.mean()), None)
 
+    def _joined(
+        self, environment: TrainedEnvironment, seed: int, discount: float, cache: Path | None
+    ) -> Task:
+        """Return the data of both policies; its episodes are the behavior's value."""
+        half = self.num_transitions // 2
+        sizes = {"medium": half, "expert": self.num_transitions - half}
+        parts = [
+            replace(self, behavior=policy, num_transitions=size)
+            .load("", seed, discount, cache)
+            .data
+            for policy, size in sizes.items()
+        ]
+        storage = parts[0].storage.followed_by(parts[1].storage)
+        provenance = {"source": "joined", "seed": seed, "of": [p.provenance for p in parts]}
+        data = OfflineDataset.full(storage, environment.spec, provenance)
+        return Task(environment, data, float(data.episode_returns.mean()), None)
+
     def check_worse(self, epsilon: float, dataset_id: str | None) -> None:
         """Refuse a policy that is not worse than this dataset's."""
         card = self.card
-        if card is None or self.behavior == REPLAY:
+        if card is None or self.behavior in (REPLAY, MEDIUM_EXPERT):
             super().check_worse(epsilon, dataset_id)
         else:
             self.collected(card).check_worse(epsilon, dataset_id)

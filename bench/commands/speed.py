@@ -20,7 +20,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from algorithms.base import Algorithm
 from bench.data.sources import Task
 from bench.errors import Words
 from bench.programs.compilation import Mode
@@ -28,12 +27,11 @@ from bench.settings.composition import Composer
 from bench.settings.groups import known_names
 from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
 from bench.settings.typed import ConfigError
-from bench.training.cohort import Cohort, Member
+from bench.training.timing import SEED, updates_per_second
 
 WIDTHS = (64, 256)
 COHORTS = (1, 8)
 BATCH_SIZE = 256
-SEED = 0
 WORLDS = ("cartpole", "garnet", "lqr")
 MARKS = Path(__file__).with_name("marks.csv")
 
@@ -83,7 +81,9 @@ def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator
             resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                rate = updates_per_second(algorithm, tasks[world], size, seconds, mode, device)
+                rate = updates_per_second(
+                    algorithm, tasks[world], size, BATCH_SIZE, seconds, mode, device
+                )
                 shown = "table" if width is None else str(width)
                 mark = known.get((name, world, shown), "") if size == 1 else ""
                 yield name, world, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}", mark
@@ -98,22 +98,6 @@ def marks() -> dict[tuple[str, str, str], str]:
         }
 
 
-def updates_per_second(
-    algorithm: Algorithm, task: Task, size: int, seconds: float, mode: Mode, device: str
-) -> float:
-    """Return the updates per second of each run of a cohort, minibatches included."""
-    members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
-    cohort = Cohort(members, BATCH_SIZE, device=device, mode=mode)
-    # All variants of an update that copies a target every so often are traced before timing.
-    warm_up = max(2, getattr(algorithm, "target_interval", 0) + 1)
-    _finish(cohort, warm_up, device)
-    start, made = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        _finish(cohort, 20, device)
-        made += 20
-    return made / (time.perf_counter() - start)
-
-
 def matrix_product_rate(width: int, seconds: float, device: str) -> float:
     """Return floating-point operations per second of a cohort's matrix products."""
     x = torch.randn(8, BATCH_SIZE, width, device=device)
@@ -126,13 +110,6 @@ def matrix_product_rate(width: int, seconds: float, device: str) -> float:
             torch.cuda.synchronize()
         made += 10
     return made * 2 * 8 * BATCH_SIZE * width**2 / (time.perf_counter() - start)
-
-
-def _finish(cohort: Cohort, updates: int, device: str) -> None:
-    for _ in cohort.train(updates):
-        pass
-    if device == "cuda":
-        torch.cuda.synchronize()
 
 
 def _configs(chosen: list[str]) -> Iterator[tuple[str, str, RunConfig]]:

@@ -3,6 +3,7 @@
 import difflib
 import os
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import gymnasium
 
 from bench.files.claims import simulated, spec_of
 from bench.files.download import DownloadError, fetch
-from bench.files.flat import Card, UnusableFile, accessible, content_hash
+from bench.files.flat import Card, MissingFile, accessible, content_hash
 from bench.files.gate.claim import Claim
 from bench.files.readers.d4rl import READER_VERSION, Boundaries, convert
 from bench.files.references import D4RLEntry, d4rl_table
@@ -54,18 +55,17 @@ class D4RL(FileSource):
         """Return where the file lies, fetched if it does not yet.
 
         Raises:
-            UnusableFile: If it is not there and cannot be fetched.
+            MissingFile: If it is not there and cannot be fetched.
         """
-        url = self.entry.url
+        url, size = self.entry.url, self.entry.megabytes
         path = folder() / url.rpartition("/")[2]
-        if not _exists(path):
-            try:
-                fetch(url, path)
-            except DownloadError as error:
-                raise UnusableFile(
-                    f"{path} does not exist and {url} cannot be fetched ({error}): put the file "
-                    "there, or set D4RL_DATASET_DIR to the folder that has it"
-                ) from error
+        if not _exists(path) and (why := _unfetched(url, path)):
+            large = "" if size is None else f" ({size} MB)"
+            raise MissingFile(
+                self.id,
+                f"{path}{large} does not exist and {url} cannot be fetched ({why}): put the file "
+                "there, or set D4RL_DATASET_DIR to the folder that has it",
+            )
         return path
 
     def recipe(self) -> dict[str, Any]:
@@ -108,6 +108,16 @@ class D4RL(FileSource):
 def folder() -> Path:
     """Return the folder of D4RL's files, as d4rl itself finds it."""
     return Path(os.environ.get("D4RL_DATASET_DIR") or Path.home() / ".d4rl" / "datasets")
+
+
+@cache
+def _unfetched(url: str, path: Path) -> str | None:
+    """Fetch a file; return why it cannot be had. A command asks for many runs and waits once."""
+    try:
+        fetch(url, path)
+    except DownloadError as error:
+        return str(error)
+    return None
 
 
 def _exists(path: Path) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from bench.atomic import atomic_folder, atomic_write
+from bench.data.sources import MissingData
 from bench.data.storage import Storage, seal
 
 # Part of every flat folder's name: raise it when the same file would be converted otherwise.
@@ -33,6 +34,10 @@ SETTLED_SECONDS = 1.0
 
 class UnusableFile(ValueError):
     """A file that cannot serve as a dataset; the message is a sentence without its full stop."""
+
+
+class MissingFile(MissingData, UnusableFile):
+    """A file that is not here and cannot be fetched."""
 
 
 class Card(BaseModel):

@@ -18,7 +18,7 @@ import numpy as np
 from minari.dataset.minari_dataset import parse_dataset_id
 
 from bench.data.storage import Storage
-from bench.files.flat import Card, UnusableFile, accessible, content_hash
+from bench.files.flat import Card, MissingFile, UnusableFile, accessible, content_hash
 from bench.files.gate.claim import Claim
 from bench.files.origin import KEY, claim_of, origin_of
 from bench.files.readers.minari import READER_VERSION, convert
@@ -48,7 +48,7 @@ class Minari(FileSource):
         """Return the folder with the dataset's files, fetched if it is not there yet.
 
         Raises:
-            UnusableFile: If it is not there and cannot be fetched.
+            MissingFile: If it is not there and cannot be fetched.
         """
         path = dataset_path(self.id)
         if not (path / "data").exists():
@@ -124,19 +124,22 @@ def _fetch(dataset_id: str, path: Path) -> None:
         f"put the dataset there, or set MINARI_DATASETS_PATH to the folder that has {dataset_id}"
     )
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise UnusableFile(
-            f'{path} does not exist: {place}; `pip install -e ".[download]"` lets it be fetched'
+        raise MissingFile(
+            dataset_id,
+            f'{path} does not exist: {place}; `pip install -e ".[download]"` lets it be fetched',
         )
     # Asked first, since the download would retry for half a minute.
     try:
         socket.create_connection((HOST, 443), REACHABLE_WITHIN).close()
     except OSError:
-        raise UnusableFile(f"{path} does not exist and {HOST} cannot be reached: {place}") from None
+        raise MissingFile(
+            dataset_id, f"{path} does not exist and {HOST} cannot be reached: {place}"
+        ) from None
     try:
         minari.download_dataset(dataset_id)
     except Exception as error:
         cause = " ".join(str(error).split())[:300].rstrip(".")
-        raise UnusableFile(f"{path} cannot be fetched ({cause}): {place}") from None
+        raise MissingFile(dataset_id, f"{path} cannot be fetched ({cause}): {place}") from None
 
 
 @contextmanager

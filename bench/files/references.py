@@ -11,12 +11,18 @@ FOLDER = Path(__file__).parent
 
 
 class D4RLEntry(NamedTuple):
-    """A line of the table of D4RL's datasets, taken from d4rl 1.1."""
+    """A line of the table of D4RL's datasets, from d4rl 1.1; sizes from TensorFlow Datasets."""
 
     random_return: float | None
     expert_return: float | None
     max_episode_steps: int
     url: str
+    bytes: int | None
+
+    @property
+    def megabytes(self) -> int | None:
+        """The size of the file, None where it is not known."""
+        return None if self.bytes is None else round(self.bytes / 1e6)
 
     @property
     def reference(self) -> Reference:
@@ -33,6 +39,7 @@ def d4rl_table() -> dict[str, D4RLEntry]:
             _number(row["expert_return"]),
             int(row["max_episode_steps"]),
             row["url"],
+            int(row["bytes"]) if row["bytes"] else None,
         )
         for row in _rows("d4rl_datasets.csv")
     }

@@ -8,28 +8,18 @@ import copy
 import itertools
 import math
 import pickle
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
-import yaml
-from hydra import initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from bench import CONF
+from bench.settings import composing
 from bench.settings.grid import Axes, narrowed
-from bench.settings.groups import is_group, known_names
+from bench.settings.groups import file_of, is_group, known_names
 from bench.settings.resolution import resolved, settings_of_kinds
-from bench.settings.typed import ConfigError
+from bench.settings.typed import Absent, ConfigError
 from bench.settings.words import (
     MOST_RUNS,
     is_one_plain_value,
@@ -52,17 +42,20 @@ class Composer:
         Raises:
             ConfigError: If they cannot be understood.
         """
-        self.config_loader = _loader()
+        self.config_loader = composing.loader()
         self.parser = OverridesParser.create(config_loader=self.config_loader)
         parsed = once_each([understood(self.parser, word) for word in words])
-        self.axes: Axes = {o.key_or_group: values_of(o) for o in parsed if o.is_sweep_override()}
-        self.fixed = [o for o in parsed if not o.is_sweep_override()]
+        # One value of a setting that the grid has selects from it, as several do.
+        axes = [o for o in parsed if o.is_sweep_override() or _selects(o, _grid_of(parsed))]
+        self.axes: Axes = {o.key_or_group: values_of(o) for o in axes}
+        self.fixed = [o for o in parsed if o not in axes]
         for override in parsed:
             self._check_choice(override)
         if "experiment" in self.axes:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
         self.templates: dict[tuple[tuple[str, Any], ...], bytes] = {}
+        self.absent: dict[str, Absent] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
 
@@ -70,8 +63,13 @@ class Composer:
         """Yield the resolved settings of every run: each sub-grid as the command line narrows it.
 
         What the command line names selects from the grid what the grid has (``dataset=lock`` keeps
-        the lock) and adds what it has not.
+        the lock) and adds what it has not. Runs whose data is not here are left out and the data
+        named in `absent`, unless it is all of them.
+
+        Raises:
+            Absent: If the data of no run is here.
         """
+        any_there = False
         # A fixed word is part of what is composed; as an axis it has only selected sub-grids.
         composed = {override.key_or_group for override in self.fixed}
         fixed = {o.key_or_group: [plain(o.value())] for o in self.fixed}
@@ -80,7 +78,15 @@ class Composer:
             if (runs := math.prod(map(len, axes.values()))) > MOST_RUNS:
                 raise ConfigError(f"These words name {runs:,} runs, but {MOST_RUNS:,} is the most.")
             for values in itertools.product(*axes.values()):
-                yield self._job(dict(zip(axes, values, strict=True)))
+                try:
+                    job = self._job(dict(zip(axes, values, strict=True)))
+                except Absent as absent:
+                    self.absent.setdefault(absent.name, absent)
+                    continue
+                any_there = True
+                yield job
+        if self.absent and not any_there:
+            raise next(iter(self.absent.values()))
 
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
         groups = {k: v for k, v in point.items() if is_group(k)}
@@ -89,7 +95,7 @@ class Composer:
             if key not in groups:
                 _set(settings, key, value)
         if "${" in repr(settings):
-            with _one_sentence():
+            with composing.one_sentence():
                 settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
         return resolved(settings, self.said | point.keys())
 
@@ -117,7 +123,7 @@ class Composer:
     def _alone(self, group: str, choice: str) -> dict[str, Any] | None:
         """Return a group under a choice that changes nothing but this group, else None."""
         untouched = not any(word.startswith(f"{group}.") for word in self.said)
-        if untouched and (read := _read(group, choice)) is not None:
+        if untouched and (read := composing.file_alone(group, choice)) is not None:
             return read
         composed = self._compose((f"{group}={choice}",))
         only = _others(composed, group) == _others(self.settings, group)
@@ -126,8 +132,8 @@ class Composer:
     def _compose(self, groups: tuple[str, ...]) -> dict[str, Any]:
         """Return the settings under the fixed words and the given group choices, composed once."""
         if groups not in self.composed:
-            self.composed[groups] = self._with_values(groups) or _composed_by_hydra(
-                (*groups, *map(_line, self.fixed))
+            self.composed[groups] = self._with_values(groups) or composing.composed(
+                (*groups, *map(composing.line_of, self.fixed))
             )
         return self.composed[groups]
 
@@ -140,7 +146,7 @@ class Composer:
         if not all(map(is_one_plain_value, values)):
             return None
         choices = [str(o.input_line) for o in self.fixed if is_group(o.key_or_group)]
-        settings = copy.deepcopy(_composed_by_hydra((*groups, *choices)))
+        settings = copy.deepcopy(composing.composed((*groups, *choices)))
         for override in values:
             *parents, last = str(override.key_or_group).split(".")
             node: Any = settings
@@ -164,10 +170,7 @@ class Composer:
 
     def _experiments_own(self) -> set[str]:
         """Return the settings that the chosen experiment's file gives a value beside its grid."""
-        names = [o.value() for o in self.fixed if o.key_or_group == "experiment"]
-        if not names or names[0] is None:
-            return set()
-        content = yaml.safe_load((CONF / "experiment" / f"{names[0]}.yaml").read_text("utf-8"))
+        content = _experiment_of(self.fixed)
         return set(_dotted({k: v for k, v in content.items() if k not in NO_SETTINGS}))
 
     def _sub_grids(self) -> list[Axes]:
@@ -188,79 +191,22 @@ class Composer:
         return [values]
 
 
-@cache
-def _loader() -> ConfigLoader:
-    """Return Hydra's reader of conf/."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return GlobalHydra.instance().config_loader()
+def _experiment_of(overrides: list[Override]) -> dict[str, Any]:
+    """Return what the file of the experiment among some words says, nothing without one."""
+    for override in overrides:
+        if override.key_or_group == "experiment" and override.value() in known_names("experiment"):
+            return file_of("experiment", str(override.value()))
+    return {}
 
 
-@cache
-def _read(group: str, choice: str) -> dict[str, Any] | None:
-    """Return a choice's file as Hydra composes it, in a hundredth of the time.
-
-    None where that is more than the file: where it builds on others, or stands for another group.
-    """
-    if choice not in known_names(group):
-        return None
-    text = (CONF / group / f"{choice}.yaml").read_text("utf-8")
-    if "defaults:" in text or "@package" in text:
-        return None
-    plain_settings: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    return plain_settings
+def _grid_of(overrides: list[Override]) -> list[Axes]:
+    return _experiment_of(overrides).get("grid") or []
 
 
-@cache
-def _composed_by_hydra(words: tuple[str, ...]) -> dict[str, Any]:
-    """Return the settings under some words, not to be changed; choices of groups go first.
-
-    So a word like `algorithm.discount=0.9` finds its key.
-    """
-    with _one_sentence():
-        config = _loader().load_configuration(
-            config_name="config", overrides=list(words), run_mode=RunMode.RUN
-        )
-    plain: Any = OmegaConf.to_container(config, resolve=False)
-    plain.pop("hydra", None)
-    return plain
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn what Hydra says of wrong words into one sentence that says what is allowed."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_sentence(str(error))) from None
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        # Some words are more than Hydra has thought of.
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"These words cannot be composed ({said}).") from None
-
-
-def _sentence(text: str) -> str:
-    missing = re.search(r"Could not find '([\w/]+)/([^']*)'", text)
-    if missing:
-        group, name = missing.groups()
-        return f"{group}={name} is unknown; allowed here: {', '.join(known_names(group))}."
-    unknown = re.search(r"Could not override '([^']*)'", text)
-    if unknown:
-        return (
-            f"{unknown[1]} is not a setting of this run; "
-            "`python -m bench --cfg job` with the same group choices lists them all."
-        )
-    return " ".join(text.split())
-
-
-def _line(override: Override) -> str:
-    """Return a word as Hydra takes it.
-
-    A setting that a learner has in some kinds of worlds alone is none that Hydra can find; whether
-    it is one here is known when the world is.
-    """
-    line = str(override.input_line)
-    return f"++{line}" if line.partition("=")[0] in settings_of_kinds() else line
+def _selects(override: Override, grid: list[Axes]) -> bool:
+    """Return whether a plain value is one for a setting of a group that a grid goes through."""
+    key = str(override.key_or_group)
+    return "." in key and any(key in sub for sub in grid) and is_one_plain_value(override)
 
 
 def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
-from bench.data.sources import Facts
+from bench.data.sources import Facts, MissingData
 from bench.settings.groups import file_of, known_names, mapping
 from bench.settings.run import HALFWAY, TrainingConfig, data_source
-from bench.settings.typed import ConfigError
+from bench.settings.typed import Absent, ConfigError
 
 # A mapping from kinds of worlds to settings, in a learner's file. A kind that names a target has a
 # class of its own, whose settings all stand there; name and discount alone are the learner's.
@@ -124,6 +124,8 @@ def _halfway(dataset: Mapping[str, Any]) -> float:
 def _facts(dataset: Mapping[str, Any]) -> Facts:
     try:
         return data_source(dataset).facts()
+    except MissingData as missing:
+        raise Absent(missing) from None
     except ValueError as error:
         raise ConfigError(f"{error}.") from None
 

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from bench.data.sources import MissingData
 from bench.errors import UserError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -19,6 +20,15 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, arbitrary_
 
 class ConfigError(UserError):
     """A setting that cannot be used; the message is one sentence for the user."""
+
+
+class Absent(ConfigError):
+    """Data that is not here; `name` is what records would call it."""
+
+    def __init__(self, missing: MissingData):
+        """Take what a source says."""
+        super().__init__(f"{missing}.")
+        self.name = missing.name
 
 
 def typed_object(
@@ -53,6 +63,8 @@ def typed_object(
         return partial(target, **arguments)
     try:
         return target(**arguments)
+    except MissingData as missing:
+        raise Absent(missing) from None
     except ValueError as error:
         raise ConfigError(f"{where}: {error}.") from None
 

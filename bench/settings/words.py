@@ -59,7 +59,9 @@ def once_each(overrides: list[Override]) -> list[Override]:
 
 
 def values_of(override: Override) -> list[Any]:
-    """Return the plain values that a sweep override goes through."""
+    """Return the plain values that a word goes through, mostly one."""
+    if not override.is_sweep_override():
+        return [plain(override.value())]
     try:
         # One more than can be used: a range may have no end.
         values = list(itertools.islice(override.sweep_iterator(), MOST_RUNS + 1))

@@ -8,9 +8,10 @@ leaves its own file and their union counts. Removing a file takes back its plan.
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.atomic import atomic_write
@@ -41,11 +42,13 @@ class Manifest:
     Attributes:
         words: The command's words behind ``python -m bench``.
         runs: Every run of the command, stored or not when it was given.
+        absent: Why data that it asked for was not there, by environment.
         path: The file.
     """
 
     words: list[str]
     runs: list[PlannedRun]
+    absent: dict[str, str]
     path: Path
 
     @property
@@ -54,11 +57,16 @@ class Manifest:
         return f"python -m bench {shlex.join(self.words)}"
 
 
-def leave(experiment: Path, words: Iterable[str], runs: Sequence["RunSpec"]) -> Path:
+def leave(
+    experiment: Path,
+    words: Iterable[str],
+    runs: Sequence["RunSpec"],
+    absent: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write the manifest of a command under an experiment's folder and return its path."""
     ids = " ".join(sorted(run.run_id for run in runs))
     path = experiment / FOLDER / f"{hashlib.sha256(ids.encode()).hexdigest()[:16]}.json"
-    content = {"words": list(words), "columns": PlannedRun._fields}
+    content = {"words": list(words), "columns": PlannedRun._fields, "absent": {**absent}}
     # A line per run, for people and for `grep`.
     rows = ",\n".join(json.dumps(planned_run(run)) for run in runs)
     with atomic_write(path) as file:
@@ -73,7 +81,9 @@ def read(experiment: Path) -> tuple[list[Manifest], list[Path]]:
         try:
             content = json.loads(path.read_text("utf-8"))
             runs = [_typed(dict(zip(content["columns"], r, strict=True))) for r in content["runs"]]
-            manifests.append(Manifest([str(word) for word in content["words"]], runs, path))
+            absent = {str(name): str(why) for name, why in dict(content.get("absent", {})).items()}
+            words = [str(word) for word in content["words"]]
+            manifests.append(Manifest(words, runs, absent, path))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, TypeError, KeyError):

@@ -1,12 +1,13 @@
 """From a command's words to records on disk: plan, skip what is stored, train, tell."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bench.engines import stopping
 from bench.settings.composition import Composer
 from bench.store import manifest
-from bench.sweeps import ending, opening
+from bench.sweeps import ending, hours, opening
 from bench.sweeps.plan import make_plan
 from bench.sweeps.sweep import Sweep
 from bench.sweeps.tidying import tidy
@@ -15,16 +16,19 @@ from bench.sweeps.tracking import Mirror
 
 def launch(overrides: list[str]) -> int:
     """Run everything that the words of the command line ask for; return the exit status."""
-    plan = make_plan(Composer(overrides).jobs())
+    composer = Composer(overrides)
+    plan = make_plan(composer.jobs())
+    plan = replace(plan, absent={name: str(why) for name, why in composer.absent.items()})
     harness, store = plan.harness, plan.store
     if harness.launcher.dry_run:
         opening.print_plan(plan)
+        hours.print_hours(plan)
         return 0
     harness.launcher.engine.check()
     folder = store.root / harness.experiment_name
     _check_writable(folder)
     opening.print_opening(plan)
-    manifest.leave(folder, overrides, plan.runs)
+    manifest.leave(folder, overrides, plan.runs, plan.absent)
     for found in plan.kept.values():
         if found.path.parent != folder:
             store.adopt(found.path, harness.experiment_name)

@@ -39,6 +39,11 @@ def print_opening(plan: Plan) -> None:
     )
     for line in plan.left_out:
         print(f"Left out: {line}")
+    if plan.absent:
+        here = dict.fromkeys(run.config.dataset.environment_name for run in plan.runs)
+        print(f"Data that is here: {', '.join(here)}.")
+    for name, why in plan.absent.items():
+        print(f"Left out, since its data is not here: {name}. {why}")
     if stale := [run for run in plan.runs if plan.is_stale(run.run_id)]:
         learners = ", ".join(sorted({run.config.algorithm_name for run in stale}))
         kept = sum(run.run_id in plan.kept for run in stale)

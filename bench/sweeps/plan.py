@@ -32,6 +32,7 @@ class Plan:
         stored: What the store holds of them, by id.
         interrupted: Cohorts that go on from a checkpoint, in exactly their composition.
         left_out: Why learners were left out where they cannot be trained, a sentence each.
+        absent: Why data was left out that is not here, a sentence each, by environment.
     """
 
     harness: HarnessConfig
@@ -39,6 +40,7 @@ class Plan:
     stored: dict[str, Stored] = field(default_factory=dict)
     interrupted: tuple[Interrupted, ...] = ()
     left_out: tuple[str, ...] = ()
+    absent: dict[str, str] = field(default_factory=dict)
 
     @property
     def store(self) -> RunStore:

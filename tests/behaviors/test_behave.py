@@ -73,6 +73,17 @@ def job(*words):
     return found
 
 
+def check_halves(both):
+    half = len(both) // 2
+    for part, rows in (("medium", slice(half)), ("expert", slice(half, None))):
+        alone = source(part, num_transitions=half).load("", 0, 0.9, None).data.storage
+        np.testing.assert_array_equal(both.observation[rows], alone.observation)
+        np.testing.assert_array_equal(both.action[rows], alone.action)
+    # No episode leads from one policy's data into the other's.
+    assert both.episode[half] > both.episode[half - 1]
+    assert both.step[half] == 0
+
+
 def test_what_is_trained_is_kept_and_collects(monkeypatch, capsys, tmp_path):
     with pytest.raises(ValueError, match=r"python -m bench behave dataset\.id=Line-v0"):
         source("expert")
@@ -101,7 +112,8 @@ def test_what_is_trained_is_kept_and_collects(monkeypatch, capsys, tmp_path):
     assert "another training" in capsys.readouterr().err
 
     tasks = {name: source(name).load("", 0, 0.9, None)
-             for name in ("expert", "mixed", "random", "medium", "medium_replay")}  # fmt: skip
+             for name in ("expert", "mixed", "random", "medium", "medium_replay",
+                          "medium_expert")}  # fmt: skip
     expert = tasks["expert"]
     assert expert.environment.optimum == card.policies["expert"].mean
     assert expert.environment.uniform == card.random.mean
@@ -115,8 +127,11 @@ def test_what_is_trained_is_kept_and_collects(monkeypatch, capsys, tmp_path):
         facts = source(name).facts()
         assert (facts.kind, facts.num_transitions) == ("mujoco", len(task.data))
     assert len(tasks["medium_replay"].data) == min(200, card.replay)
+    check_halves(tasks["medium_expert"].data.storage)
     assert tasks["random"].behavior_value < tasks["mixed"].behavior_value < expert.behavior_value
-    with pytest.raises(ValueError, match="should be one of: random, mixed, medium_replay, expert"):
+    with pytest.raises(
+        ValueError, match="should be one of: random, mixed, medium_replay, medium_expert"
+    ):
         source("nobody")
 
     trained = job()

@@ -22,7 +22,7 @@ def test_every_algorithm_is_timed(monkeypatch, quick_values):
 def test_an_update_of_a_built_in_dataset_can_be_timed(quick_values):
     ((_, _, config), *_) = speed._configs(["bc"])
     task = config.dataset.source.load("cartpole", 0, config.dataset.discount, None)
-    assert speed.updates_per_second(config.algorithm, task, 2, 0.01, False, "cpu") > 0
+    assert speed.updates_per_second(config.algorithm, task, 2, 32, 0.01, "plain", "cpu") > 0
 
 
 def test_a_learner_that_is_none_is_refused_in_one_sentence(monkeypatch, capsys):

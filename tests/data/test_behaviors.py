@@ -65,6 +65,8 @@ def test_behaviors_differ_in_value_as_their_names_say(environment):
     assert values["random"] == pytest.approx(0, abs=rounding)
     assert values["mixed"] == pytest.approx(values["expert"] / 2, abs=0.05)
     assert 0.4 < values["medium"] < 0.6
+    halfway = (values["medium"] + values["expert"]) / 2
+    assert values["medium_expert"] == pytest.approx(halfway, abs=rounding)
 
 
 @pytest.mark.parametrize("environment", DRAWN)

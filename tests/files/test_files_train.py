@@ -26,25 +26,6 @@ SHORT = ("num_updates=4", "batch_size=16", "eval_every=2", "eval_episodes=2", "t
          "algorithm.hidden_sizes=[8]")  # fmt: skip
 
 
-def rollouts(gymnasium_id, num_episodes=4, max_steps=40):
-    """Return the columns of a D4RL file made of uniform episodes, cut at a number of steps."""
-    world = gymnasium.make(gymnasium_id)
-    world.action_space.seed(0)
-    rows = []
-    for episode in range(num_episodes):
-        observation, _ = world.reset(seed=episode)
-        for step in range(max_steps):
-            action = world.action_space.sample()
-            following, reward, terminated, _, _ = world.step(action)
-            rows.append((observation, action, reward, terminated, step == max_steps - 1))
-            observation = following
-            if terminated:
-                break
-    columns = map(np.array, zip(*rows, strict=True))
-    names = ("observations", "actions", "rewards", "terminals", "timeouts")
-    return dict(zip(names, columns, strict=True))
-
-
 def bench(folder, monkeypatch, *words):
     """Run the command and return its records."""
     monkeypatch.chdir(folder)
@@ -78,7 +59,7 @@ def test_a_file_of_hopper_trains_and_is_evaluated_in_its_counterpart(
     algorithm, tmp_path, monkeypatch
 ):
     pytest.importorskip("mujoco")
-    files.write_d4rl(rollouts("Hopper-v4"))
+    files.write_d4rl(files.rollouts("Hopper-v4"))
     (record,) = bench(tmp_path, monkeypatch, "dataset=d4rl", f"algorithm={algorithm}")
     assert record["evaluation"] == f"Hopper-v4 (mujoco {version('mujoco')}), for hopper-medium-v2"
     assert record["evaluation_reason"] is None
@@ -103,7 +84,7 @@ def test_without_a_simulator_a_run_trains_and_says_why_it_has_no_evaluation(
     case, tmp_path, monkeypatch, capsys
 ):
     dataset, reason = CASES[case]
-    files.write_d4rl(rollouts("Pendulum-v1"), dataset)
+    files.write_d4rl(files.rollouts("Pendulum-v1"), dataset)
     words = ("dataset=d4rl", f"dataset.id={dataset}", "algorithm=bc,td3_bc", "seed=0,1",
              "coverage=thin", "coverage.severity=0,0.5")  # fmt: skip
     found = bench(tmp_path, monkeypatch, *words)
@@ -152,7 +133,7 @@ def identity():
 
 def test_a_run_is_another_one_once_there_is_a_simulator(request):
     pytest.importorskip("mujoco")
-    files.write_d4rl(rollouts("Hopper-v4"))
+    files.write_d4rl(files.rollouts("Hopper-v4"))
     evaluated = identity()
     request.getfixturevalue("no_mujoco")
     files.forget()

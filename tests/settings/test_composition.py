@@ -38,3 +38,10 @@ def test_what_a_run_changes_reaches_no_other():
     changed = next(first)
     changed["dataset"]["environment"].clear()
     assert next(second)["dataset"]["environment"]
+
+
+def test_one_value_of_a_setting_that_a_grid_has_selects_from_it():
+    several = commands.settings("experiment=leader_gradient", "algorithm.objective=data,initial")
+    one = commands.settings("experiment=leader_gradient", "algorithm.objective=initial")
+    assert 0 < len(one) < len(several)
+    assert one == [job for job in several if job["algorithm"]["objective"] == "initial"]

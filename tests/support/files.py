@@ -67,6 +67,25 @@ def write_d4rl(columns, dataset_id=HOPPER):
     return path
 
 
+def rollouts(gymnasium_id, num_episodes=4, max_steps=40):
+    """Return the columns of a D4RL file made of uniform episodes, cut at a number of steps."""
+    world = gymnasium.make(gymnasium_id)
+    world.action_space.seed(0)
+    rows = []
+    for episode in range(num_episodes):
+        observation, _ = world.reset(seed=episode)
+        for step in range(max_steps):
+            action = world.action_space.sample()
+            following, reward, terminated, _, _ = world.step(action)
+            rows.append((observation, action, reward, terminated, step == max_steps - 1))
+            observation = following
+            if terminated:
+                break
+    columns = map(np.array, zip(*rows, strict=True))
+    names = ("observations", "actions", "rewards", "terminals", "timeouts")
+    return dict(zip(names, columns, strict=True))
+
+
 def episode(observations, actions, rewards, terminated=True):
     """Return a Minari episode; a list of flags says at which steps it terminates."""
     length = len(rewards)
