@@ -87,7 +87,7 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path, capsys):
     [
         ([], "No experiment is named"),
         (["one", "--stroe", "x"], "Unrecognized arguments: --stroe x"),
-        (["one", "two"], "Unrecognized arguments: two"),
+        (["one", "two"], "'two' should be one of: rule=last"),
         (["one", "--results"], "expected one argument"),
         (["one", "--keep", "--reference"], "one too many"),
     ],
