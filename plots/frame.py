@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.measures.statistics import Estimate, bootstrap_interquartile_mean
+from bench.measures.statistics.aggregates import bootstrap_interquartile_mean
+from bench.measures.statistics.intervals import Estimate
 from bench.store.records import RunRecord
 from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition, condition, replicate

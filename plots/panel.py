@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.measures.statistics import Estimate
+from bench.measures.statistics.intervals import Estimate
 from plots.frame import Frame
 from plots.records import Condition
 from plots.style import GREY, Look, looks

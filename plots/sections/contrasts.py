@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.measures.statistics import Estimate, paired_contrast
+from bench.measures.statistics.intervals import Estimate
+from bench.measures.statistics.paired import paired_contrast
 from bench.store.records import RunRecord
 from plots.frame import Frame
 from plots.labels import learner_settings

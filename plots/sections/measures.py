@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.measures.statistics import rank_correlation
+from bench.measures.statistics.ranks import rank_correlation
 from bench.store.records import RunRecord
 from plots.frame import Frame
 from plots.markup import csv_table, markdown_table

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.measures.statistics import Estimate
+from bench.measures.statistics.intervals import Estimate
 from bench.store.records import RunRecord
 from plots.frame import build_frame
 from plots.sections import regret, sections
