@@ -29,8 +29,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "algorithms.stackelberg": ("algorithms",),
     "algorithms.tables": ("algorithms",),
     "plots": ("bench.store", "bench.measures.statistics"),
-    "plots.page": ("plots",),
-    "plots.sections": ("plots",),
 }  # fmt: skip
 SHARED = ("base", "critics", "distributions", "empirical", "entropy", "networks", "objectives",
           "optimizers")  # fmt: skip
