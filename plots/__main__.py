@@ -4,24 +4,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import UserError, Words, one_sentence
 from bench.store.folders import named_folder
 from bench.store.records import RunStore
+from plots.answers import answer
+from plots.drawing import draw
 from plots.papertables.names import is_table
 from plots.papertables.reported import RULES, Rule
-from plots.records import read_records, rounded
-from plots.reference import kept_experiments, read_reference
+from plots.reference import kept_experiments
 
-if TYPE_CHECKING:
-    from plots.frame import Frame
-    from plots.sections import Section
+# Whose figures can be asked for alone.
+SHOWN = ("normalized_regret", "regret_to_covered", "regret_to_support")
 
 HELP = """\
-usage: python -m plots EXPERIMENT [rule=RULE] [--results DIR] [--reference | --keep]
+usage: python -m plots EXPERIMENT [words]
 
-Draw the figures, tables and report of an experiment into DIR/figures/EXPERIMENT.
+Draw the report, figures and tables of an experiment into DIR/figures/EXPERIMENT.
 
   EXPERIMENT      with records in DIR/runs: {stored}
                   with reference results in DIR/reference: {kept}
@@ -29,6 +28,13 @@ Draw the figures, tables and report of an experiment into DIR/figures/EXPERIMENT
   --results DIR   where everything is and goes (results)
   --reference     draw from the reference results: nothing needs to have been trained
   --keep          also leave what it is drawn from, figures and tables as reference results
+  --chosen NAME   the learner that is held against the others (stackelberg)
+  --measure NAME  draw one of {measures}
+  --worlds A,B    --learners A,B    draw these alone
+  --width WORD    page or column: figures to be printed, as PDF too
+  --compare OTHER print what changed from there: an experiment, or another folder of results
+  --power         print how many seeds a difference needs
+  --export FILE   write every number of every record, as .csv or .parquet
   --help          this text"""
 
 
@@ -42,20 +48,38 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT")
     parser.add_argument("words", nargs="*", metavar="rule=RULE")
     parser.add_argument("--results", type=named_folder, default=Path("results"), metavar="DIR")
-    parser.add_argument("--reference", action="store_true")
-    parser.add_argument("--keep", action="store_true")
+    for word in ("--reference", "--keep", "--power"):
+        parser.add_argument(word, action="store_true")
+    for word in ("--chosen", "--worlds", "--learners", "--compare"):
+        parser.add_argument(word)
+    parser.add_argument("--measure", choices=SHOWN)
+    parser.add_argument("--width", choices=("page", "column"))
+    parser.add_argument("--export", type=Path, metavar="FILE")
     parser.add_argument("-h", "--help", action="store_true")
     options = parser.parse_args(words)
     if options.help:
         stored = RunStore(options.results / "runs").experiments()
         kept = kept_experiments(options.results / "reference")
-        print(HELP.format(stored=_listed(stored), kept=_listed(kept), rules=_listed([*RULES])))
+        named = {"measures": ", ".join(SHOWN), "rules": _listed([*RULES])}
+        print(HELP.format(stored=_listed(stored), kept=_listed(kept), **named))
         return 0
     if options.experiment is None:
         parser.error("no experiment is named")
     if options.reference and options.keep:
         parser.error("--reference and --keep are one too many: what is kept comes from the store")
-    _draw(options.experiment, _rule(options), options)
+    part = options.worlds or options.learners or options.measure
+    if options.keep and (part or options.chosen or options.width):
+        parser.error("--keep keeps all of an experiment as everyone gets it, not a part of it")
+    answers = [options.compare is not None, options.power, options.export is not None]
+    if sum(answers) + options.keep > 1:
+        parser.error("--compare, --power, --export and --keep are one at a time")
+    rule = _rule(options)
+    if any(answers) and options.words:
+        parser.error(f"{options.words[0]} is for a table, not for --compare, --power or --export")
+    if any(answers):
+        answer(options.experiment, options)
+    else:
+        draw(options.experiment, rule, options)
     return 0
 
 
@@ -79,51 +103,6 @@ def _rule(options: argparse.Namespace) -> Rule | None:
             f"{options.experiment} is none."
         )
     return None
-
-
-def _draw(experiment: str, rule: Rule | None, options: argparse.Namespace) -> None:
-    # Only now: matplotlib alone takes longer than all that comes before.
-    from plots.contents import newest_contents
-    from plots.frame import build_frame
-    from plots.keeping import keep
-    from plots.report import show, write_report
-    from plots.sections import sections
-
-    store, kept = RunStore(options.results / "runs"), options.results / "reference"
-    left_out: dict[str, str] = {}
-    if options.reference:
-        records = read_reference(kept, experiment)
-    else:
-        records = read_records(store, experiment)
-        written = {path.stem: path.stat().st_mtime for path in store.paths(experiment)}
-        records, left_out = newest_contents(records, written)
-    frame = build_frame(experiment, records, left_out)
-    found = list(sections(frame))
-    if rule is not None:
-        found = [*_table(frame, rule, options), *found]
-    folder = options.results / "figures" / experiment
-    write_report(frame, found, folder)
-    show(found)
-    for sentence in left_out.values():
-        print(sentence)
-    print(f"Figures, tables and report.md are in {folder}.")
-    if options.keep:
-        print(f"What they are drawn from is in {keep(store, frame, found, folder, kept)}.")
-
-
-def _table(frame: "Frame", rule: Rule, options: argparse.Namespace) -> "list[Section]":
-    """Return the sections of a table, whose scores need all evaluations of its runs."""
-    from plots.papertables.absent import absent_data
-    from plots.papertables.product import table_sections
-
-    store, kept = RunStore(options.results / "runs"), options.results / "reference"
-    whole = frame.records
-    if not options.reference:
-        ids = {record.run_id for record in frame.records}
-        read = (store.load(store.path(frame.experiment, run_id)) for run_id in sorted(ids))
-        whole = tuple(map(rounded, read))
-    folder = kept if options.reference else store.root
-    return table_sections(frame, whole, absent_data(folder / frame.experiment), rule)
 
 
 def _listed(names: list[str]) -> str:

@@ -11,12 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.measures.statistics import Estimate, bootstrap_interquartile_mean
+from bench.measures.statistics.aggregates import bootstrap_interquartile_mean
+from bench.measures.statistics.intervals import Estimate
 from bench.store.records import RunRecord
 from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition, condition, replicate
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 
+# Whose regret is held against the others' unless another is named.
+CHOSEN = "stackelberg"
 MEASURES = ("normalized_regret", "regret_to_covered", "regret_to_support", "improvement")
 
 
@@ -58,6 +61,8 @@ class Frame:
         labels: Per run id the learner's label.
         places: Per run id the run's condition, its degradation named as in figures.
         left_out: Per environment what is not drawn of it, a sentence; of most there is none.
+        chosen: The algorithm that is held against the others.
+        measure: The one measure that figures are asked for, None for all that there are.
     """
 
     experiment: str
@@ -70,6 +75,8 @@ class Frame:
     situations: dict[Condition, Situation]
     cells: dict[tuple[Condition, str], Cell]
     left_out: dict[str, str] = field(default_factory=dict)
+    chosen: str = CHOSEN
+    measure: str | None = None
 
     def conditions(self, environment: str, degradation: str | None = None) -> list[Condition]:
         """Return an environment's conditions by severity, all of them or one degradation's."""
@@ -100,7 +107,11 @@ class Frame:
 
 
 def build_frame(
-    experiment: str, records: Iterable[RunRecord], left_out: dict[str, str] | None = None
+    experiment: str,
+    records: Iterable[RunRecord],
+    left_out: dict[str, str] | None = None,
+    chosen: str = CHOSEN,
+    measure: str | None = None,
 ) -> Frame:
     """Return the cells of an experiment's records; the records' order does not matter."""
     records = tuple(sorted(records, key=lambda r: r.run_id))
@@ -135,6 +146,8 @@ def build_frame(
             key: _cell(runs, len(replicates[key[0].environment])) for key, runs in by_cell.items()
         },
         left_out=left_out or {},
+        chosen=chosen,
+        measure=measure,
     )
 
 

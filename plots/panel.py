@@ -1,7 +1,9 @@
 """One panel of a figure: one environment under one degradation, a line per learner.
 
 A line runs through the interquartile means of the learner's cells in the order of severity, with
-their bootstrap intervals as band and bars; a cell of one run has none.
+their bootstrap intervals as bars, the chosen learner's as a band too if
+it is one; a cell of one run has none.
+Every marker stands at its place. Later learners have smaller markers, so that equal ones nest.
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.measures.statistics import Estimate
+from bench.measures.statistics.intervals import Estimate
 from plots.frame import Frame
 from plots.records import Condition
 from plots.style import GREY, Look, looks
@@ -19,9 +21,8 @@ from plots.style import GREY, Look, looks
 HIGHEST = 1.5
 LOWEST = -1.0
 
-# Share of the x axis over which the learners at one place are spread.
-WIDTH = 0.11
-WIDTH_ALONE = 0.4
+# Sizes of the first learner's markers and of the last one's.
+LARGEST, SMALLEST = 5.4, 2.2
 
 OPTIMUM: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "linestyle": "-"}
 UNIFORM: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "linestyle": (0, (1.5, 1.5))}
@@ -49,32 +50,31 @@ class Plot(NamedTuple):
 
 def draw_panel(axes: Axes, frame: Frame, plot: Plot, environment: str, degradation: str) -> None:
     """Draw one environment under one degradation; the limits of the axes must be set already."""
-    if not frame.conditions(environment, degradation):
-        axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color=GREY)
-        return
     axes.axhline(0, zorder=1, **OPTIMUM)
     if plot.measure == "normalized_regret":
         axes.axhline(1, zorder=1, **UNIFORM)
     conditions = frame.curve(environment, degradation)
     _hatch_uninformative(axes, frame, plot, conditions)
-    places = sorted({c.severity for c in conditions})
-    shifts = _shifts(axes, plot, places, len(frame.learners))
     drawn_as = looks(frame.learners)
-    for learner, shift in zip(frame.learners, shifts, strict=True):
+    # Several bands pile up to brown.
+    banded = [learner.label for learner in frame.learners if learner.algorithm == frame.chosen]
+    sizes = np.linspace(LARGEST, SMALLEST, len(frame.learners))
+    for learner, size in zip(frame.learners, sizes, strict=True):
         points = _points(frame, plot, environment, degradation, learner.label)
         if points.size:
-            points[:, 0] += shift
-            _draw_curve(axes, points, drawn_as[learner.label])
+            _draw_curve(axes, points, drawn_as[learner.label], size, banded == [learner.label])
 
 
-def _draw_curve(axes: Axes, points: np.ndarray, style: Look) -> None:
-    """Draw one learner: bands and bars where there is more than one run, triangles at the edges."""
+def _draw_curve(axes: Axes, points: np.ndarray, style: Look, size: float, banded: bool) -> None:
+    """Draw one learner: bars where there is more than one run, triangles at the edges."""
     x, middle, low, high, num_runs = points.T
     several = num_runs > 1
-    faint: dict[str, Any] = {"color": style.color, "linewidth": 0}
-    axes.fill_between(x, low, high, where=list(several), alpha=0.1, **faint)
-    axes.vlines(x[several], low[several], high[several], color=style.color, linewidth=0.6)
-    axes.plot(x, middle, zorder=3, **style.line())
+    if banded:
+        faint: dict[str, Any] = {"color": style.color, "linewidth": 0, "zorder": 0.5}
+        axes.fill_between(x, low, high, where=list(several), alpha=0.16, **faint)
+    thin: dict[str, Any] = {"color": style.color, "linewidth": 0.6, "alpha": 0.55}
+    axes.vlines(x[several], low[several], high[several], **thin)
+    axes.plot(x, middle, zorder=3, **(style.line() | {"markersize": size}))
     bottom, top = axes.get_ylim()
     margin = 0.03 * (top - bottom)
     edges = ((middle > top, "^", top - margin), (middle < bottom, "v", bottom + margin))
@@ -89,22 +89,6 @@ def _draw_curve(axes: Axes, points: np.ndarray, style: Look) -> None:
                 color=style.color,
                 zorder=4,
             )
-
-
-def _shifts(axes: Axes, plot: Plot, places: list[float], num_learners: int) -> np.ndarray:
-    """Return how far along x each learner's whole curve is moved, so that equal ones show.
-
-    A measured coverage is a number, not a step of a design, and stays where it is.
-    """
-    left, right = axes.get_xlim()
-    if len(places) == 1:
-        width = WIDTH_ALONE * (right - left)
-    elif plot.axis == "severity":
-        width = min(WIDTH * (right - left), 0.75 * float(np.diff(places).min()))
-    else:
-        width = 0.0
-    order = np.arange(num_learners) - (num_learners - 1) / 2
-    return order * width / max(num_learners, 6)
 
 
 def position(frame: Frame, plot: Plot, condition: Condition) -> float | None:

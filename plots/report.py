@@ -1,4 +1,4 @@
-"""The report: every section's figures, texts and files, in one folder with one Markdown page."""
+"""The report: every section's figures, texts and files, in one folder with one HTML page."""
 
 import os
 import shutil
@@ -9,25 +9,33 @@ from pathlib import Path
 
 from rich.console import Console
 
+from plots import style
 from plots.frame import Frame
-from plots.markup import escape_markdown
+from plots.page.page import page
 from plots.sections import Section
-from plots.style import save, styled
 
 # In a folder that was written here: the names of all that was.
 WRITTEN = ".written"
+REPORT = "report.html"
 
 
-def write_report(frame: Frame, found: list[Section], folder: Path) -> None:
-    """Write figures, tables and ``report.md`` of the sections into the folder."""
+def write_report(
+    frame: Frame, found: list[Section], folder: Path, width: str | None = None
+) -> None:
+    """Write figures, tables and ``report.html`` of the sections into the folder.
+
+    Figures whose width is asked for, one of `style.WIDTHS`, are to be printed: they get a PDF too.
+    """
+    suffixes = style.SUFFIXES if width is None else style.PRINTED
     with exchanged(folder) as draft:
         for section in found:
             for illustration in section.illustrations:
-                with styled():
-                    save(illustration.draw(), draft, illustration.stem, illustration.note)
+                with style.styled(width or "page"):
+                    figure = illustration.draw()
+                    style.save(figure, draft, illustration.stem, illustration.note, suffixes)
             for file in section.files:
                 (draft / file.name).write_text(file.text, "utf-8")
-        (draft / "report.md").write_text(_page(frame, found), "utf-8")
+        (draft / REPORT).write_text(page(frame, found, draft), "utf-8")
 
 
 @contextmanager
@@ -64,22 +72,3 @@ def show(found: list[Section]) -> None:
         if not console.is_terminal:
             console.width = max(console.width, Console(width=1000).measure(shown).maximum)
         console.print(shown)
-
-
-def _page(frame: Frame, found: list[Section]) -> str:
-    """Return the report's text; figures are numbered through all sections."""
-    parts = [
-        f"# {escape_markdown(frame.experiment)}",
-        f"Drawn from the stored records alone by `python -m plots {frame.experiment}`.",
-    ]
-    number = 0
-    for section in found:
-        parts.append(f"## {section.title}")
-        for illustration in section.illustrations:
-            number += 1
-            caption = escape_markdown(f"{illustration.caption} {illustration.note}".rstrip())
-            parts.append(f"![{illustration.title}]({illustration.stem}.png)")
-            parts.append(f"**Figure {number}.** {caption}")
-        if section.text:
-            parts.append(section.text.rstrip())
-    return "\n\n".join(parts) + "\n"

@@ -21,6 +21,8 @@ COLORS = (
     *("#882255", "#999933", "#332288"),
 )
 MARKERS = "os^DvPX"
+# Worlds are no learners: greyed tints of a sequence of their own.
+WORLD_COLORS = ("#4C566A", "#B5651D", "#6B8E4E", "#8E6C8A", "#3F7F93", "#A23B3B", "#777733")
 # An algorithm's colour and marker follow from its name alone, so that a newcomer leaves those of
 # others as they are. The multipliers of its hash were found by search: bc, bcq, cql, fqi, fqi_exact
 # and stackelberg have the first six colours, atac, iql and td3_bc others; further ones share a
@@ -30,8 +32,11 @@ MARKER_MULTIPLIER = 7215963006193418475
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GREY = "0.55"
 
-TEXT_WIDTH = 5.5
-SUFFIXES = ("png", "svg", "pdf")
+# Inches across a page of one column, and across one of its two columns.
+WIDTHS = {"page": 5.5, "column": 3.25}
+SUFFIXES = ("png", "svg")
+# Of figures whose width was asked for, to be printed.
+PRINTED = (*SUFFIXES, "pdf")
 # Inches that a letter of a note takes across and a line of it down.
 LETTER, LINE = 0.052, 0.12
 
@@ -59,6 +64,7 @@ _SETTINGS: Any = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.hashsalt": "stackelberg-bench",
+    "svg.fonttype": "none",
     "savefig.dpi": 200,
 }
 
@@ -114,16 +120,23 @@ def _place(name: str, multiplier: int, size: int) -> int:
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def styled(width: str = "page") -> Iterator[None]:
     """Draw and save inside this: what the user's matplotlibrc says must not change a figure."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(_SETTINGS | {"figure.figsize": (WIDTHS[width], WIDTHS[width])})
         yield
 
 
-def save(figure: Figure, folder: Path, stem: str, note: str = "") -> None:
-    """Write a figure as PNG, SVG and PDF, without dates: the same figure has the same bytes.
+def text_width() -> float:
+    """Return how many inches wide figures are to be that are drawn now."""
+    return float(matplotlib.rcParams["figure.figsize"][0])
+
+
+def save(
+    figure: Figure, folder: Path, stem: str, note: str = "", suffixes: Sequence[str] = SUFFIXES
+) -> None:
+    """Write a figure in each format, without dates: the same figure has the same bytes.
 
     A note is written below it, in lines as wide as the figure.
     """
@@ -132,7 +145,7 @@ def save(figure: Figure, folder: Path, stem: str, note: str = "") -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     page = _page_with(figure, note) if note else None
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix], bbox_inches=page)
 
 

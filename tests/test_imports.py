@@ -14,6 +14,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "bench.worlds.simulators": ("bench.worlds",),
     "bench.data": ("bench.worlds.simulators",),
     "bench.measures": ("bench.data", "algorithms.base", "algorithms.distributions"),
+    "bench.measures.statistics": (),
     "bench.settings": ("bench.measures", "algorithms.base"),
     "bench.files": ("bench.settings",),
     "bench.behaviors": ("bench.files",),

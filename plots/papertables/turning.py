@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bench.measures.statistics import rank_correlation
+from bench.measures.statistics.ranks import rank_correlation
 from plots.markup import escape_markdown, markdown_table
 from plots.papertables.table import Average, PaperTable
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench.measures.statistics import Estimate, paired_contrast
+from bench.measures.statistics.intervals import Estimate
+from bench.measures.statistics.paired import paired_contrast
 from bench.store.records import RunRecord
 from plots.frame import Frame
 from plots.labels import learner_settings
@@ -21,7 +22,6 @@ from plots.records import Condition, replicate
 from plots.sections import Section, TextFile
 
 PLACE = 7
-CHOSEN = "stackelberg"
 SETTING = "leader_gradient"
 MEASURES = ("regret_to_covered", "regret")
 FEWEST_PAIRS = 2
@@ -99,7 +99,7 @@ def section(frame: Frame) -> Section | None:
     return Section("Against the best of the others", text=contrasts_text(found), files=(file,))
 
 
-def contrasts(frame: Frame, chosen: str = CHOSEN) -> Contrasts:
+def contrasts(frame: Frame) -> Contrasts:
     """Return the chosen algorithm's contrasts, in the order of the frame's situations."""
     by_condition: dict[Condition, Cells] = defaultdict(lambda: defaultdict(list))
     for record in frame.completed():
@@ -111,7 +111,7 @@ def contrasts(frame: Frame, chosen: str = CHOSEN) -> Contrasts:
     for place in [c for c in frame.situations if c in by_condition]:
         cells = by_condition[place]
         informative = frame.situations[place].informative
-        for against, label, others in _opponents(cells, chosen):
+        for against, label, others in _opponents(cells, frame.chosen):
             measure = _measure(cells)
             table = _paired({name: cells[name] for name in (label, *others)}, measure)
             if len(table) < FEWEST_PAIRS:

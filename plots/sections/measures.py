@@ -5,10 +5,11 @@ fraction alone, which then stands for the others. Runs of several learners on th
 same numbers: each degraded dataset counts once.
 """
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import groupby, takewhile
 from math import isfinite
 from typing import Any, NamedTuple, TypeGuard
 
@@ -17,13 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.measures.statistics import rank_correlation
+from bench.measures.statistics.ranks import rank_correlation
 from bench.store.records import RunRecord
+from plots import names as printed
 from plots.frame import Frame
 from plots.markup import csv_table, markdown_table
 from plots.records import Condition, replicate
 from plots.sections import Illustration, Section, TextFile
-from plots.style import COLORS, GREY, MARKERS, TEXT_WIDTH
+from plots.style import GREY, MARKERS, WORLD_COLORS, text_width
 
 PLACE = 4
 COLUMNS = 3
@@ -129,6 +131,7 @@ def section(frame: Frame) -> Section | None:
 def comparisons(frame: Frame) -> tuple[Comparison, ...]:
     """Return what the completed records compare, none where no estimate is made from samples."""
     found: dict[tuple[Any, ...], Comparison] = {}
+    worlds = _worlds(frame.completed())
     for record in frame.completed():
         condition, data_seed = frame.places[record.run_id], replicate(record)[1]
         known = [name for name in CONCENTRABILITIES if record.coverage.get(name) is not None]
@@ -138,7 +141,15 @@ def comparisons(frame: Frame) -> tuple[Comparison, ...]:
             estimate, exact = record.coverage.get(measure), _exact(record, counterpart)
             if _number(estimate) and _number(exact):
                 place = (measure, counterpart, condition, str(data_seed))
-                one = (measure, counterpart, _world(record), condition, data_seed, exact, estimate)
+                one = (
+                    measure,
+                    counterpart,
+                    worlds[record.environment],
+                    condition,
+                    data_seed,
+                    exact,
+                    estimate,
+                )
                 found.setdefault(place, Comparison(*one))
     if not any(c.measure in SAMPLED for c in found.values()):
         return ()
@@ -212,12 +223,20 @@ def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and isfinite(value)
 
 
-def _world(record: RunRecord) -> str:
-    """Return the environment's family, whoever collected the data."""
-    world = record.config.get("dataset", {}).get("environment")
-    if not isinstance(world, dict):
-        return record.environment
-    return str(world.get("id", str(world.get("target", record.environment)).split(".")[-1]))
+def _worlds(records: list[RunRecord]) -> dict[str, str]:
+    """Return each environment's world: what the names of all that have its dynamics begin with."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        world = record.config.get("dataset", {}).get("environment", record.environment)
+        groups[json.dumps(world, sort_keys=True)].add(record.environment)
+    found: dict[str, str] = {}
+    for names in groups.values():
+        shared = takewhile(
+            lambda parts: len(set(parts)) == 1, zip(*(n.split("_") for n in names), strict=False)
+        )
+        world = "_".join(parts[0] for parts in shared) or min(names)
+        found |= dict.fromkeys(names, world)
+    return found
 
 
 def draw(compared: tuple[Comparison, ...]) -> Figure:
@@ -225,13 +244,15 @@ def draw(compared: tuple[Comparison, ...]) -> Figure:
     found = agreements(compared)
     worlds = sorted({c.world for c in compared})
     num_rows = -(-len(found) // COLUMNS)
-    figure = Figure(figsize=(TEXT_WIDTH, 0.35 + 2.05 * num_rows), layout="constrained")
+    figure = Figure(figsize=(text_width(), 0.35 + 2.05 * num_rows), layout="constrained")
     grid = figure.subplots(num_rows, COLUMNS, squeeze=False).ravel()
     for axes, (pair, agreement) in zip(grid, found.items(), strict=False):
         own = [c for c in compared if (c.measure, c.counterpart) == pair]
         _draw_panel(axes, *pair, own, worlds)
         axes.set_title(_numbers(agreement), fontsize=6.5)
-    handles = [Line2D([], [], label=world, **_look(worlds, world)) for world in worlds]
+    handles = [
+        Line2D([], [], label=printed.environment(world), **_look(worlds, world)) for world in worlds
+    ]
     handles.append(Line2D([], [], label="equal", **IDENTITY))
     for axes in grid[len(found) :]:
         axes.set_axis_off()
@@ -262,7 +283,7 @@ def _draw_panel(
             scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
             scale("symlog", linthresh=LINEAR_BELOW, linscale=0.5)
             limits(-WIDTH_OF_ZERO / 2, 1.3)
-            axis.set_ticks(ticks, ["0", ".001", ".01", ".1", "1"], minor=False)
+            axis.set_ticks(ticks, ["0", "0.001", "0.01", "0.1", "1"], minor=False)
             axis.set_ticks([], minor=True)
     elif measure != "tq":
         axes.set_xlim(-0.04, 1.04)
@@ -274,7 +295,7 @@ def _draw_panel(
 def _look(worlds: list[str], world: str) -> dict[str, Any]:
     place = worlds.index(world)
     return {
-        "color": COLORS[place % len(COLORS)],
+        "color": WORLD_COLORS[place % len(WORLD_COLORS)],
         "marker": MARKERS[place % len(MARKERS)],
         "linestyle": "",
         "markersize": 2.6,

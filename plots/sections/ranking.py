@@ -69,7 +69,7 @@ def ranking(frame: Frame) -> tuple[Rank, ...]:
     for record in frame.completed():
         regret = record.final.get(MEASURE)
         if regret is not None:
-            variants = scores[_kind(frame, record), record.algorithm]
+            variants = scores[kind_of(frame, record), record.algorithm]
             cells = variants.setdefault(frame.labels[record.run_id], defaultdict(list))
             cells[frame.places[record.run_id]].append(float(regret))
     ranks = []
@@ -95,7 +95,8 @@ def ranking_table(ranks: tuple[Rank, ...]) -> str:
     return markdown_table(("", "learner", "place", "mean regret", "standard error"), rows, 2)
 
 
-def _kind(frame: Frame, record: RunRecord) -> str:
+def kind_of(frame: Frame, record: RunRecord) -> str:
+    """Return which kind of world a run is in, as `Rank.kind` says it."""
     if str(record.config.get("algorithm", {}).get("target", "")).startswith(CONTINUOUS):
         return "continuous"
     return "tables" if frame.environments[record.environment].exact else "networks"

@@ -4,7 +4,7 @@ from plots.captions import uninformative_rule
 from plots.frame import Frame
 from plots.sections import Section
 
-PLACE = 2
+PLACE = 1.4
 
 
 def section(frame: Frame) -> Section:

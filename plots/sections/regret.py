@@ -1,5 +1,6 @@
 """The figures: regret over severity and over measured coverage, environments by degradations."""
 
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from plots import names as printed
 from plots.captions import MEASURE_WORDS, cautions, rule, statuses, uninformative_rule
 from plots.frame import Frame
 from plots.panel import (
@@ -25,9 +27,9 @@ from plots.panel import (
     position,
 )  # fmt: skip
 from plots.sections import Illustration, Section
-from plots.style import GREY, TEXT_WIDTH, looks
+from plots.style import GREY, looks, text_width
 
-PLACE = 3
+PLACE = 1
 PLOTS = (
     Plot("normalized_regret", "severity"),
     Plot("regret_to_covered", "severity"),
@@ -38,15 +40,17 @@ PLOTS = (
 # More environments than this go on a further page, which stays legible.
 ROWS_PER_PAGE = 8
 # What a label of a tick takes of the axis.
-LABEL = 0.14
+LABEL_INCHES = 0.25
+MOST_TICKS = 10
+# No panel is narrower than this share of the text.
+PANEL_SHARE = 0.22
+# Letters of an environment's name beside its row.
+ROW_LETTERS = 17
+# Conditions whose coverage differs by less are no curve over it.
+SAME_COVERAGE = 0.05
 AXIS_LABELS = {
     "severity": "severity",
     "coverage": "measured coverage",
-}
-MEASURE_LABELS = {
-    "normalized_regret": "normalized regret",
-    "regret_to_covered": "regret to the best covered policy",
-    "regret_to_support": "regret to the best policy on seen actions",
 }
 COVERAGE_WORDS = {
     "support_fraction": "the share of the optimal policy's occupancy on visited (state, action)"
@@ -57,12 +61,16 @@ COVERAGE_WORDS = {
 
 def section(frame: Frame) -> Section:
     """Return the figures that the records have the numbers for, page by page."""
-    plots = [page for plot in PLOTS for page in pages(frame, plot)]
+    plots = [page for plot in _asked(frame) for page in pages(frame, plot)]
     return Section("Figures", tuple(_illustration(frame, plot) for plot in plots))
 
 
+def _asked(frame: Frame) -> list[Plot]:
+    return [plot for plot in PLOTS if frame.measure in (None, plot.measure)]
+
+
 def _illustration(frame: Frame, plot: Plot) -> Illustration:
-    title = f"{plot.measure} by {plot.axis}".replace("_", " ")
+    title = f"{printed.measure(plot.measure)} by {AXIS_LABELS[plot.axis]}"
     note = cautions(frame, environments=rows(frame, plot))
     return Illustration(plot.stem, partial(draw, frame, plot), title, caption(frame, plot), note)
 
@@ -85,6 +93,7 @@ def _shown(frame: Frame, plot: Plot) -> list[str]:
         for name, surroundings in frame.environments.items()
         if frame.has(name, plot.measure)
         and (plot.axis == "severity" or surroundings.coverage_name is not None)
+        and any(_has_panel(frame, plot, name, d) for d in frame.degradations)
     ]
 
 
@@ -102,17 +111,20 @@ def caption(frame: Frame, plot: Plot) -> str:
         f"{MEASURE_WORDS[plot.measure]} {over}.",
         "Rows are environments, columns degradations.",
         rule(frame),
-        "Bands and bars are those intervals; a cell of one run has none.",
+        "Bars are those intervals, the chosen learner's with a band; a cell of one run has none. "
+        "Learners are drawn from large markers to small ones, so that equal ones nest.",
     ]
-    if plot.axis == "severity":
-        sentences.append("Learners stand side by side at each severity so that equal ones show.")
     if any(exceeds(frame, plot, name) for name in names):
         sentences.append(f"Triangles at an edge: values beyond the axis, {_cut(plot)}.")
     if _uninformative(frame, plot, names):
         sentences.append(f"Hatched: {uninformative_rule(plot.measure)}.")
     left_out = [name for name in frame.environments if name not in _shown(frame, plot)]
     if left_out:
-        sentences.append(f"Left out, since the quantity is not known there: {', '.join(left_out)}.")
+        why = "the quantity is not known there"
+        if plot.axis == "coverage":
+            why = "the quantity is not known or measured coverage hardly varies there"
+        names = [printed.environment(name) for name in left_out]
+        sentences.append(f"Left out, since {why}: {', '.join(names)}.")
     return " ".join([*sentences, statuses(frame)])
 
 
@@ -142,53 +154,76 @@ def _uninformative(frame: Frame, plot: Plot, names: list[str]) -> bool:
 def draw(frame: Frame, plot: Plot) -> Figure:
     """Return the figure of a page that `pages` has given."""
     names = rows(frame, plot)
-    columns = frame.degradations
-    # Up to four columns fit the text width; more make a wider figure rather than smaller type.
-    width = max(TEXT_WIDTH, 0.5 + 1.25 * len(columns))
-    figure = Figure(figsize=(width, 0.95 + 1.2 * len(names)), layout="constrained")
+    columns = [d for d in frame.degradations if any(_has_panel(frame, plot, n, d) for n in names)]
+    # Many columns make a wider figure rather than smaller type.
+    width = max(text_width(), 0.5 + PANEL_SHARE * text_width() * len(columns))
+    height = 0.95 + min(1.2, 0.45 + 0.45 * width / len(columns)) * len(names)
+    figure = Figure(figsize=(width, height), layout="constrained")
     grid = figure.subplots(len(names), len(columns), sharex=True, sharey="row", squeeze=False)
-    _set_x_axis(grid[-1, 0], frame, plot, names)
+    _set_x_axis(grid[-1, 0], frame, plot, names, width / len(columns))
     for row, environment in enumerate(names):
-        for column, degradation in enumerate(columns):
-            axes = grid[row, column]
+        shown = [d for d in columns if _has_panel(frame, plot, environment, d)]
+        for axes, degradation in zip(grid[row], columns, strict=True):
+            if degradation not in shown:
+                axes.set_axis_off()
+                continue
             axes.set_ylim(*limits(frame, plot, environment))
             draw_panel(axes, frame, plot, environment, degradation)
-            if row == 0:
-                axes.set_title(degradation)
-            if environment == names[-1]:
-                axes.set_xlabel(AXIS_LABELS[plot.axis])
-        grid[row, 0].set_ylabel(environment.replace(", ", "\n"))
+            axes.tick_params(labelleft=degradation == shown[0])
+        _name_row(grid[row, -1], environment)
         ticks = MultipleLocator(0.5) if plot.measure == "normalized_regret" else MaxNLocator(4)
         grid[row, 0].yaxis.set_major_locator(ticks)
-    figure.supylabel(MEASURE_LABELS[plot.measure], fontsize=7)
+        grid[row, 0].yaxis.set_major_formatter("{x:g}")
+    for column, degradation in enumerate(columns):
+        drawn = [r for r, n in enumerate(names) if _has_panel(frame, plot, n, degradation)]
+        title = textwrap.fill(printed.degradation(degradation), int(16 * width / len(columns)))
+        grid[drawn[0], column].set_title(title)
+        grid[drawn[-1], column].tick_params(labelbottom=True)
+        grid[drawn[-1], column].set_xlabel(AXIS_LABELS[plot.axis])
+    figure.supylabel(printed.measure(plot.measure), fontsize=7)
     _add_legends(figure, frame, plot, names)
     return figure
 
 
-def _set_x_axis(axes: Any, frame: Frame, plot: Plot, names: list[str]) -> None:
-    """Set the shared x axis: from intact data on the left to degraded data on the right."""
+def _has_panel(frame: Frame, plot: Plot, environment: str, degradation: str) -> bool:
+    """Return whether there is something to see: conditions at more than one place, or none else."""
+    if not frame.conditions(environment, degradation):
+        return False
+    if plot.axis == "severity":
+        return True
+    found = [position(frame, plot, c) for c in frame.curve(environment, degradation)]
+    known = [x for x in found if x is not None]
+    return len(known) > 1 and max(known) - min(known) > SAME_COVERAGE
+
+
+def _name_row(axes: Any, environment: str) -> None:
+    """Write the environment's name on the right of its row."""
+    name = textwrap.fill(printed.environment(environment), ROW_LETTERS)
+    place: dict[str, Any] = {"xycoords": "axes fraction", "rotation": -90}
+    axes.annotate(name, (1.03, 0.5), ha="left", va="center", fontsize=7, **place)
+
+
+def _set_x_axis(axes: Any, frame: Frame, plot: Plot, names: list[str], width: float) -> None:
+    """Set the shared x axis, `width` inches long: from intact data to degraded data."""
     used = [c for c in frame.situations if c.environment in names]
     places = sorted({x for c in used if (x := position(frame, plot, c)) is not None})
-    # Room for the learners at the outermost places, which stand side by side.
-    pad = 0.09 * (places[-1] - places[0]) or 0.3
+    pad = 0.06 * (places[-1] - places[0]) or 0.3
+    axes.xaxis.set_major_formatter("{x:g}")
     if plot.axis == "coverage":
         axes.set_xlim(places[-1] + pad, places[0] - pad)
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         return
     axes.set_xlim(places[0] - pad, places[-1] + pad)
-    if len(places) <= 6:
-        # From four columns on, only ".75" leaves room for its neighbour ".9".
-        zero = "0." if len(frame.degradations) < 4 else "."
-        shown = _apart(places)
-        texts = [f"{x:.2g}".replace("0.", zero, 1) if x in shown else "" for x in places]
-        axes.set_xticks(places, texts)
+    if len(places) <= MOST_TICKS:
+        shown = _apart(places, LABEL_INCHES / width)
+        axes.set_xticks(places, [f"{x:g}" if x in shown else "" for x in places])
 
 
-def _apart(places: list[float]) -> list[float]:
-    """Return those, from the last, whose labels do not run into each other's."""
+def _apart(places: list[float], share: float) -> list[float]:
+    """Return those, from the last, whose labels of a share of the axis leave each other room."""
     shown = [places[-1]]
     for x in reversed(places):
-        if shown[-1] - x >= LABEL * (places[-1] - places[0]):
+        if shown[-1] - x >= share * (places[-1] - places[0]):
             shown.append(x)
     return shown
 
@@ -202,12 +237,12 @@ def _add_legends(figure: Figure, frame: Frame, plot: Plot, names: list[str]) -> 
     }
     drawn_as = looks(frame.learners)
     learners = [
-        Line2D([], [], label=learner.label, **drawn_as[learner.label].line())
+        Line2D([], [], label=printed.learner(learner.label), **drawn_as[learner.label].line())
         for learner in frame.learners
         if learner.label in shown
     ]
     normalized = plot.measure == "normalized_regret"
-    zero = "optimum" if normalized else MEASURE_LABELS[plot.measure].removeprefix("regret to the ")
+    zero = "optimum" if normalized else printed.measure(plot.measure).removeprefix("regret to the ")
     marks: list[Line2D | Patch] = [Line2D([], [], label=zero, **OPTIMUM)]
     if normalized:
         marks.append(Line2D([], [], label="uniform policy", **UNIFORM))

@@ -16,19 +16,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.store.records import RunRecord
+from plots import names as printed
 from plots.captions import cautions
 from plots.frame import Frame
 from plots.labels import learner_settings
 from plots.records import condition, replicate
 from plots.sections import Illustration, Section
-from plots.style import TEXT_WIDTH
+from plots.style import text_width
 
 PLACE = 5
 MEASURE = "normalized_regret"
 FEWEST_VALUES = (2, 3)
 PANELS_PER_ROW = 3
 # More cells beside each other leave no room for their numbers.
-CELLS_PER_ROW = 18
+CELLS_PER_INCH = 3.3
 
 # Runs with what may set their learners apart.
 Runs = list[tuple[RunRecord, dict[str, str]]]
@@ -161,10 +162,12 @@ def draw(heat_map: HeatMap) -> Figure:
     """Return the figure, one panel per environment on one scale of colours."""
     names = list(heat_map.means)
     down, across = heat_map.values
-    columns = max(1, min(len(names), PANELS_PER_ROW, CELLS_PER_ROW // len(across)))
+    columns = max(
+        1, min(len(names), PANELS_PER_ROW, int(CELLS_PER_INCH * text_width()) // len(across))
+    )
     rows = -(-len(names) // columns)
     height = 0.5 + rows * (0.45 + 0.2 * len(down))
-    figure = Figure(figsize=(TEXT_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(text_width(), height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     image = None
     for axes, name in zip(grid.ravel(), names, strict=False):
@@ -175,13 +178,17 @@ def draw(heat_map: HeatMap) -> Figure:
                 text = f"{mean:.2f}"
                 shade = "white" if mean > 0.6 else "black"
                 axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=5.5)
-        axes.set_title(name)
-        axes.set_xticks(range(len(across)), across, rotation=30, ha="right")
-        axes.set_yticks(range(len(down)), down)
+        axes.set_title(printed.environment(name))
+        values = map(printed.value, across)
+        axes.set_xticks(range(len(across)), values, rotation=30, ha="right")
+        axes.set_yticks(range(len(down)), map(printed.value, down))
+    # The lowest panel of every column has the labels.
+    for axes in grid.ravel()[max(0, len(names) - columns) : len(names)]:
+        axes.tick_params(labelbottom=True)
     for axes in grid.ravel()[len(names) :]:
         axes.set_axis_off()
-    figure.supylabel(heat_map.settings[0], fontsize=7)
-    figure.supxlabel(heat_map.settings[1], fontsize=7)
+    figure.supylabel(printed.setting(heat_map.settings[0]), fontsize=7)
+    figure.supxlabel(printed.setting(heat_map.settings[1]), fontsize=7)
     if image is not None:
         figure.colorbar(image, ax=grid, label="normalized regret", shrink=0.8, extend="both")
     return figure

@@ -77,4 +77,4 @@ def test_what_is_left_out_is_said_on_the_terminal_and_in_the_report(tmp_path, ca
     assert main(["coverage_ablation", "--results", str(tmp_path)]) == 0
     said = "2 datasets were recorded as lock: the newest (new) is drawn, 2 runs on old are left out"
     assert said in " ".join(capsys.readouterr().out.split())
-    assert said in (tmp_path / "figures/coverage_ablation/report.md").read_text()
+    assert said in (tmp_path / "figures/coverage_ablation/report.html").read_text()

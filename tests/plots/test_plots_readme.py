@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from plots import export
 from plots.sections import runs, tables
 from tests.support.plotting import ROOT, SMALL, store, sweep
 
@@ -15,7 +16,12 @@ def chapter(title):
 
 
 @pytest.mark.parametrize(
-    ("title", "columns"), [("runs.csv", runs.COLUMNS), ("cells.csv", tables.COLUMNS)]
+    ("title", "columns"),
+    [
+        ("runs.csv", runs.COLUMNS),
+        ("cells.csv", tables.COLUMNS),
+        ("The long form", export.COLUMNS),
+    ],
 )
 def test_columns_are_documented_word_by_word(title, columns):
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", chapter(title), re.M)

@@ -131,7 +131,7 @@ def test_what_is_kept_draws_what_the_store_draws(tmp_path, monkeypatch, records,
     for name in drawn.keys() & files(kept).keys() - {WRITTEN}:
         assert files(kept)[name] == drawn[name], name
     left_out = {n for n in drawn if n.endswith((".svg", ".pdf"))}
-    left_out |= {"report.md", "table.tex", "runs.csv"}
+    left_out |= {"report.html", "table.tex", "runs.csv"}
     assert drawn.keys() - left_out | {FILE, README} == files(kept).keys()
     shutil.rmtree(tmp_path / "figures")
     shutil.rmtree(tmp_path / "runs")

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 import pytest
 
 from plots import style
+from plots.page.markdown import to_html
 from plots.report import WRITTEN
 from plots.sections import regret
 from tests.plots.test_plots_readme import chapter
@@ -26,26 +27,35 @@ def test_a_sweep_leaves_documented_figures_tables_and_a_report(tmp_path, capsys)
     store(sweep(degradations=("region", "thin"), severities=(0.0, 0.9)), tmp_path)
     assert plot(tmp_path) == 0
     folder, printed = figures(tmp_path), capsys.readouterr().out
-    drawn = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg", "pdf")}
-    tables = {"cells.csv", "table.md", "table.tex", "report.md", "ranking.csv", "contrasts.csv"}
+    drawn = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg")}
+    tables = {"cells.csv", "table.md", "table.tex", "report.html", "ranking.csv", "contrasts.csv"}
+    tables |= {"standing.csv", "improvement.csv", "worst.csv"}
+    for stem in ("standing", "profile", "improvement"):
+        drawn |= {f"{stem}{n}.{suffix}" for n in ("", "_2") for suffix in ("png", "svg")}
     assert {path.name for path in folder.iterdir()} == drawn | tables | {"runs.csv", WRITTEN}
     named = re.findall(r"^\| (`.*?) \|", chapter("What is written"), re.M)
     known = [name for cell in named for name in re.findall(r"`(.+?)`", cell)]
     for path in folder.iterdir():
         assert any(fnmatch(name, pattern) for name in (path.name, path.stem) for pattern in known)
     assert all(path.stat().st_size > 100 for path in folder.iterdir())
-    report = (folder / "report.md").read_text()
+    report = (folder / "report.html").read_text()
     for stem in STEMS:
-        assert f"({stem}.png)" in report
-    assert (folder / "table.md").read_text() in report + "\n"
+        assert f'href="{stem}.png"' in report
+    assert to_html((folder / "table.md").read_text().rstrip()) in report
     for words in ("5 runs (seeds) per cell", "95 % percentile-bootstrap", "after the last update"):
         assert words in report
         assert words.replace("%", r"\%") in (folder / "table.tex").read_text()
         assert words in " ".join(printed.split())
     # CartPole has no best covered policy, and one learner does not run there: both are said.
-    assert "Left out, since the quantity is not known there: cartpole." in report
-    assert r"Not part of the experiment: fqi\_exact on cartpole." in report
-    # TrueType outlines (type 42) are embedded, no bitmap-like type 3.
+    assert "Left out, since the quantity is not known there: CartPole." in report
+    assert "Not part of the experiment: fqi_exact on cartpole." in report
+
+
+def test_figures_for_print_embed_their_fonts(tmp_path, one_figure):
+    store(sweep(**SMALL), tmp_path)
+    assert plot(tmp_path, "coverage_ablation", "--width", "column") == 0
+    folder = figures(tmp_path)
+    # TrueType outlines (type 42), no bitmap-like type 3.
     pdf = (folder / f"{STEMS[0]}.pdf").read_bytes()
     assert b"/FontFile2" in pdf
     assert b"/Type3" not in pdf
@@ -79,7 +89,7 @@ def redrawn(tmp_path_factory):
 def test_drawing_imports_nothing_that_trains(redrawn):
     folder, printed = redrawn
     assert printed.splitlines()[-1] == "slow: []"
-    assert list(folder.glob("*.pdf"))
+    assert list(folder.glob("*.svg"))
 
 
 def test_redrawing_gives_the_same_bytes(redrawn, tmp_path):
@@ -94,7 +104,7 @@ def test_redrawing_gives_the_same_bytes(redrawn, tmp_path):
 
 def test_a_figure_that_no_longer_applies_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(regret, "PLOTS", regret.PLOTS[:2])
-    monkeypatch.setattr(style, "SUFFIXES", ("png",))
+    monkeypatch.setattr(style, "SUFFIXES", ("svg", "png"))
     store(sweep(**SMALL), tmp_path)
     assert plot(tmp_path) == 0
     folder = figures(tmp_path)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.measures.statistics import Estimate
+from bench.measures.statistics.intervals import Estimate
 from bench.store.records import RunRecord
 from plots.frame import build_frame
 from plots.sections import regret, sections
@@ -238,7 +238,7 @@ def test_a_file_of_an_earlier_time_goes_with_the_algorithm(tmp_path, monkeypatch
     assert plot(tmp_path) == 0
     path = figures(tmp_path) / "contrasts.csv"
     assert path.exists()
-    assert "## Against the best of the others" in (path.parent / "report.md").read_text()
+    assert "<h2>Against the best of the others</h2>" in (path.parent / "report.html").read_text()
     for file in (tmp_path / "runs").rglob("*stackelberg*"):
         file.unlink()
     assert plot(tmp_path) == 0

@@ -67,7 +67,7 @@ def test_ticks_too_near_to_the_next_have_no_label():
     with style.styled():
         (axes,) = draw(frame, PLOTS[0]).axes
     assert list(axes.get_xticks()) == [0, 0.5, 0.9, 0.95, 0.99]
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "0.5", "", "", "0.99"]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "0.5", "0.9", "", "0.99"]
 
 
 def test_a_giant_regret_does_not_flatten_the_others():
@@ -123,8 +123,8 @@ def test_many_environments_are_drawn_on_several_legible_pages(tmp_path, one_figu
     draw_all("many", records, folder)
     figures = ["normalized_regret_by_severity.svg", "normalized_regret_by_severity_2.svg"]
     assert sorted(path.name for path in folder.glob("*.svg")) == figures
-    report = (folder / "report.md").read_text()
-    assert "(normalized_regret_by_severity_2.png)" in report
+    report = (folder / "report.html").read_text()
+    assert 'href="normalized_regret_by_severity_2.png"' in report
     plot = PLOTS[0]
     frame = build_frame("many", records)
     first, second = pages(frame, plot)
@@ -182,8 +182,47 @@ def test_a_single_run_is_drawn_without_a_band():
     with style.styled():
         (axes,) = draw(frame, PLOTS[0]).axes
     assert all(len(band.get_paths()) == 0 for band in axes.collections)
-    frame = build_frame("x", sweep(**SMALL))
+    frame = build_frame("x", sweep(**SMALL), chosen="cql")
     with style.styled():
         (axes,) = draw(frame, PLOTS[0]).axes
-    # Two learners, each with one band and a bar at both severities.
-    assert sorted(len(drawn.get_paths()) for drawn in axes.collections) == [1, 1, 2, 2]
+    # Two learners, each with a bar at both severities; the chosen one has a band.
+    assert sorted(len(drawn.get_paths()) for drawn in axes.collections) == [1, 2, 2]
+
+
+def test_every_marker_stands_at_its_severity_and_later_ones_are_smaller(frame):
+    with style.styled():
+        figure = draw(frame, PLOTS[0])
+    curves = [line for line in figure.axes[0].lines if line.get_marker() != "None"]
+    curves = [line for line in curves if line.get_linestyle() != "None"]
+    assert len(curves) == len(LEARNERS)
+    for line in curves:
+        assert set(line.get_xdata()) <= {0.0, 0.25, 0.5, 0.75, 0.9}
+    sizes = [line.get_markersize() for line in curves]
+    assert sizes == sorted(set(sizes), reverse=True)
+
+
+def test_a_degradation_that_a_world_lacks_has_no_panel_and_labels_are_where_panels_are():
+    records = sweep(degradations=("region", "thin"), environments=("cliff", "lock"))
+    records = [r for r in records if (r.environment, r.dataset["degradation"]) != ("lock", "thin")]
+    with style.styled():
+        figure = draw(build_frame("x", records), PLOTS[0])
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert [axes.axison for axes in figure.axes] == [True, True, True, False]
+    assert shown[1].get_xlabel() == "severity"
+    assert shown[1].xaxis.get_tick_params()["labelbottom"]
+    names = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert names == ["cliff", "lock"]
+
+
+@pytest.mark.parametrize("width", style.WIDTHS)
+def test_a_figure_is_as_wide_as_was_asked(frame, width):
+    with style.styled(width):
+        figure = draw(frame, PLOTS[0])
+    assert figure.get_figwidth() == style.WIDTHS[width]
+
+
+def test_a_curve_over_coverage_that_does_not_vary_is_left_out():
+    same = [replace(r, coverage={"support_fraction": 1.0}) for r in sweep(**SMALL)]
+    frame = build_frame("x", same)
+    assert pages(frame, PLOTS[2]) == []
+    assert len(pages(frame, PLOTS[0])) == 1

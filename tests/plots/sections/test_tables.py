@@ -76,7 +76,7 @@ def test_conditions_that_cannot_tell_methods_apart_are_marked(tmp_path, capsys):
     assert "**" not in marked[0]
     assert r"\dagger" in (folder / "table.tex").read_text()
     assert "0.9†" in capsys.readouterr().out
-    assert "Hatched: the best covered policy" in (folder / "report.md").read_text()
+    assert "Hatched: the best covered policy" in (folder / "report.html").read_text()
 
 
 def test_the_lowest_of_a_row_is_best_and_so_is_what_prints_the_same():

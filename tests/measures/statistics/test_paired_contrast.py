@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.measures.statistics import paired_contrast
+from bench.measures.statistics.paired import paired_contrast
 
 
 def contrast(*cells, seed=0, **settings):

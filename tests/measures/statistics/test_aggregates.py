@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.measures.statistics import (
+from bench.measures.statistics.aggregates import (
+    AGGREGATES,
     bootstrap_interquartile_mean,
     interquartile_mean,
-    rank_correlation,
+    mean_of_tasks,
+    median_of_tasks,
+    optimality_gap,
+    pooled_interquartile_mean,
 )
+from bench.measures.statistics.intervals import bca_bootstrap, percentile_bootstrap
 
 
 def bootstrap(*strata, seed=0, **settings):
@@ -120,21 +125,86 @@ def test_stratified_resampling_matches_the_slow_way():
     np.testing.assert_allclose((fast.low, fast.high), np.quantile(slow, [0.025, 0.975]), atol=0.25)
 
 
-def test_rank_correlation_is_the_correlation_of_mean_ranks():
-    def ranks(column):
-        return [np.mean([np.sum(column < x) + 1, np.sum(column <= x)]) for x in column]
-
-    rng = np.random.default_rng(0)
-    for _ in range(10):
-        left, right = rng.integers(5, size=(2, 20))
-        expected = np.corrcoef(ranks(left), ranks(right))[0, 1]
-        assert rank_correlation(left, right) == pytest.approx(expected)
-        assert rank_correlation(left, right) == pytest.approx(stats.spearmanr(left, right)[0])
+def tasks(seed=0):
+    """Return regrets of three environments with two conditions each, and as one matrix."""
+    rng = np.random.default_rng(seed)
+    strata = [rng.gamma(1.0, size=(2, 6)) - 0.2 for _ in range(3)]
+    return strata, np.concatenate(strata)
 
 
-def test_what_does_not_vary_has_no_rank_correlation():
-    varied, flat = np.arange(4.0), np.ones(4)
-    assert rank_correlation(varied, flat) is None
-    assert rank_correlation(flat, varied) is None
-    assert rank_correlation(varied[:2], varied[:2]) is None
-    assert rank_correlation(varied, varied**3) == pytest.approx(1)
+def test_aggregates_are_those_of_rliable_written_out():
+    strata, matrix = tasks()
+    found = {name: float(f([s[None] for s in strata])[0]) for name, f in AGGREGATES.items()}
+    scores = 1 - matrix  # higher is better there, and matrices are runs by tasks
+    assert found == pytest.approx(
+        {
+            "interquartile mean": 1 - stats.trim_mean(scores, 0.25, axis=None),
+            "mean": 1 - np.mean(np.mean(scores, axis=1)),
+            "median": 1 - np.median(np.mean(scores, axis=1)),
+            "optimality gap": 1.0 - np.mean(np.minimum(scores, 1.0)),
+        },
+        abs=1e-12,
+    )
+
+
+def test_aggregates_are_rliables():
+    metrics = pytest.importorskip("rliable.metrics", reason="rliable is not installed")
+    strata, matrix = tasks()
+    scores, batch = 1 - matrix.T, [s[None] for s in strata]
+    assert pooled_interquartile_mean(batch)[0] == pytest.approx(1 - metrics.aggregate_iqm(scores))
+    assert mean_of_tasks(batch)[0] == pytest.approx(1 - metrics.aggregate_mean(scores))
+    assert median_of_tasks(batch)[0] == pytest.approx(1 - metrics.aggregate_median(scores))
+    gap = metrics.aggregate_optimality_gap(scores)
+    assert optimality_gap(batch)[0] == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES.values(), ids=AGGREGATES)
+def test_a_lacking_run_is_as_if_it_had_not_been(aggregate):
+    whole = [np.array([[[1.0, 4.0, 2.0, 8.0]]]), np.array([[[3.0, 5.0]]])]
+    lacking = [np.array([[[1.0, np.nan, 4.0, 2.0, 8.0]]]), np.array([[[3.0, 5.0, np.nan]]])]
+    np.testing.assert_allclose(aggregate(lacking), aggregate(whole), rtol=1e-14)
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES.values(), ids=AGGREGATES)
+@pytest.mark.parametrize("ours", [percentile_bootstrap, bca_bootstrap])
+def test_intervals_are_scipys_to_the_last_digits(aggregate, ours):
+    rng = np.random.default_rng(5)
+    strata = [rng.gamma(1.0, size=n) for n in (6, 9, 12)]
+
+    def statistic(*samples, axis):
+        return aggregate([s if s.ndim > 1 else s[None] for s in samples]).squeeze()[()]
+
+    method = "percentile" if ours is percentile_bootstrap else "BCa"
+    theirs = stats.bootstrap(
+        strata, statistic, n_resamples=999, method=method, rng=np.random.default_rng(7), axis=-1
+    )
+    found = ours(strata, aggregate, np.random.default_rng(7), num_resamples=999)
+    expected = theirs.confidence_interval
+    assert found[1:3] == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_corrected_intervals_of_what_does_not_vary_have_no_width():
+    assert bca_bootstrap([np.full(5, 0.5)], mean_of_tasks, np.random.default_rng(0))[:3] == (
+        0.5,
+        0.5,
+        0.5,
+    )
+    assert bca_bootstrap([np.array([0.5])], mean_of_tasks, np.random.default_rng(0)).low == 0.5
+
+
+# How often nominal 95 % intervals hold the truth, of regrets as they come: most small, some large.
+# The bounds are what n runs are worth; README.md and plots/README.md repeat them.
+COVERED = {5: (0.80, 0.91), 10: (0.85, 0.95), 20: (0.89, 0.97)}
+
+
+@pytest.mark.parametrize("num_seeds", COVERED)
+@pytest.mark.parametrize("interval", [percentile_bootstrap, bca_bootstrap])
+def test_nominal_intervals_of_few_seeds_cover_less_than_they_say(interval, num_seeds):
+    rng = np.random.default_rng(num_seeds)
+    covered = 0
+    for _ in range(400):
+        strata = [np.minimum(rng.gamma(1.0, 0.3, (1, num_seeds)), 1.0) for _ in range(2)]
+        found = interval(strata, mean_of_tasks, rng, num_resamples=500)
+        covered += found.low <= 0.3 * (1 - np.exp(-1 / 0.3)) <= found.high
+    low, high = COVERED[num_seeds]
+    assert low <= covered / 400 <= high

@@ -1,0 +1,1 @@
+"""From scores to conclusions: aggregates with intervals, comparisons, worst cases, sample sizes."""

@@ -1,0 +1,139 @@
+"""Bootstrap intervals of any statistic: seeds are resampled within their stratum.
+
+The stratified bootstrap follows Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of
+the Statistical Precipice" (arXiv 2108.13264), the bias-corrected and accelerated one Efron 1987,
+"Better Bootstrap Confidence Intervals".
+
+A stratum is an array ``[..., seeds]``: one environment, say, with its conditions on the axis before
+the last. What is drawn is a seed with all its scores, so that conditions which share their data's
+draw stay together.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+# Takes strata ``[resamples, ..., seeds]`` and returns ``[resamples]``.
+Statistic = Callable[[Sequence[np.ndarray]], np.ndarray]
+NUM_RESAMPLES = 2000
+NORMAL = NormalDist()
+
+
+class Estimate(NamedTuple):
+    """An aggregate with its bootstrap interval, all in the units of the scores."""
+
+    point: float
+    low: float
+    high: float
+    num_runs: int
+
+
+def percentile_bootstrap(
+    strata: Sequence[np.ndarray],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Estimate:
+    """Return the statistic of the scores with a stratified percentile interval.
+
+    Args:
+        strata: Scores ``[..., seeds]``; every resample keeps the strata's sizes. NaN is a score
+            that is lacking; whether it may be is the statistic's matter.
+        statistic: What is estimated.
+        rng: Where the resamples come from, stratum by stratum.
+        confidence: Coverage of the interval.
+        num_resamples: Bootstrap repetitions.
+
+    Raises:
+        ValueError: If there is no score at all.
+    """
+    strata = _filled(strata)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(_replicas(strata, statistic, rng, num_resamples), [tail, 1 - tail])
+    return Estimate(_point(strata, statistic), float(low), float(high), _num_runs(strata))
+
+
+def bca_bootstrap(
+    strata: Sequence[np.ndarray],
+    statistic: Statistic,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Estimate:
+    """Return the statistic with a bias-corrected and accelerated interval.
+
+    Arguments and errors are those of `percentile_bootstrap`. With one seed in every stratum, or
+    where nothing varies, there is nothing to correct by: the interval is the percentile one.
+    """
+    strata = _filled(strata)
+    replicas, point = _replicas(strata, statistic, rng, num_resamples), _point(strata, statistic)
+    below = (np.sum(replicas < point) + np.sum(replicas <= point)) / (2 * num_resamples)
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    if 0 < below < 1 and (acceleration := _acceleration(strata, statistic)) is not None:
+        bias = NORMAL.inv_cdf(below)
+        shifted = bias + np.array([NORMAL.inv_cdf(tail) for tail in tails])
+        tails = np.array([NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted])
+    low, high = np.quantile(replicas, tails)
+    return Estimate(point, float(low), float(high), _num_runs(strata))
+
+
+def resampled(scores: np.ndarray, rng: np.random.Generator, num_resamples: int) -> np.ndarray:
+    """Return scores ``[..., seeds]`` with seeds drawn anew: ``[resamples, ..., seeds]``."""
+    picks = rng.integers(0, scores.shape[-1], (num_resamples, scores.shape[-1]))
+    return np.moveaxis(scores[..., picks], -2, 0)
+
+
+@lru_cache(maxsize=64)
+def seed_counts(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: int = 0) -> np.ndarray:
+    """Return how often each resample holds each seed, ``[resamples, seeds]``; not to be written.
+
+    The same number of seeds always gets the same resamples, so that no interval depends on what
+    else is estimated, and strata that are resampled jointly get them by one `seed`.
+    """
+    rng = np.random.default_rng([seed, num_seeds])
+    counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
+    counts.setflags(write=False)
+    return counts
+
+
+def _replicas(
+    strata: Sequence[np.ndarray], statistic: Statistic, rng: np.random.Generator, number: int
+) -> np.ndarray:
+    return statistic([resampled(scores, rng, number) for scores in strata])
+
+
+def _acceleration(strata: Sequence[np.ndarray], statistic: Statistic) -> float | None:
+    """Return a sixth of the skewness of the seeds' influences, None where nothing has any."""
+    cubes = squares = 0.0
+    for place, scores in enumerate(strata):
+        size = scores.shape[-1]
+        if size < 2:
+            continue
+        keep = np.array([[j for j in range(size) if j != left_out] for left_out in range(size)])
+        without = np.moveaxis(scores[..., keep], -2, 0)
+        # The other strata as they are, once per seed that is left out of this one.
+        all_of = [np.broadcast_to(other, (size, *other.shape)) for other in strata]
+        values = statistic([*all_of[:place], without, *all_of[place + 1 :]])
+        influences = (size - 1) * (values.mean() - values)
+        cubes += np.sum(influences**3) / size**3
+        squares += np.sum(influences**2) / size**2
+    return None if squares == 0 else float(cubes / (6 * squares**1.5))
+
+
+def _filled(strata: Sequence[np.ndarray]) -> list[np.ndarray]:
+    found = [scores for scores in strata if scores.size and not np.isnan(scores).all()]
+    if not found:
+        raise ValueError("An estimate needs at least one score.")
+    return found
+
+
+def _point(strata: Sequence[np.ndarray], statistic: Statistic) -> float:
+    return float(statistic([scores[None] for scores in strata])[0])
+
+
+def _num_runs(strata: Sequence[np.ndarray]) -> int:
+    return int(sum(np.sum(~np.isnan(scores)) for scores in strata))

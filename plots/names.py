@@ -1,0 +1,92 @@
+"""Printed names of learners, environments, degradations and measures, from ``names.yaml``.
+
+Identifiers stay what they are in records and CSV files; people read these. A label such as
+``fqi (initial_value=v_max)`` is printed part by part: ``FQI (initial value maximal)``.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from bench.errors import UserError
+
+FILE = Path(__file__).with_name("names.yaml")
+KINDS = ("learners", "environments", "degradations", "values", "measures")
+# A setting within a label: up to the next one or the end.
+SETTING = re.compile(r"([\w.]+)=(.*?)(?=, [\w.]+=|$)")
+
+
+@cache
+def names() -> dict[str, dict[str, str]]:
+    """Return the printed names of each kind.
+
+    Raises:
+        UserError: If the file is no mapping of kinds to names.
+    """
+    try:
+        found = yaml.safe_load(FILE.read_text("utf-8")) or {}
+        return {k: {str(a): str(b) for a, b in (found.get(k) or {}).items()} for k in KINDS}
+    except (yaml.YAMLError, AttributeError) as error:
+        raise UserError(f"{FILE} should map {', '.join(KINDS)} to names of each.") from error
+
+
+def learner(label: str) -> str:
+    """Return a learner's printed name, its settings in words."""
+    return _with_settings(label, "learners")
+
+
+def degradation(label: str) -> str:
+    """Return a degradation's printed name."""
+    return _with_settings(label, "degradations")
+
+
+def environment(name: str) -> str:
+    """Return a dataset's printed name: that of its world, then who collected if its name says so.
+
+    The longest beginning that has a name of its own is the world's.
+    """
+    parts = name.split("_")
+    for end in range(len(parts), 0, -1):
+        if found := names()["environments"].get("_".join(parts[:end])):
+            return ", ".join(filter(None, [found, " ".join(parts[end:])]))
+    return name.replace("_", " ")
+
+
+def measure(name: str) -> str:
+    """Return a measure's printed name."""
+    return _plain(name, "measures")
+
+
+def setting(name: str) -> str:
+    """Return a setting's printed name, its last part in words."""
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def value(text: str) -> str:
+    """Return a setting's value as printed: a long number in powers of ten."""
+    if (found := names()["values"].get(text)) is not None:
+        return found
+    try:
+        number = float(text)
+    except ValueError:
+        return text.replace("_", " ")
+    short = f"{number:g}"
+    long = len(short) > 5 or "e" in short
+    return re.sub(r"e([+-])0*", r"e\1", f"{number:.0e}").replace("e+", "e") if long else short
+
+
+def _with_settings(label: str, kind: str) -> str:
+    base, _, rest = label.partition(" (")
+    printed = " + ".join(
+        ": ".join(_plain(part, kind) for part in step.split(": ")) for step in base.split(" + ")
+    )
+    found = SETTING.findall(rest.removesuffix(")"))
+    if not found:
+        return printed
+    return f"{printed} ({', '.join(f'{setting(name)} {value(text)}' for name, text in found)})"
+
+
+def _plain(name: str, kind: str) -> str:
+    return names()[kind].get(name, name.replace("_", " "))
