@@ -75,7 +75,7 @@ class TabularEnvironment(Environment):
     @cached_property
     def optimal_actions(self) -> np.ndarray:
         """The optimal policy's action in every state ``[states]``."""
-        return exact.greedy(exact.value_iteration(self.mdp, self.spec.discount))
+        return exact.greedy(exact.optimal_values(self.mdp, self.spec.discount))
 
     @cached_property
     def optimum(self) -> float:
