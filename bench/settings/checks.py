@@ -10,6 +10,10 @@ from bench.data.sources import Facts
 from bench.settings.run import RunConfig
 from bench.settings.typed import ConfigError
 
+# Numbers of a table of states x actions x states. A learner that makes such tables holds up to ten
+# of them in float64 for each run.
+LARGEST_DENSE = 10_000_000
+
 
 class Unsuited(ConfigError):
     """A learner that cannot be trained on a dataset, whatever its settings."""
@@ -80,6 +84,8 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs a tabular dataset, which {dataset} is not"
         )
+    if algorithm.tabular_only and getattr(algorithm, "dense_counts", True):
+        _check_dense(config, facts)
     if facts.action_kind not in algorithm.action_kinds:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
@@ -89,6 +95,17 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs vector observations where actions are "
             f"continuous, but those of {dataset} are states"
+        )
+
+
+def _check_dense(config: RunConfig, facts: Facts) -> None:
+    """Refuse a learner that holds all successors of all pairs, several times, in a large table."""
+    states, actions = facts.table_shape or (0, 0)
+    if states * actions * states > LARGEST_DENSE:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} holds tables of states x actions x states, of at "
+            f"most {LARGEST_DENSE:,} numbers, but dataset={config.dataset.name} would make them "
+            f"{states * actions * states:,}"
         )
 
 

@@ -84,6 +84,8 @@ class Environment(ABC):
         behavior_noise: Standard deviation of the normal noise that behavior policies add to the
             reference policy's actions, in half ranges of an action; 0 where they are numbered.
         discounted: Whether values are discounted; if not, they are mean returns.
+        clinician: ``[states, actions]``, how likely those who kept the records act, where a table
+            of that is known; else None.
     """
 
     spec: EnvSpec
@@ -92,6 +94,7 @@ class Environment(ABC):
     coordinates: np.ndarray | None = None
     behavior_noise: float = 0.0
     discounted: bool = False
+    clinician: np.ndarray | None = None
 
     can_evaluate: ClassVar[bool] = True
     """Whether policies can be run in it."""
@@ -161,6 +164,9 @@ class World(ABC):
 
     has_reference_policy: ClassVar[bool] = True
     """Whether there is a policy to collect by and to compare with."""
+
+    has_clinician: ClassVar[bool] = False
+    """Whether it is known how those act who kept the records that the world is made from."""
 
     own_world: ClassVar[bool] = True
     """Whether it is one of this project's, not a simulator of others."""

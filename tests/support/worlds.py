@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.collected import Collected
 from bench.data.datasets import OfflineDataset
-from bench.data.sources import Task
+from bench.data.sources import DataSource, Task
 from bench.data.storage import Storage
 from bench.types import EnvSpec
 from bench.worlds.base import Environment
@@ -253,3 +253,12 @@ def swept_values(
         change, value = np.abs(updated - value).max(), updated
         if change * discount <= 1e-12 * largest:
             return action_value
+
+
+def can_be_made(source: DataSource, discount: float) -> bool:
+    """Return whether all is installed that a source's world needs."""
+    try:
+        source.check_discount(discount)
+    except ValueError:
+        return False
+    return True

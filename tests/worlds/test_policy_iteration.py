@@ -9,7 +9,7 @@ from bench.settings.groups import file_of, known_names
 from bench.settings.run import data_source
 from bench.worlds import exact
 from bench.worlds.mdps import Garnet
-from tests.support.worlds import swept_values
+from tests.support.worlds import can_be_made, swept_values
 
 # Sweeps of larger tables take half a minute.
 LARGEST_SWEPT = 3_000_000
@@ -23,7 +23,7 @@ def with_tables():
         if not settings["target"].endswith(".Collected"):
             continue
         source = data_source(settings)
-        if source.environment.tabular:
+        if source.environment.tabular and can_be_made(source, settings["discount"]):
             found.append(pytest.param(source, settings["discount"], id=name))
     return found
 
