@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 
 from bench.data.degradations import Degradation
+from bench.data.recorded_losses import REWARD, TERMINATION
 from bench.data.sensing import Sensing
 from bench.data.sources import Facts
 from bench.settings.run import RunConfig
@@ -98,6 +99,18 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         )
 
 
+def _check_named(part: Degradation, facts: Facts) -> None:
+    """Refuse patients or events by a dimension that observations have not."""
+    always = {"by": ("null",), "event": (TERMINATION, REWARD)}
+    for key, others in always.items():
+        name = part.settings.get(key)
+        allowed = (*others, *facts.observation_names)
+        if name is not None and name not in allowed:
+            raise ValueError(
+                f"coverage.{key} is {name!r}, but should be one of: {', '.join(allowed)}"
+            )
+
+
 def _check_dense(config: RunConfig, facts: Facts) -> None:
     """Refuse a learner that holds all successors of all pairs, several times, in a large table."""
     states, actions = facts.table_shape or (0, 0)
@@ -133,6 +146,7 @@ def _check_degradation(part: Degradation, config: RunConfig, facts: Facts) -> No
             f"coverage.num_cells is {cells}, but should be at most dataset.num_transitions, "
             f"which is {facts.num_transitions}"
         )
+    _check_named(part, facts)
     dimension = settings.get("dimension")
     if dimension is not None and dimension not in facts.observation_names:
         allowed = ", ".join(facts.observation_names) or "null, states have none"
