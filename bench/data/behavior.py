@@ -11,7 +11,7 @@ from bench.types import Fraction, Positive
 from bench.worlds import exact
 from bench.worlds.base import Environment, World, rollout
 from bench.worlds.spaces import from_unit, to_unit
-from bench.worlds.tabular import TabularEnvironment, drawn
+from bench.worlds.tabular import TabularEnvironment
 
 # Instances of a world that its halfway epsilon is found on; no figure uses these seeds.
 INSTANCES = range(1000, 1008)
@@ -52,9 +52,7 @@ def actor(
             return np.broadcast_to(uniform, observation.shape[:2])
         intended = environment.reference_action(observation)
         if clinical.any():
-            assert environment.clinician is not None
-            cumulative = environment.clinician[observation].cumsum(-1)
-            intended = np.where(clinical, drawn(cumulative, rng.random(num_episodes)), intended)
+            intended = np.where(clinical, environment.clinician_action(observation, rng), intended)
         return np.where(explore, uniform, intended)
 
     return act

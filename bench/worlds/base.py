@@ -112,6 +112,9 @@ class Environment(ABC):
         """Why no policy can be run in it; None where one can."""
         return None
 
+    zero: ClassVar[str] = "uniform policy"
+    """Whose value `uniform` is, the 0 of normalised scores."""
+
     value_episodes: ClassVar[int] = 2000
     """Episodes that the value of a behavior policy is measured on where it is not known exactly."""
 
@@ -128,6 +131,14 @@ class Environment(ABC):
     @abstractmethod
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
         """Return the reference policy's action for raw observations ``[..., (dim)]``."""
+
+    def clinician_action(self, observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return what those do who kept the records, at raw observations ``[..., (dim)]``."""
+        assert self.clinician is not None
+        cumulative = self.clinician[observation].cumsum(-1)
+        uniform = rng.random((*observation.shape, 1))
+        # Scaling keeps a rounding error in the sum from selecting past the end.
+        return np.asarray((uniform * cumulative[..., -1:] >= cumulative).sum(-1))
 
     def policy_value(self, act: Act) -> float | None:
         """Return the exact value of a policy that always does the same; None if not to be had."""

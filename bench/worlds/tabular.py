@@ -125,7 +125,7 @@ class _TabularSimulator(Simulator):
         draws = [generator.random((horizon + 1, num_episodes)) for generator in generators]
         self.uniforms = np.stack(draws, axis=1)
         initial = np.stack([environment.mdp.initial.cumsum() for environment in environments])
-        self.start = drawn(np.repeat(initial[:, None], num_episodes, 1), self.uniforms[0])
+        self.start = _draw(np.repeat(initial[:, None], num_episodes, 1), self.uniforms[0])
         self.state, self.clock = self.start, 0
 
     def reset(self) -> np.ndarray:
@@ -135,12 +135,12 @@ class _TabularSimulator(Simulator):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.clock += 1
         at = (self.table, self.state, action)
-        outcome = drawn(self.cumulative[at], self.uniforms[self.clock])
+        outcome = _draw(self.cumulative[at], self.uniforms[self.clock])
         self.state = self.next_state[(*at, outcome)]
         return self.state, self.reward[(*at, outcome)], self.terminated[(*at, outcome)]
 
 
-def drawn(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def _draw(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
     """Return the outcome ``[...]`` that a uniform number selects from ``[..., outcomes]``."""
     # Scaling by the last entry keeps a rounding error in the sum from selecting past the end.
     return (uniform[..., None] * cumulative[..., -1:] >= cumulative).sum(-1)
