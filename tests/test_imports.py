@@ -12,6 +12,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "bench": (),
     "bench.worlds": ("bench",),
     "bench.worlds.simulators": ("bench.worlds",),
+    "bench.worlds.clinical": ("bench.worlds",),
     "bench.data": ("bench.worlds.simulators",),
     "bench.measures": ("bench.data", "algorithms.base", "algorithms.distributions"),
     "bench.measures.statistics": (),

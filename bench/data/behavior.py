@@ -1,6 +1,7 @@
 """Behavior policies: mixtures of episodes, each epsilon-greedy around the reference policy."""
 
 from collections.abc import Callable
+from typing import Literal, NotRequired
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -21,9 +22,11 @@ class Component(TypedDict):
 
     The reference policy is the optimal one where the MDP is known and the environment's scripted
     controller elsewhere; epsilon 1 is the uniform policy. Where actions are continuous the
-    reference policy's are noisy (`Environment.behavior_noise`).
+    reference policy's are noisy (`Environment.behavior_noise`). With ``policy: clinician`` those
+    who kept a world's records (`Environment.clinician`) take the reference policy's place.
     """
 
+    policy: NotRequired[Literal["reference", "clinician"]]
     epsilon: Fraction
     share: Positive
 
@@ -40,14 +43,24 @@ def actor(
     if environment.spec.action_bounds is not None:
         return _continuous_actor(environment, epsilon, rng)
 
+    clinical = np.array([by_clinician(part) for part in behavior])[component]
+
     def act(observation: np.ndarray) -> np.ndarray:
         explore = rng.random(num_episodes) < epsilon
         uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
         if explore.all():
             return np.broadcast_to(uniform, observation.shape[:2])
-        return np.where(explore, uniform, environment.reference_action(observation))
+        intended = environment.reference_action(observation)
+        if clinical.any():
+            intended = np.where(clinical, environment.clinician_action(observation, rng), intended)
+        return np.where(explore, uniform, intended)
 
     return act
+
+
+def by_clinician(part: Component) -> bool:
+    """Return whether a share of the episodes is of those who kept the records."""
+    return part.get("policy") == "clinician"
 
 
 def _continuous_actor(
@@ -97,10 +110,15 @@ def exact_values(environment: TabularEnvironment, behavior: tuple[Component, ...
 
 def tables(environment: TabularEnvironment, behavior: tuple[Component, ...]) -> np.ndarray:
     """Return the policies ``[components, states, actions]`` of a mixture."""
-    optimal, num_actions = environment.optimal_actions, environment.mdp.num_actions
-    return np.stack(
-        [exact.epsilon_greedy(optimal, num_actions, part["epsilon"]) for part in behavior]
-    )
+    num_actions = environment.mdp.num_actions
+
+    def table(part: Component) -> np.ndarray:
+        if not by_clinician(part):
+            return exact.epsilon_greedy(environment.optimal_actions, num_actions, part["epsilon"])
+        assert environment.clinician is not None
+        return (1 - part["epsilon"]) * environment.clinician + part["epsilon"] / num_actions
+
+    return np.stack([table(part) for part in behavior])
 
 
 def halfway_epsilon(world: World, discount: float, max_steps: int) -> float:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from bench import seeding
-from bench.data.behavior import Component, actor, halfway_epsilon, shares, simulated_value, tables
+from bench.data.behavior import (
+    Component,
+    actor,
+    by_clinician,
+    halfway_epsilon,
+    shares,
+    simulated_value,
+    tables,
+)
 from bench.data.datasets import OfflineDataset, Reserve
 from bench.data.sources import DataSource, Facts, Task
 from bench.data.storage import Storage
@@ -42,6 +50,10 @@ class Collected(DataSource):
         ):
             raise ValueError(
                 "behavior needs a reference policy, which this world has not: epsilon should be 1"
+            )
+        if not self.environment.has_clinician and any(map(by_clinician, self.behavior)):
+            raise ValueError(
+                "behavior names the policy of clinicians, which this world does not know"
             )
 
     def recipe(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def none(dataset: OfflineDataset, severity: float, rng: np.random.Generator) -> 
 def thin(dataset: OfflineDataset, severity: float, rng: np.random.Generator) -> OfflineDataset:
     """Remove a share `severity` of the episodes in a random order; at least one stays."""
     episodes = np.unique(dataset.episode)
-    removed = rng.permutation(episodes)[: min(_share(severity, len(episodes)), len(episodes) - 1)]
+    removed = rng.permutation(episodes)[: min(share_of(severity, len(episodes)), len(episodes) - 1)]
     return dataset.keep(~np.isin(dataset.episode, removed), f"thin({severity})")
 
 
@@ -88,7 +88,7 @@ def best_returns(
     episodes = np.unique(dataset.episode)
     shuffled = rng.permutation(len(episodes))
     order = shuffled[np.argsort(-dataset.episode_returns[shuffled], kind="stable")]
-    removed = episodes[order][: min(_share(severity, len(episodes)), len(episodes) - 1)]
+    removed = episodes[order][: min(share_of(severity, len(episodes)), len(episodes) - 1)]
     return dataset.keep(~np.isin(dataset.episode, removed), f"best_returns({severity})")
 
 
@@ -113,7 +113,7 @@ def quality(
     storage = dataset.reserve.extended(dataset.storage, worse_epsilon, worse_id)
     own = len(dataset.storage)
     episodes = np.unique(dataset.episode)
-    removed = rng.permutation(episodes)[: _share(severity, len(episodes))]
+    removed = rng.permutation(episodes)[: share_of(severity, len(episodes))]
     kept = dataset.indices[~np.isin(dataset.episode, removed)]
     new = storage.episode[own:]
     ends = np.append(np.flatnonzero(np.diff(new, prepend=new[0] - 1)), len(new))
@@ -140,7 +140,7 @@ def rewards(
     uniform = rng.uniform(min(0, spec.reward_min), max(0, spec.reward_max), len(dataset))
     wrong = {"zero": np.zeros(len(dataset)), "random": uniform, "negated": -dataset.reward}[kind]
     altered = np.zeros(len(dataset), dtype=bool)
-    altered[order[: _share(severity, len(dataset))]] = True
+    altered[order[: share_of(severity, len(dataset))]] = True
     name = f"rewards({kind}, {severity})"
     return dataset.with_rewards(np.where(altered, wrong, dataset.reward), name)
 
@@ -166,7 +166,7 @@ def region(
     name = f"region({severity})"
     if dataset.spec.observation_kind == "discrete":
         candidates = np.setdiff1d(dataset.observation, dataset.observation[dataset.initial])
-        removed = rng.permutation(candidates)[: _share(severity, len(candidates))]
+        removed = rng.permutation(candidates)[: share_of(severity, len(candidates))]
         return dataset.keep(~np.isin(dataset.observation, removed), name)
     if shape == "slab":
         # The lower edge falls and the upper one rises with severity, so that slabs are nested.
@@ -198,7 +198,7 @@ def actions(
     else:
         cell = places.cells(dataset, num_cells, int(rng.integers(2**31)))
     cells = np.unique(cell)
-    chosen = rng.permutation(cells)[: _share(severity, len(cells))]
+    chosen = rng.permutation(cells)[: share_of(severity, len(cells))]
     removed = np.isin(cell, chosen) & places.as_comparator(dataset)
     return dataset.keep(~removed, f"actions({severity})")
 
@@ -271,7 +271,7 @@ def _positions(dataset: OfflineDataset) -> tuple[np.ndarray, np.ndarray]:
     return first[inverse], length[inverse]
 
 
-def _share(severity: float, count: int) -> int:
+def share_of(severity: float, count: int) -> int:
     """Return `severity` times `count`, rounded half up (monotone in severity)."""
     return int(np.floor(severity * count + 0.5))
 

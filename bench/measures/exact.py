@@ -27,7 +27,7 @@ def best_covered_policy(
     mdp, spec = environment.mdp, environment.spec
     assert mdp is not None
     covered = data_distribution(dataset) > 0
-    action_value = exact.value_iteration(mdp, spec.discount, covered, spec.v_min)
+    action_value = exact.optimal_values(mdp, spec.discount, covered, spec.v_min)
     # Where a covered pair is worth just `v_min` too, the policy stays on the data.
     among_covered = np.where(covered, action_value, -np.inf)
     choice = np.where(covered.any(-1, keepdims=True), among_covered, action_value)
@@ -44,17 +44,10 @@ def best_supported_value(environment: Environment, dataset: OfflineDataset) -> f
     mdp, spec = environment.mdp, environment.spec
     assert mdp is not None
     seen = data_distribution(dataset) > 0
-    visited: np.ndarray = np.any(seen, axis=-1)
-    value = np.zeros(mdp.num_states)
-    size = float(np.abs(mdp.reward).max()) / (1 - spec.discount)
-    while True:
-        action_value = exact.backup(mdp, value, spec.discount)
-        among_seen = np.where(seen, action_value, -np.inf).max(-1)
-        updated = np.where(visited, among_seen, action_value.mean(-1))
-        change = np.abs(updated - value).max() * spec.discount / (1 - spec.discount)
-        value = updated
-        if change <= exact.TOLERANCE * size:
-            return float(mdp.initial @ value)
+    unvisited = np.asarray(~seen.any(-1))
+    action_value = exact.optimal_values(mdp, spec.discount, seen, -np.inf, unvisited)
+    value = np.where(unvisited, action_value.mean(-1), action_value.max(-1))
+    return float(mdp.initial @ value)
 
 
 def occupancy_coverage(occupancy: np.ndarray, dataset: OfflineDataset) -> dict[str, float]:

@@ -5,10 +5,15 @@ from dataclasses import fields
 import numpy as np
 
 from bench.data.degradations import Degradation
+from bench.data.recorded_losses import REWARD, TERMINATION
 from bench.data.sensing import Sensing
 from bench.data.sources import Facts
 from bench.settings.run import RunConfig
 from bench.settings.typed import ConfigError
+
+# Numbers of a table of states x actions x states. A learner that makes such tables holds up to ten
+# of them in float64 for each run.
+LARGEST_DENSE = 10_000_000
 
 
 class Unsuited(ConfigError):
@@ -80,6 +85,8 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs a tabular dataset, which {dataset} is not"
         )
+    if algorithm.tabular_only and getattr(algorithm, "dense_counts", True):
+        _check_dense(config, facts)
     if facts.action_kind not in algorithm.action_kinds:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
@@ -89,6 +96,29 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs vector observations where actions are "
             f"continuous, but those of {dataset} are states"
+        )
+
+
+def _check_named(part: Degradation, facts: Facts) -> None:
+    """Refuse patients or events by a dimension that observations have not."""
+    always = {"by": ("null",), "event": (TERMINATION, REWARD)}
+    for key, others in always.items():
+        name = part.settings.get(key)
+        allowed = (*others, *facts.observation_names)
+        if name is not None and name not in allowed:
+            raise ValueError(
+                f"coverage.{key} is {name!r}, but should be one of: {', '.join(allowed)}"
+            )
+
+
+def _check_dense(config: RunConfig, facts: Facts) -> None:
+    """Refuse a learner that holds all successors of all pairs, several times, in a large table."""
+    states, actions = facts.table_shape or (0, 0)
+    if states * actions * states > LARGEST_DENSE:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} holds tables of states x actions x states, of at "
+            f"most {LARGEST_DENSE:,} numbers, but dataset={config.dataset.name} would make them "
+            f"{states * actions * states:,}"
         )
 
 
@@ -116,6 +146,7 @@ def _check_degradation(part: Degradation, config: RunConfig, facts: Facts) -> No
             f"coverage.num_cells is {cells}, but should be at most dataset.num_transitions, "
             f"which is {facts.num_transitions}"
         )
+    _check_named(part, facts)
     dimension = settings.get("dimension")
     if dimension is not None and dimension not in facts.observation_names:
         allowed = ", ".join(facts.observation_names) or "null, states have none"

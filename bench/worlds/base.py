@@ -84,6 +84,8 @@ class Environment(ABC):
         behavior_noise: Standard deviation of the normal noise that behavior policies add to the
             reference policy's actions, in half ranges of an action; 0 where they are numbered.
         discounted: Whether values are discounted; if not, they are mean returns.
+        clinician: ``[states, actions]``, how likely those who kept the records act, where a table
+            of that is known; else None.
     """
 
     spec: EnvSpec
@@ -92,6 +94,7 @@ class Environment(ABC):
     coordinates: np.ndarray | None = None
     behavior_noise: float = 0.0
     discounted: bool = False
+    clinician: np.ndarray | None = None
 
     can_evaluate: ClassVar[bool] = True
     """Whether policies can be run in it."""
@@ -109,6 +112,9 @@ class Environment(ABC):
         """Why no policy can be run in it; None where one can."""
         return None
 
+    zero: ClassVar[str] = "uniform policy"
+    """Whose value `uniform` is, the 0 of normalised scores."""
+
     value_episodes: ClassVar[int] = 2000
     """Episodes that the value of a behavior policy is measured on where it is not known exactly."""
 
@@ -125,6 +131,14 @@ class Environment(ABC):
     @abstractmethod
     def reference_action(self, observation: np.ndarray) -> np.ndarray:
         """Return the reference policy's action for raw observations ``[..., (dim)]``."""
+
+    def clinician_action(self, observation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return what those do who kept the records, at raw observations ``[..., (dim)]``."""
+        assert self.clinician is not None
+        cumulative = self.clinician[observation].cumsum(-1)
+        uniform = rng.random((*observation.shape, 1))
+        # Scaling keeps a rounding error in the sum from selecting past the end.
+        return np.asarray((uniform * cumulative[..., -1:] >= cumulative).sum(-1))
 
     def policy_value(self, act: Act) -> float | None:
         """Return the exact value of a policy that always does the same; None if not to be had."""
@@ -161,6 +175,9 @@ class World(ABC):
 
     has_reference_policy: ClassVar[bool] = True
     """Whether there is a policy to collect by and to compare with."""
+
+    has_clinician: ClassVar[bool] = False
+    """Whether it is known how those act who kept the records that the world is made from."""
 
     own_world: ClassVar[bool] = True
     """Whether it is one of this project's, not a simulator of others."""

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 # Actions whose values differ by less than this share of the largest value count as tied; the first
 # is chosen, so that rounding cannot decide what a degradation removes.
 TIE_TOLERANCE = 1e-9
-# Of values, as a share of the largest that there can be.
-TOLERANCE = 1e-12
+# By how much of the largest value an action must be better to take another's place.
+SLACK = 1e-14
+# Sweeps of value iteration before the first solve: they leave a good policy to begin with, and
+# where nothing is random often nothing to do.
+SWEEPS = 30
 
 
 @dataclass(frozen=True)
@@ -55,48 +59,90 @@ class TabularMDP:
         return (self.probability * self.reward).sum(-1)
 
     @cached_property
-    def continuation(self) -> np.ndarray:
-        """Probability of going on to each state ``[states, actions, states]``.
+    def leads(self) -> csr_matrix:
+        """Probability of going on to each state ``[states * actions, states]``.
 
         Rows sum to one minus the probability of terminating.
         """
-        matrix = np.zeros((self.num_states, self.num_actions, self.num_states))
-        state = np.arange(self.num_states)[:, None, None]
-        action = np.arange(self.num_actions)[:, None]
-        np.add.at(matrix, (state, action, self.next_state), self.probability * ~self.terminated)
-        return matrix
+        goes_on = (self.probability > 0) & ~self.terminated
+        pair = np.nonzero(goes_on.reshape(-1, goes_on.shape[-1]))[0]
+        to = pair, self.next_state[goes_on]
+        shape = (self.num_states * self.num_actions, self.num_states)
+        return csr_matrix((self.probability[goes_on], to), shape)
+
+    @cached_property
+    def continuation(self) -> np.ndarray:
+        """The same as an array ``[states, actions, states]``."""
+        return self.leads.toarray().reshape(self.num_states, self.num_actions, -1)
 
 
-def backup(mdp: TabularMDP, value: np.ndarray, discount: float) -> np.ndarray:
-    """Return ``Q[s, a] = E[r + discount (1 - terminated) V(s')]`` for a value ``[states]``."""
-    successor = np.where(mdp.terminated, 0.0, value[mdp.next_state])
-    return (mdp.probability * (mdp.reward + discount * successor)).sum(-1)
-
-
-def value_iteration(
+def optimal_values(
     mdp: TabularMDP,
     discount: float,
     covered: np.ndarray | None = None,
     v_min: float = 0.0,
-    tolerance: float = TOLERANCE,
+    uniform: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the optimal ``Q[states, actions]`` to within `tolerance` times the value scale.
+    """Return the optimal ``Q[states, actions]`` by policy iteration (Howard 1960).
 
     With `covered` (bool ``[states, actions]``) the optimum is that of the same MDP in which every
-    pair that is not covered leads to an absorbing state of value `v_min`: its Q is `v_min`.
+    pair that is not covered leads to an absorbing state of value `v_min`: its Q is `v_min`. In the
+    states that `uniform` (bool ``[states]``) names nothing is chosen: all actions are equally
+    likely there, and none of them counts as uncovered.
     """
+    shape = (mdp.num_states, mdp.num_actions)
+    chooses = np.full(mdp.num_states, True) if uniform is None else ~uniform
+    real = np.full(shape, True) if covered is None else covered | ~chooses[:, None]
+
+    def worth(value: np.ndarray) -> np.ndarray:
+        return np.where(real, backup(mdp, value, discount), v_min)
+
     value = np.zeros(mdp.num_states)
-    scale = float(np.abs(mdp.reward).max()) / (1 - discount)
-    while True:
-        action_value = backup(mdp, value, discount)
-        if covered is not None:
-            action_value = np.where(covered, action_value, v_min)
-        updated = action_value.max(-1)
-        # |V_{k+1} - V*| <= discount / (1 - discount) |V_{k+1} - V_k|
-        change = np.abs(updated - value).max() * discount / (1 - discount)
-        value = updated
-        if change <= tolerance * scale:
+    for _ in range(SWEEPS):
+        action_value = worth(value)
+        updated = np.where(chooses, action_value.max(-1), action_value.mean(-1))
+        if np.array_equal(updated, value):
             return action_value
+        value = updated
+    choice, total = action_value.argmax(-1), -np.inf
+    while True:
+        value = _value_of(mdp, discount, choice, chooses, real, v_min)
+        action_value = worth(value)
+        gain = action_value.max(-1) - np.take_along_axis(action_value, choice[:, None], 1)[:, 0]
+        better = chooses & (gain > SLACK * np.abs(action_value[real]).max(initial=0.0))
+        # Every round lifts some value; where none does, what looks better is rounding.
+        if not better.any() or value.sum() <= total:
+            return action_value
+        total = float(value.sum())
+        choice = np.where(better, action_value.argmax(-1), choice)
+
+
+def _value_of(
+    mdp: TabularMDP,
+    discount: float,
+    choice: np.ndarray,
+    chooses: np.ndarray,
+    real: np.ndarray,
+    v_min: float,
+) -> np.ndarray:
+    """Return ``V[states]`` of actions ``choice[states]``, uniform where nothing is chosen.
+
+    A pair that is not `real` ``[states, actions]`` ends with `v_min`.
+    """
+    state = np.arange(mdp.num_states)
+    follows = mdp.leads[state * mdp.num_actions + choice].toarray()
+    reward = np.where(real[state, choice], mdp.expected_reward[state, choice], v_min)
+    follows[~real[state, choice]] = 0.0
+    rest = np.flatnonzero(~chooses)
+    if len(rest):
+        follows[rest] = mdp.continuation[rest].mean(1)
+        reward[rest] = mdp.expected_reward[rest].mean(1)
+    return np.linalg.solve(np.eye(mdp.num_states) - discount * follows, reward)
+
+
+def backup(mdp: TabularMDP, value: np.ndarray, discount: float) -> np.ndarray:
+    """Return ``Q[s, a] = E[r + discount (1 - terminated) V(s')]`` for a value ``[states]``."""
+    return mdp.expected_reward + discount * (mdp.leads @ value).reshape(mdp.expected_reward.shape)
 
 
 def greedy(action_value: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ class TabularEnvironment(Environment):
     spec: EnvSpec
     mdp: TabularMDP
     coordinates: np.ndarray
+    clinician: np.ndarray | None = None
 
     discounted: ClassVar[bool] = True  # type: ignore[misc]
 
@@ -75,7 +76,7 @@ class TabularEnvironment(Environment):
     @cached_property
     def optimal_actions(self) -> np.ndarray:
         """The optimal policy's action in every state ``[states]``."""
-        return exact.greedy(exact.value_iteration(self.mdp, self.spec.discount))
+        return exact.greedy(exact.optimal_values(self.mdp, self.spec.discount))
 
     @cached_property
     def optimum(self) -> float:
@@ -111,17 +112,19 @@ class _TabularSimulator(Simulator):
         generators: Sequence[np.random.Generator],
         num_episodes: int,
     ):
-        mdps = [environment.mdp for environment in environments]
+        # Runs that share a table look into the same one.
+        shared = {id(environment.mdp): environment.mdp for environment in environments}
+        mdps, place = list(shared.values()), {key: index for index, key in enumerate(shared)}
+        self.table = np.array([place[id(environment.mdp)] for environment in environments])[:, None]
         self.cumulative = np.stack([mdp.probability.cumsum(-1) for mdp in mdps])
         self.next_state = np.stack([mdp.next_state for mdp in mdps])
         self.reward = np.stack([mdp.reward for mdp in mdps])
         self.terminated = np.stack([mdp.terminated for mdp in mdps])
-        self.run = np.arange(len(mdps))[:, None]
         horizon = environments[0].spec.horizon
         # Drawn per run and up front: a run's luck is the same alone and in company.
         draws = [generator.random((horizon + 1, num_episodes)) for generator in generators]
         self.uniforms = np.stack(draws, axis=1)
-        initial = np.stack([mdp.initial.cumsum() for mdp in mdps])
+        initial = np.stack([environment.mdp.initial.cumsum() for environment in environments])
         self.start = _draw(np.repeat(initial[:, None], num_episodes, 1), self.uniforms[0])
         self.state, self.clock = self.start, 0
 
@@ -131,7 +134,7 @@ class _TabularSimulator(Simulator):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         self.clock += 1
-        at = (self.run, self.state, action)
+        at = (self.table, self.state, action)
         outcome = _draw(self.cumulative[at], self.uniforms[self.clock])
         self.state = self.next_state[(*at, outcome)]
         return self.state, self.reward[(*at, outcome)], self.terminated[(*at, outcome)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.data.collected import Collected
 from bench.data.datasets import OfflineDataset
-from bench.data.sources import Task
+from bench.data.sources import DataSource, Task
 from bench.data.storage import Storage
 from bench.types import EnvSpec
 from bench.worlds.base import Environment
@@ -236,3 +236,29 @@ def continuous_task(seed: int = 0, num_episodes: int = 60, length: int = 20) -> 
     spec = EnvSpec("toy", "vector", 2, 0, 0.9, length, -1, 1, -10, 10, names, bounds)
     data = OfflineDataset.full(storage, spec, {"seed": seed})
     return Task(Unknown(spec), data, 0.0, None)
+
+
+def swept_values(
+    mdp: TabularMDP, discount: float, covered: np.ndarray | None = None, v_min: float = 0.0
+) -> np.ndarray:
+    """Return the optimal ``Q[states, actions]`` by value iteration, sweep after sweep."""
+    value, largest = np.zeros(mdp.num_states), float(np.abs(mdp.reward).max())
+    while True:
+        following = np.where(mdp.terminated, 0.0, value[mdp.next_state])
+        action_value = (mdp.probability * (mdp.reward + discount * following)).sum(-1)
+        if covered is not None:
+            action_value = np.where(covered, action_value, v_min)
+        updated = action_value.max(-1)
+        # |V_{k+1} - V*| <= discount / (1 - discount) |V_{k+1} - V_k|
+        change, value = np.abs(updated - value).max(), updated
+        if change * discount <= 1e-12 * largest:
+            return action_value
+
+
+def can_be_made(source: DataSource, discount: float) -> bool:
+    """Return whether all is installed that a source's world needs."""
+    try:
+        source.check_discount(discount)
+    except ValueError:
+        return False
+    return True

@@ -99,7 +99,7 @@ def test_a_mistake_in_the_data_is_named_in_its_own_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(degradations, "_share", lambda *_: 1 / 0)
+    monkeypatch.setattr(degradations, "share_of", lambda *_: 1 / 0)
     words = ("coverage=thin", "coverage.severity=0.5")
     assert run_here(monkeypatch, *TINY, "algorithm=bc", *words) == 1
     (record,) = RunStore(Path("results/runs")).read("default")

@@ -46,14 +46,14 @@ def with_absorbing_state(mdp, covered, v_min, discount):
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("discount", [0.0, 0.8, 0.95])
-def test_value_iteration_is_the_best_of_all_policies(seed, discount):
+def test_policy_iteration_is_the_best_of_all_policies(seed, discount):
     mdp = random_mdp(seed)
     by_policy = [action_values(mdp, policy, discount) for policy in all_policies(3, 2)]
     best = np.max(by_policy, axis=0)
-    np.testing.assert_allclose(exact.value_iteration(mdp, discount), best, atol=1e-10)
+    np.testing.assert_allclose(exact.optimal_values(mdp, discount), best, atol=1e-10)
 
 
-def test_value_iteration_is_exact_for_a_discount_near_one():
+def test_policy_iteration_is_exact_for_a_discount_near_one():
     # One state that pays 1 for ever, or 0.5 once.
     mdp = TabularMDP(
         probability=np.ones((1, 2, 1)),
@@ -62,7 +62,7 @@ def test_value_iteration_is_exact_for_a_discount_near_one():
         terminated=np.array([[[False], [True]]]),
         initial=np.ones(1),
     )
-    q = exact.value_iteration(mdp, 0.999)
+    q = exact.optimal_values(mdp, 0.999)
     np.testing.assert_allclose(q, [[1000.0, 0.5]], rtol=1e-11)
 
 
@@ -146,7 +146,7 @@ def test_the_covered_optimum_is_that_of_an_mdp_with_an_absorbing_state(seed, v_m
     covered = np.random.default_rng(seed).random((3, 2)) < 0.6
     augmented = with_absorbing_state(mdp, covered, v_min, DISCOUNT)
     best = np.max([action_values(augmented, p, DISCOUNT) for p in all_policies(4, 2)], axis=0)
-    q = exact.value_iteration(mdp, DISCOUNT, covered, v_min)
+    q = exact.optimal_values(mdp, DISCOUNT, covered, v_min)
     np.testing.assert_allclose(q, best[:3], atol=1e-10)
     assert np.all(q[~covered] == v_min)
 
@@ -154,9 +154,9 @@ def test_the_covered_optimum_is_that_of_an_mdp_with_an_absorbing_state(seed, v_m
 def test_full_coverage_is_the_optimum_and_no_coverage_is_v_min():
     mdp = random_mdp(4)
     everything, nothing = np.ones((3, 2), dtype=bool), np.zeros((3, 2), dtype=bool)
-    optimum = exact.value_iteration(mdp, DISCOUNT)
-    np.testing.assert_array_equal(exact.value_iteration(mdp, DISCOUNT, everything, -9.0), optimum)
-    assert np.all(exact.value_iteration(mdp, DISCOUNT, nothing, -9.0) == -9.0)
+    optimum = exact.optimal_values(mdp, DISCOUNT)
+    np.testing.assert_array_equal(exact.optimal_values(mdp, DISCOUNT, everything, -9.0), optimum)
+    assert np.all(exact.optimal_values(mdp, DISCOUNT, nothing, -9.0) == -9.0)
 
 
 def test_greedy_takes_the_first_of_tied_actions():
@@ -173,7 +173,7 @@ def test_greedy_tells_actions_apart_that_differ_by_more_than_rounding():
 
 def test_the_greedy_policy_of_the_optimum_attains_it():
     mdp = random_mdp(5)
-    q = exact.value_iteration(mdp, DISCOUNT)
+    q = exact.optimal_values(mdp, DISCOUNT)
     policy = exact.deterministic(exact.greedy(q), 2)
     np.testing.assert_allclose(slow_values(mdp, policy, DISCOUNT), q.max(-1), atol=1e-10)
 

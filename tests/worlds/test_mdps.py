@@ -43,7 +43,7 @@ def outcomes(mdp, state, action):
 
 
 def optimal_value(mdp, discount):
-    return mdp.initial @ exact.value_iteration(mdp, discount).max(-1)
+    return mdp.initial @ exact.optimal_values(mdp, discount).max(-1)
 
 
 # Toy text
@@ -96,7 +96,7 @@ def test_frozen_lake_is_worth_what_the_literature_says():
 
 def test_the_optimal_taxi_earns_its_value_in_gymnasium():
     mdp, world = ToyText("Taxi-v4").mdp(rng()), gymnasium.make("Taxi-v4")
-    q = exact.value_iteration(mdp, 0.9)
+    q = exact.optimal_values(mdp, 0.9)
     for seed in range(10):
         state, _ = world.reset(seed=seed)
         start, earned, steps, ended = state, 0.0, 0, False
@@ -129,7 +129,7 @@ def test_the_right_combination_of_a_lock_has_a_closed_form_value(length, num_act
 @pytest.mark.parametrize("slip", [0.0, 0.2, 1.0])
 def test_a_lock_opens_with_the_chance_that_every_step_advances(slip):
     mdp = CombinationLock(6, 3, slip).mdp(rng())
-    best = exact.greedy(exact.value_iteration(mdp, 0.9))
+    best = exact.greedy(exact.optimal_values(mdp, 0.9))
     optimal, uniform = exact.deterministic(best, 3), np.full((6, 3), 1 / 3)
     # Undiscounted, the value is P(open) - P(fail) = 2 P(open) - 1.
     for policy, advance in ((optimal, 1 - slip + slip / 3), (uniform, 1 / 3)):
@@ -147,7 +147,7 @@ def test_in_a_lock_without_slips_one_action_advances_and_the_others_end_with_min
 
 def test_the_combination_is_uniform_over_instances():
     lock = CombinationLock(8, 3, 0.1)
-    right = [exact.greedy(exact.value_iteration(lock.mdp(rng(s)), 0.9)) for s in range(40)]
+    right = [exact.greedy(exact.optimal_values(lock.mdp(rng(s)), 0.9)) for s in range(40)]
     assert stats.chisquare(np.bincount(np.concatenate(right))).pvalue > 1e-4
     assert len({tuple(combination) for combination in right}) > 30
 
@@ -310,7 +310,7 @@ def test_a_detour_along_two_sides_leads_past_the_traps_to_the_large_goal(seed):
         steps += 1
         state = following
     assert (reward, ended, steps) == (1.0, True, 2 * (size - 1))
-    best = exact.value_iteration(mdp, 0.9)
+    best = exact.optimal_values(mdp, 0.9)
     assert best[0].max() >= 0.9 ** (2 * size - 3) - 1e-9
 
 

@@ -62,5 +62,5 @@ def test_a_machine_s_step_by_hand():
 @pytest.mark.parametrize("world", WORLDS, ids=lambda x: type(x).__name__)
 def test_the_optimum_is_far_above_the_least_that_can_be(world):
     mdp = world.mdp(np.random.default_rng(0))
-    optimum = exact.value_iteration(mdp, 0.95).max(-1)[0]
+    optimum = exact.optimal_values(mdp, 0.95).max(-1)[0]
     assert optimum > 0.5 * mdp.reward.min() / 0.05

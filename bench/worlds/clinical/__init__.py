@@ -1,0 +1,1 @@
+"""Worlds of clinical decisions: benchmarks, not medical devices."""

@@ -1,0 +1,137 @@
+"""Insulin doses: bodies against the public simulator, the day's rules, and measured returns."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.behavior import simulated_value
+from bench.worlds.base import rollout
+from bench.worlds.clinical import glucose
+from bench.worlds.clinical.glucose import DOSES, Glucose, GlucoseSimulator, index_of_control
+from bench.worlds.clinical.physiology import Bodies
+
+# Written by simglucose 0.2.11 itself.
+REFERENCE = np.loadtxt(Path(__file__).with_name("reference_glucose.csv"), delimiter=",")
+CLINICIAN = ({"policy": "clinician", "epsilon": 0.0, "share": 1.0},)
+
+
+def environment(patient=0, noise=0.4, skipped=0.1):
+    return Glucose(patient, noise, skipped).environment("glucose", 0, 0.99, 48)
+
+
+def simulator(num_episodes, patient=0, seed=0):
+    return GlucoseSimulator(patient, [np.random.default_rng(seed)], num_episodes)
+
+
+@pytest.mark.parametrize(("dtype", "substeps", "apart"), [
+    (torch.float32, 1, 0.17), (torch.float64, 1, 0.17), (torch.float64, 4, 0.0025),
+])  # fmt: skip
+def test_glucose_is_that_of_the_public_simulator(dtype, substeps, apart):
+    bodies, number = Bodies("adult", np.arange(10), substeps, dtype), torch.arange(10)
+    meals = {420: 45 + number, 720: 70 - number, 1080: 80, 1300: 12}
+    doses = {420: 4.0, 725: 8.0, 1110: 2.0}
+    found = []
+    # Small steps take long: half a day, with two meals and a dose.
+    length = 1440 if substeps == 1 else 720
+    for minute in range(length):
+        bodies.minute(meals.get(minute, 0.0), doses.get(minute, 0.0))
+        if (minute + 1) % 30 == 0:
+            found.append(bodies.glucose.numpy())
+    assert np.abs(np.array(found).T - REFERENCE[:, : length // 30]).max() < apart
+
+
+def test_without_meals_the_basal_rate_keeps_everybody_steady():
+    for kind in ("adult", "adolescent", "child"):
+        bodies = Bodies(kind, np.arange(10), 1, torch.float64)
+        before = bodies.glucose.numpy()
+        for _ in range(60):
+            bodies.minute(0.0, 0.0)
+        np.testing.assert_allclose(bodies.glucose.numpy(), before, rtol=1e-3)
+
+
+def test_the_index_of_control_is_known_at_four_levels():
+    found = -index_of_control(np.array([40.0, 180.0, 250.0, 400.0]))
+    np.testing.assert_allclose(found[[0, 1, 2, 3]], [-53.333, -4.849, -19.000, -60.687], atol=5e-4)
+
+
+def test_a_dose_covers_a_meal_and_corrects_less_what_is_on_board():
+    seen = np.zeros((5, 11))
+    seen[:, 8], seen[:, 9], seen[:, 0] = 10.0, 20.0, 120.0
+    seen[1:, 4] = (40, 80, 40, 40)
+    seen[3:, 0] = 220.0
+    seen[4, 2] = 3.0
+    # Nothing without a meal; 4 and 8 for meals; 4 + 4 when high; 4 + 4 - 3 on board is nearest 4.
+    assert DOSES[environment().reference_action(seen)].tolist() == [0, 4, 8, 8, 4]
+
+
+def test_clinicians_slip_by_a_level_and_leave_doses_out_as_often_as_said():
+    seen = np.zeros((1, 40_000, 11))
+    seen[..., 0], seen[..., 4], seen[..., 8], seen[..., 9] = 120.0, 20.0, 10.0, 20.0
+    chosen = environment().clinician_action(seen, np.random.default_rng(0))
+    shares = np.bincount(chosen.ravel(), minlength=5) / chosen.size
+    np.testing.assert_allclose(shares, [0.1, 0.18, 0.54, 0.18, 0], atol=0.01)
+
+
+def test_a_day_is_observed_as_it_goes():
+    days = simulator(8)
+    first = days.reset()
+    assert first.shape == (1, 8, 11)
+    seen, reward, terminated = days.step(np.full((1, 8), 3))
+    np.testing.assert_allclose(seen[0, :, 2], 4 * np.exp(-30 / 120), rtol=1e-6)
+    np.testing.assert_allclose(seen[0, :, 1], first[0, :, 0])
+    np.testing.assert_allclose(reward[0], -index_of_control(seen[0, :, 0]), rtol=1e-4)
+    assert not terminated.any()
+    clock = 2 * np.pi / 48
+    np.testing.assert_allclose(seen[0, 0, 5:7], (np.sin(clock), np.cos(clock)), rtol=1e-6)
+
+
+def test_a_run_has_the_same_days_alone_and_in_company():
+    generators = [np.random.default_rng(seed) for seed in (0, 1)]
+    together = GlucoseSimulator(0, generators, 5)
+    alone = simulator(5, seed=1)
+    np.testing.assert_array_equal(together.reset()[1], alone.reset()[0])
+    dose = np.full((1, 5), 2)
+    np.testing.assert_allclose(together.step(np.repeat(dose, 2, 0))[0][1], alone.step(dose)[0][0])
+
+
+def test_one_patient_is_always_the_same():
+    weights = simulator(6, patient=3).reset()[0, :, 7]
+    assert np.unique(weights).tolist() == [pytest.approx(81.631, rel=1e-5)]
+
+
+@cache
+def returns(policy):
+    """Return those of 300 days; the policy is a name."""
+    world, rng = environment(), np.random.default_rng(5)
+    acts = {
+        "calculator": world.reference_action,
+        "clinician": lambda seen: world.clinician_action(seen, rng),
+        "nothing": lambda seen: np.zeros(seen.shape[:-1], dtype=int),
+        "uniform": lambda seen: rng.integers(5, size=seen.shape[:-1]),
+    }
+    steps = rollout(simulator(300, seed=9), acts[policy], 48)
+    return np.sum([step.reward[0] for step in steps], axis=0)
+
+
+def test_the_stored_anchors_are_those_of_fresh_days():
+    for policy, stored in (
+        ("calculator", environment().optimum),
+        ("nothing", environment().uniform),
+    ):
+        found = returns(policy)
+        error = np.hypot(found.std() / np.sqrt(len(found)), 0.01 * abs(stored))
+        assert abs(found.mean() - stored) < 4 * error
+
+
+def test_policies_rank_as_doses_should():
+    order = [returns(name).mean() for name in ("uniform", "nothing", "clinician", "calculator")]
+    assert order == sorted(order)
+    assert order[-1] > -100
+
+
+def test_clinicians_collect_with_their_slips(monkeypatch):
+    monkeypatch.setattr(glucose.GlucoseEnvironment, "value_episodes", 150)
+    assert -260 < simulated_value(environment(), CLINICIAN) < -110
