@@ -27,7 +27,9 @@ def simulator(num_episodes, patient=0, seed=0):
 
 
 @pytest.mark.parametrize(("dtype", "substeps", "apart"), [
-    (torch.float32, 1, 0.17), (torch.float64, 1, 0.17), (torch.float64, 4, 0.0025),
+    (torch.float32, 1, 0.17),
+    pytest.param(torch.float64, 1, 0.17, marks=pytest.mark.slow),
+    pytest.param(torch.float64, 4, 0.0025, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_glucose_is_that_of_the_public_simulator(dtype, substeps, apart):
     bodies, number = Bodies("adult", np.arange(10), substeps, dtype), torch.arange(10)
@@ -102,6 +104,7 @@ def test_one_patient_is_always_the_same():
     assert np.unique(weights).tolist() == [pytest.approx(81.631, rel=1e-5)]
 
 
+@cache
 @cache
 def returns(policy):
     """Return those of 300 days; the policy is a name."""
