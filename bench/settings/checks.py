@@ -81,17 +81,17 @@ def _check_single_precision(config: RunConfig) -> None:
 
 def _check_algorithm(config: RunConfig, facts: Facts) -> None:
     algorithm, dataset = config.algorithm, f"dataset={config.dataset.name}"
+    if facts.action_kind not in algorithm.action_kinds:
+        raise ValueError(
+            f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
+            f"actions, but those of {dataset} are {facts.action_kind}"
+        )
     if algorithm.tabular_only and not facts.tabular:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs a tabular dataset, which {dataset} is not"
         )
     if algorithm.tabular_only and getattr(algorithm, "dense_counts", True):
         _check_dense(config, facts)
-    if facts.action_kind not in algorithm.action_kinds:
-        raise ValueError(
-            f"algorithm={config.algorithm_name} needs {' or '.join(algorithm.action_kinds)} "
-            f"actions, but those of {dataset} are {facts.action_kind}"
-        )
     if facts.action_kind == "continuous" and not facts.observation_names:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs vector observations where actions are "
