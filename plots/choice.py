@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from bench.store.labels import learner_labels
 from bench.store.records import RunRecord
-from plots.labels import learner_labels
 from plots.records import UnusableRecords
 
 Names = Callable[[RunRecord], tuple[str, ...]]

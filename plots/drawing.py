@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from bench.store.folders import report_path
 from bench.store.records import RunStore
 from plots.choice import check_chosen, chosen_records
 from plots.contents import newest_contents
@@ -42,22 +43,22 @@ def draw(experiment: str, rule: Rule | None, options: argparse.Namespace) -> Non
     """Write the report of an experiment, that of a table with its scores by a rule, and show it."""
     # Only now: matplotlib alone takes longer than all that comes before.
     from plots.keeping import keep
-    from plots.report import REPORT, show, write_report
+    from plots.report import show, write_report
     from plots.sections import sections
 
     frame = frame_of(experiment, options)
     found = list(sections(frame))
     if rule is not None:
         found = [*_table(frame, rule, options), *found]
-    folder = options.results / "figures" / experiment
-    write_report(frame, found, folder, options.width)
+    report = report_path(options.results, experiment)
+    write_report(frame, found, report.parent, options.width)
     show(found)
     for sentence in frame.left_out.values():
         print(sentence)
-    print(f"The report is {folder / REPORT}; figures and tables lie beside it.")
+    print(f"The report is {report}; figures and tables lie beside it.")
     if options.keep:
         store, kept = RunStore(options.results / "runs"), options.results / "reference"
-        print(f"What they are drawn from is in {keep(store, frame, found, folder, kept)}.")
+        print(f"What they are drawn from is in {keep(store, frame, found, report.parent, kept)}.")
 
 
 def _table(frame: "Frame", rule: Rule, options: argparse.Namespace) -> "list[Section]":

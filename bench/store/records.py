@@ -148,11 +148,18 @@ class RunStore:
         """Return the paths of one run's records, one per experiment that has it."""
         return sorted(path for path in self.root.glob(f"*/{run_id}.json"))
 
-    def summaries(self, experiment: str) -> list[RunRecord]:
+    def summaries(self, experiment: str, among: Iterable[Path] | None = None) -> list[RunRecord]:
         """Return an experiment's records by run id, without ``metrics`` and all but the last of
         their ``evaluations``: what is long in a record and seldom wanted of all of them at once.
+
+        Args:
+            experiment: Its name.
+            among: Paths of the records that are wanted, of those that are there; None means all.
         """
-        entries = self._entries(self.paths(experiment))
+        paths = self.paths(experiment)
+        if among is not None:
+            paths = sorted({*paths} & {*among})
+        entries = self._entries(paths)
         return [RunRecord.from_json(entry.summary) for _, entry in entries]
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
