@@ -22,8 +22,10 @@ def chosen_records(
     Raises:
         UnusableRecords: If a name is none of the experiment's.
     """
-    labels = learner_labels(records)
     kept = _named(records, worlds, "world", lambda r: (r.environment,))
+    if learners is None:
+        return kept
+    labels = learner_labels(records)
     return _named(kept, learners, "learner", lambda r: (r.algorithm, labels[r.run_id]))
 
 

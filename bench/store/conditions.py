@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from bench.store.records import RunRecord
@@ -41,18 +42,34 @@ def degradation_of(record: RunRecord) -> tuple[Any, Any]:
     )
 
 
-def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
+def flatten(settings: Any) -> dict[str, str]:
     """Return nested settings as dotted names with their values as text."""
-    if not isinstance(settings, dict | list) or not settings:
-        return {prefix: _text(settings)}
-    pairs = settings.items() if isinstance(settings, dict) else enumerate(settings)
     flat: dict[str, str] = {}
-    for name, value in pairs:
-        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    _flatten(settings, "", flat)
     return flat
 
 
+def _flatten(settings: Any, prefix: str, flat: dict[str, str]) -> None:
+    """Add the settings to those in `flat`, their names after the prefix."""
+    if not settings or not isinstance(settings, dict | list):
+        flat[prefix] = _text(settings)
+        return
+    pairs = settings.items() if isinstance(settings, dict) else enumerate(settings)
+    for name, value in pairs:
+        place = f"{prefix}.{name}" if prefix else str(name)
+        if isinstance(value, str):
+            flat[place] = value
+        else:
+            _flatten(value, place, flat)
+
+
 def _text(value: Any) -> str:
+    # What is empty has no hash.
+    return json.dumps(value) if isinstance(value, dict | list) else _scalar_text(value)
+
+
+@lru_cache(maxsize=4096, typed=True)  # thousands of runs share their settings
+def _scalar_text(value: Any) -> str:
     # 1 and 1.0 are one setting.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
