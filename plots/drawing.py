@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from bench.store.folders import report_path
-from bench.store.records import RunStore
+from bench.store.records import RunStore, shortened
 from plots.choice import check_chosen, chosen_records
 from plots.contents import newest_contents
 from plots.papertables.reported import Rule
@@ -71,6 +71,6 @@ def _table(frame: "Frame", rule: Rule, options: argparse.Namespace) -> "list[Sec
     if not options.reference:
         ids = {record.run_id for record in frame.records}
         read = (store.load(store.path(frame.experiment, run_id)) for run_id in sorted(ids))
-        whole = tuple(map(rounded, read))
+        whole = tuple(rounded(shortened(record)) for record in read)
     folder = kept if options.reference else store.root
     return table_sections(frame, whole, absent_data(folder / frame.experiment), rule)

@@ -75,11 +75,14 @@ def rounded(record: RunRecord) -> RunRecord:
         coverage=coverage,
         values=significant(record.values, DIGITS),
         evaluations=[
-            {
-                name: significant(value, RETURN_DIGITS if isinstance(value, list) else DIGITS)
-                for name, value in evaluation.items()
-            }
-            for evaluation in record.evaluations
+            *(significant(evaluation, SIDE_DIGITS) for evaluation in record.evaluations[:-1]),
+            *(
+                {
+                    name: significant(value, RETURN_DIGITS if isinstance(value, list) else DIGITS)
+                    for name, value in evaluation.items()
+                }
+                for evaluation in record.evaluations[-1:]
+            ),
         ],
         final=significant(record.final, DIGITS),
         metrics=significant(record.metrics, SIDE_DIGITS),
