@@ -6,8 +6,8 @@ They are plain text; whoever puts them into Markdown or LaTeX escapes them.
 from collections import Counter, defaultdict
 from collections.abc import Container
 
+from bench.measures.statistics.telling import INFORMATIVE_SHARE
 from plots.frame import Frame
-from plots.surroundings import INFORMATIVE_SHARE
 
 MEASURE_WORDS = {
     "normalized_regret": "Normalized regret (0 is the optimum, 1 the uniform policy)",

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from bench.store.labels import learner_labels
 from bench.store.records import RunRecord
-from plots.labels import learner_labels
 from plots.records import UnusableRecords
 
 Names = Callable[[RunRecord], tuple[str, ...]]
@@ -22,8 +22,10 @@ def chosen_records(
     Raises:
         UnusableRecords: If a name is none of the experiment's.
     """
-    labels = learner_labels(records)
     kept = _named(records, worlds, "world", lambda r: (r.environment,))
+    if learners is None:
+        return kept
+    labels = learner_labels(records)
     return _named(kept, learners, "learner", lambda r: (r.algorithm, labels[r.run_id]))
 
 

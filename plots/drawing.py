@@ -3,7 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from bench.store.records import RunStore
+from bench.store.folders import report_path
+from bench.store.records import RunStore, shortened
 from plots.choice import check_chosen, chosen_records
 from plots.contents import newest_contents
 from plots.papertables.reported import Rule
@@ -42,22 +43,22 @@ def draw(experiment: str, rule: Rule | None, options: argparse.Namespace) -> Non
     """Write the report of an experiment, that of a table with its scores by a rule, and show it."""
     # Only now: matplotlib alone takes longer than all that comes before.
     from plots.keeping import keep
-    from plots.report import REPORT, show, write_report
+    from plots.report import show, write_report
     from plots.sections import sections
 
     frame = frame_of(experiment, options)
     found = list(sections(frame))
     if rule is not None:
         found = [*_table(frame, rule, options), *found]
-    folder = options.results / "figures" / experiment
-    write_report(frame, found, folder, options.width)
+    report = report_path(options.results, experiment)
+    write_report(frame, found, report.parent, options.width)
     show(found)
     for sentence in frame.left_out.values():
         print(sentence)
-    print(f"The report is {folder / REPORT}; figures and tables lie beside it.")
+    print(f"The report is {report}; figures and tables lie beside it.")
     if options.keep:
         store, kept = RunStore(options.results / "runs"), options.results / "reference"
-        print(f"What they are drawn from is in {keep(store, frame, found, folder, kept)}.")
+        print(f"What they are drawn from is in {keep(store, frame, found, report.parent, kept)}.")
 
 
 def _table(frame: "Frame", rule: Rule, options: argparse.Namespace) -> "list[Section]":
@@ -70,6 +71,6 @@ def _table(frame: "Frame", rule: Rule, options: argparse.Namespace) -> "list[Sec
     if not options.reference:
         ids = {record.run_id for record in frame.records}
         read = (store.load(store.path(frame.experiment, run_id)) for run_id in sorted(ids))
-        whole = tuple(map(rounded, read))
+        whole = tuple(rounded(shortened(record)) for record in read)
     folder = kept if options.reference else store.root
     return table_sections(frame, whole, absent_data(folder / frame.experiment), rule)

@@ -13,8 +13,8 @@ import numpy as np
 
 from bench.measures.statistics.aggregates import bootstrap_interquartile_mean
 from bench.measures.statistics.intervals import Estimate
+from bench.store.labels import degradation_labels, learner_labels
 from bench.store.records import RunRecord
-from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition, condition, replicate
 from plots.surroundings import Situation, Surroundings, situation, surroundings
 

@@ -1,12 +1,16 @@
 """Records of one experiment, read from the store and checked before anything is drawn."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from typing import Any, get_args
 
 from bench.errors import UserError
+from bench.store.conditions import Condition as Condition
+from bench.store.conditions import condition as condition
+from bench.store.conditions import degradation_of
+from bench.store.conditions import flatten as flatten
+from bench.store.conditions import replicate as replicate
 from bench.store.records import RunRecord, RunStore, Status
 
 # Numbers are drawn, written and kept with so many significant digits, episode returns and all that
@@ -16,18 +20,6 @@ DIGITS, RETURN_DIGITS, SIDE_DIGITS = 9, 5, 4
 
 class UnusableRecords(UserError):
     """Nothing can be drawn; the message is one sentence for the person at the terminal."""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What the learners of one cell faced: an environment and how its data was degraded.
-
-    Severity 0 is the identity of every degradation, so it is one condition, named ``none``.
-    """
-
-    environment: str
-    degradation: str
-    severity: float
 
 
 def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
@@ -83,29 +75,19 @@ def rounded(record: RunRecord) -> RunRecord:
         coverage=coverage,
         values=significant(record.values, DIGITS),
         evaluations=[
-            {
-                name: significant(value, RETURN_DIGITS if isinstance(value, list) else DIGITS)
-                for name, value in evaluation.items()
-            }
-            for evaluation in record.evaluations
+            *(significant(evaluation, SIDE_DIGITS) for evaluation in record.evaluations[:-1]),
+            *(
+                {
+                    name: significant(value, RETURN_DIGITS if isinstance(value, list) else DIGITS)
+                    for name, value in evaluation.items()
+                }
+                for evaluation in record.evaluations[-1:]
+            ),
         ],
         final=significant(record.final, DIGITS),
         metrics=significant(record.metrics, SIDE_DIGITS),
         timing=significant(record.timing, SIDE_DIGITS),
     )
-
-
-def condition(record: RunRecord) -> Condition:
-    """Return the condition of a run, from its data or, where it got none, from its settings."""
-    degradation, severity = _degradation(record)
-    if severity == 0:
-        return Condition(record.environment, "none", 0.0)
-    return Condition(record.environment, str(degradation), float(severity))
-
-
-def replicate(record: RunRecord) -> tuple[int, Any]:
-    """Return what tells apart the replications of one cell: the run's seed and the data's."""
-    return record.seed, record.config.get("dataset", {}).get("seed")
 
 
 def error_line(record: RunRecord) -> str:
@@ -125,32 +107,6 @@ def significant(value: Any, digits: int) -> Any:
     return value
 
 
-def flatten(settings: Any, prefix: str = "") -> dict[str, str]:
-    """Return nested settings as dotted names with their values as text."""
-    if not isinstance(settings, dict | list) or not settings:
-        return {prefix: _text(settings)}
-    pairs = settings.items() if isinstance(settings, dict) else enumerate(settings)
-    flat: dict[str, str] = {}
-    for name, value in pairs:
-        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
-    return flat
-
-
-def _text(value: Any) -> str:
-    # 1 and 1.0 are one setting.
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _degradation(record: RunRecord) -> tuple[Any, Any]:
-    planned = record.config.get("coverage", {})
-    return (
-        record.dataset.get("degradation", planned.get("name")),
-        record.dataset.get("severity", planned.get("severity")),
-    )
-
-
 def _fault(record: RunRecord) -> str | None:
     """Return what makes a record unfit for drawing, None if nothing does."""
     if record.status not in get_args(Status):
@@ -164,7 +120,7 @@ def _fault(record: RunRecord) -> str | None:
     for name in ("algorithm", "coverage", "dataset"):
         if not isinstance(record.config.get(name, {}), dict):
             return f"its `config.{name}` is not a mapping"
-    degradation, severity = _degradation(record)
+    degradation, severity = degradation_of(record)
     if not isinstance(degradation, str) or not isinstance(severity, int | float):
         return "it does not say which degradation of its data at which severity it ran on"
     described = ("comparator", "by_policy", "reasons")

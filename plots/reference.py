@@ -17,8 +17,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bench.store.records import RunRecord
-from plots.records import SIDE_DIGITS, UnusableRecords, condition, rounded, significant, usable
+from bench.store.records import RunRecord, shortened
+from plots.records import UnusableRecords, condition, rounded, usable
 
 FILE = "runs.jsonl.xz"
 FORMAT = 1
@@ -55,7 +55,7 @@ def pack(records: Iterable[RunRecord]) -> bytes:
     """Return the records in compact form: the same bytes whatever their order."""
     # Learners after each other, each with the same data in the same order: what is the same for
     # all learners, as most of a record is, then repeats in long stretches.
-    ordered = sorted(map(rounded, records), key=_order)
+    ordered = sorted((rounded(shortened(record)) for record in records), key=_order)
     rows = [dict(_leaves((), _compact(record))) for record in ordered]
     lines = [json.dumps({"format": FORMAT, "num_runs": len(rows)})]
     for path in sorted(set(chain.from_iterable(rows))):
@@ -107,8 +107,7 @@ def _order(record: RunRecord) -> tuple[Any, ...]:
 
 def _compact(record: RunRecord) -> dict[str, Any]:
     """Return a record's fields, its evaluations and metrics as columns."""
-    *early, last = record.evaluations or [{}]
-    evaluations = [*map(_shortened, early), last]
+    evaluations = record.evaluations or [{}]
     columns = sorted({name for evaluation in evaluations for name in evaluation})
     # Not `asdict`, which copies everything.
     plain = {field.name: getattr(record, field.name) for field in fields(record)}
@@ -120,13 +119,6 @@ def _compact(record: RunRecord) -> dict[str, Any]:
             if points
         },
     }
-
-
-def _shortened(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Return an evaluation before the last one, its returns as their mean."""
-    lists = {name: values for name, values in evaluation.items() if isinstance(values, list)}
-    means = {name: [sum(values) / len(values)] if values else [] for name, values in lists.items()}
-    return significant({**evaluation, **means}, SIDE_DIGITS)
 
 
 def _expanded(plain: dict[str, Any]) -> RunRecord:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.store.folders import REPORT
 from plots import style
 from plots.frame import Frame
 from plots.page.page import page
@@ -16,7 +17,6 @@ from plots.sections import Section
 
 # In a folder that was written here: the names of all that was.
 WRITTEN = ".written"
-REPORT = "report.html"
 
 
 def write_report(

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.measures.statistics.telling import tells_apart
 from bench.store.records import RunRecord
 
 COVERAGES = ("support_fraction", "nearest_neighbor_support")
-INFORMATIVE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,21 +81,12 @@ def situation(records: list[RunRecord]) -> Situation:
     """Return what the records under one condition say about their data."""
     completed = [r for r in records if r.status == "completed"]
     coverages = [value for r in completed if (value := _coverage(r)) is not None]
+    values = [r.values for r in completed]
     return Situation(
         float(np.mean(coverages)) if coverages else None,
-        _far_enough(completed, "best_covered"),
-        _far_enough(completed, "best_supported"),
+        tells_apart(values, "best_covered"),
+        tells_apart(values, "best_supported"),
     )
-
-
-def _far_enough(records: list[RunRecord], name: str) -> bool | None:
-    """Return whether the named value is far enough above the uniform policy's, None if unknown."""
-    gaps = [(_gap(r, name), _gap(r, "optimum")) for r in records]
-    known = [(some, full) for some, full in gaps if some is not None and full is not None]
-    if not known:
-        return None
-    some, full = np.mean(known, axis=0)
-    return bool(some >= INFORMATIVE_SHARE * full)
 
 
 def _coverage(record: RunRecord) -> float | None:

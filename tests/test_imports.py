@@ -23,7 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "bench.store": ("bench.settings",),
     "bench.programs": (),
     "bench.training": ("bench.programs", "bench.store", "bench.engines", "bench.files"),
-    "bench.sweeps": ("bench.training",),
+    "bench.sweeps": ("bench.training", "bench.measures.statistics"),
     "bench.commands": ("bench.sweeps", "bench.behaviors", "plots"),
     "algorithms": ("bench.types",),
     "algorithms.continuous": ("algorithms",),

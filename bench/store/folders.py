@@ -3,12 +3,24 @@
 import os
 from pathlib import Path
 
+REPORT = "report.html"
+
 
 def named_folder(text: str) -> Path:
     """Return the folder that a word names; ``~`` is the home folder, which shells do not say of
     a word such as ``results_dir=~/x``.
     """
     return Path(os.path.expanduser(text))
+
+
+def report_path(results: Path, experiment: str) -> Path:
+    """Return where the report of an experiment is once it is drawn, all that belongs to it beside.
+
+    Args:
+        results: The folder of all results.
+        experiment: Its name.
+    """
+    return results / "figures" / experiment / REPORT
 
 
 class SweepFiles:

@@ -75,7 +75,26 @@ class RunRecord:
 
 
 # A new field of records makes older summaries incomplete.
-SUMMARY_VERSION = " ".join(("2", *(field.name for field in fields(RunRecord))))
+SUMMARY_VERSION = " ".join(("3", *(field.name for field in fields(RunRecord))))
+
+
+def shortened(record: RunRecord) -> RunRecord:
+    """Return a record whose evaluations before the last have their returns as means.
+
+    Raises:
+        TypeError: If its evaluations are no lists of numbers.
+    """
+    early, last = record.evaluations[:-1], record.evaluations[-1:]
+    return replace(record, evaluations=[*map(_with_means, early), *last])
+
+
+def _with_means(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluation, every list in it as a list of its mean alone."""
+    if not isinstance(evaluation, dict):
+        return evaluation  # whoever reads it says so
+    lists = {name: values for name, values in evaluation.items() if isinstance(values, list)}
+    means = {name: [sum(values) / len(values)] if values else [] for name, values in lists.items()}
+    return {**evaluation, **means}
 
 
 class DamagedRecordError(ValueError, UserError):
@@ -148,11 +167,19 @@ class RunStore:
         """Return the paths of one run's records, one per experiment that has it."""
         return sorted(path for path in self.root.glob(f"*/{run_id}.json"))
 
-    def summaries(self, experiment: str) -> list[RunRecord]:
-        """Return an experiment's records by run id, without ``metrics`` and all but the last of
-        their ``evaluations``: what is long in a record and seldom wanted of all of them at once.
+    def summaries(self, experiment: str, among: Iterable[Path] | None = None) -> list[RunRecord]:
+        """Return an experiment's records by run id, without ``metrics`` and with the returns of
+        all but the last of their ``evaluations`` as means: what is long in a record and seldom
+        wanted of all of them at once.
+
+        Args:
+            experiment: Its name.
+            among: Paths of the records that are wanted, of those that are there; None means all.
         """
-        entries = self._entries(self.paths(experiment))
+        paths = self.paths(experiment)
+        if among is not None:
+            paths = sorted({*paths} & {*among})
+        entries = self._entries(paths)
         return [RunRecord.from_json(entry.summary) for _, entry in entries]
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
@@ -195,7 +222,7 @@ class RunStore:
         """Return what the index keeps of a record."""
         record = self.load(path)
         try:
-            short = replace(record, metrics={}, evaluations=record.evaluations[-1:])
+            short = shortened(replace(record, metrics={}))
         except TypeError as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
         status = record.status if record.status in get_args(Status) else "unknown"

@@ -1,13 +1,17 @@
-"""What a sweep prints at its end: a short table, counts, causes of failure, what is left."""
+"""What a sweep prints at its end: table, counts, causes of failure, findings, what is left."""
 
 import os
+import shlex
 import sys
 from collections import Counter
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.store.folders import report_path
 from bench.store.records import RunRecord
+from bench.sweeps.findings import findings
 from bench.sweeps.plan import Plan
 from bench.sweeps.sweep import Sweep
 from bench.training.checkpoints import interrupted
@@ -44,12 +48,36 @@ def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     said = {record.dataset.get("world_check", {}).get("said") for record in records}
     for sentence in sorted(filter(None, said)):
         print(sentence)
+    if len(plan.runs) > 1 and not left:
+        _print_conclusions(plan)
     if skipped := plan.skipped_failures():
         print(
             f"{skipped} runs failed before and were not tried again; "
             "launcher.retry_failed=true does.",
             file=sys.stderr,
         )
+
+
+def _print_conclusions(plan: Plan) -> None:
+    """Print what a complete sweep's records say, and where or how their report is drawn."""
+    store, experiment = plan.store, plan.harness.experiment_name
+    paths = [store.path(experiment, run.run_id) for run in plan.runs]
+    records = store.summaries(experiment, paths)
+    if not any(record.status == "completed" for record in records):
+        return
+    for sentence in findings(records):
+        print(sentence)
+    results = plan.harness.results_dir
+    report = report_path(results, experiment)
+    words = [experiment, *(() if results == Path("results") else ("--results", str(results)))]
+    command = f"python -m plots {shlex.join(words)}"
+    newest = max(path.stat().st_mtime for path in paths if path.exists())
+    if not report.exists():
+        print(f"`{command}` draws the report, {os.path.relpath(report)}.")
+    elif report.stat().st_mtime < newest:
+        print(f"The report {os.path.relpath(report)} is older; `{command}` draws it anew.")
+    else:
+        print(f"The report is {os.path.relpath(report)}.")
 
 
 def print_notes(notes: list[str]) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from bench.measures.statistics.intervals import Estimate
 from bench.measures.statistics.paired import paired_contrast
+from bench.store.labels import learner_settings
 from bench.store.records import RunRecord
 from plots.frame import Frame
-from plots.labels import learner_settings
 from plots.markup import csv_table, escape_markdown, markdown_table
 from plots.records import Condition, replicate
 from plots.sections import Section, TextFile

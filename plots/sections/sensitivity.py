@@ -15,11 +15,11 @@ from itertools import combinations
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench.store.labels import learner_settings
 from bench.store.records import RunRecord
 from plots import names as printed
 from plots.captions import cautions
 from plots.frame import Frame
-from plots.labels import learner_settings
 from plots.records import condition, replicate
 from plots.sections import Illustration, Section
 from plots.style import text_width

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from bench.store.labels import degradation_labels, learner_labels
 from plots.frame import build_frame
-from plots.labels import degradation_labels, learner_labels
 from plots.records import Condition
 from tests.support.plotting import (
     CQL,

@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.store.folders import REPORT
 from plots import style
 from plots.frame import build_frame
 from plots.page.markdown import inline, to_html
 from plots.page.vector import inline_svg
-from plots.report import REPORT, write_report
+from plots.report import write_report
 from plots.sections import regret, sections
 from tests.support.plotting import sweep
 

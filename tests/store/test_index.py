@@ -23,12 +23,13 @@ RECORD = RunRecord(
     environment="lock",
     seed=0,
     config={"algorithm": {"name": "cql"}, "note": "tab\tand\nline, \u2028 and \xe4"},
-    evaluations=[{"update": 1, "returns": [1.0]}, {"update": 2, "returns": [2.0]}],
+    evaluations=[{"update": 1, "returns": [0.5, 1.5]}, {"update": 2, "returns": [2.0]}],
     final={"regret": 0.1, "regret_to_covered": None},
     metrics={"loss": [[10, 0.5], [20, 0.25]]},
     code="c0de",
 )
-SUMMARY = replace(RECORD, metrics={}, evaluations=RECORD.evaluations[-1:])
+MEAN = {"update": 1, "returns": [1.0]}
+SUMMARY = replace(RECORD, metrics={}, evaluations=[MEAN, RECORD.evaluations[-1]])
 COUNT = 20
 
 

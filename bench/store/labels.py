@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bench.store.conditions import condition, flatten
 from bench.store.records import RunRecord
-from plots.records import condition, flatten
 
 Settings = Mapping[str, str]
 
