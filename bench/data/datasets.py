@@ -161,9 +161,9 @@ class OfflineDataset:
         """Hash of the content: two views have one fingerprint exactly if they hold the same."""
         digest = hashlib.sha256()
         # The comparator's action is knowledge about the world, not a part of the data.
-        for name in Storage.__dataclass_fields__:
+        for name, stored in self.storage.columns.items():
             if name != "comparator_action":
-                column = self._reward_column if name == "reward" else getattr(self.storage, name)
+                column = self._reward_column if name == "reward" else stored
                 shape = (len(self), *column.shape[1:])
                 digest.update(f"{name}:{column.dtype}:{shape}".encode())
                 for part in self.chunks(name):

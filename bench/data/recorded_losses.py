@@ -21,11 +21,13 @@ def patients(
 ) -> OfflineDataset:
     """Remove a share `severity` of the patients, in a random order; at least one stays.
 
-    A patient is an episode, or all episodes that begin at the same value of the observation's
-    dimension `by` (a weight, an age).
+    A patient is whom the data names; where it names nobody, an episode. With `by`, it is all
+    episodes that begin at the same value of that dimension of the observation (a weight, an age).
     """
     episodes, first, inverse = np.unique(dataset.episode, return_index=True, return_inverse=True)
     whose = episodes
+    if by is None and dataset.storage.patient is not None:
+        whose = dataset.rows("patient", first)
     if by is not None:
         column = dataset.rows("observation", first)[:, dataset.spec.observation_names.index(by)]
         whose = np.unique(column, return_inverse=True)[1]

@@ -30,6 +30,7 @@ class Storage:
         step: ``[n]``, position in the episode as collected, 0 at its start.
         comparator_action: Like `action`, what the comparator would have done at `observation`;
             None where no comparator is known.
+        patient: ``[n]``, whose episode it is; None where each episode is of another one.
     """
 
     observation: np.ndarray
@@ -40,6 +41,7 @@ class Storage:
     episode: np.ndarray
     step: np.ndarray
     comparator_action: np.ndarray | None
+    patient: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return the number of transitions."""

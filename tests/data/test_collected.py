@@ -17,7 +17,7 @@ from tests.support.worlds import cartpole_task
 
 UNIFORM = ({"epsilon": 1.0, "share": 1.0},)
 MIXTURE = ({"epsilon": 0.3, "share": 1.0}, {"epsilon": 1.0, "share": 1.0})
-COLUMNS = tuple(Storage.__dataclass_fields__)
+COLUMNS = tuple(name for name in Storage.__dataclass_fields__ if name != "patient")
 SOURCES = {
     "garnet": Collected(Garnet(20, 4, 3, 0.3), UNIFORM, 700, 30),
     "cliff": Collected(Cliff(4, 5, 0.1), MIXTURE, 700, 30),

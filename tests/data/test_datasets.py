@@ -13,7 +13,7 @@ from bench.data.datasets import OfflineDataset
 from bench.data.storage import Storage
 from tests.support.worlds import random_tabular_dataset, random_vector_dataset, tabular_dataset
 
-COLUMNS = tuple(Storage.__dataclass_fields__)
+COLUMNS = tuple(name for name in Storage.__dataclass_fields__ if name != "patient")
 # Three episodes: one that terminates, one that does not, one of a single step that terminates.
 EPISODES = (([0, 1, 2, 3, 4], [0, 1, 2, 1], True), ([0, 2, 3], [2, 2], False), ([1, 5], [1], True))
 
