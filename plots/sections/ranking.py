@@ -20,8 +20,8 @@ PLACE = 6
 MEASURE = "normalized_regret"
 # Of every learner so many of the best variants are shown, and the worst.
 SHOWN = 3
-# Where a learner's classes for continuous actions are.
-CONTINUOUS = "algorithms.continuous."
+# Where learners' classes for continuous actions are, and worlds of them.
+CONTINUOUS = ("algorithms.continuous.", "bench.worlds.continuous.")
 
 
 class Rank(NamedTuple):
@@ -97,7 +97,11 @@ def ranking_table(ranks: tuple[Rank, ...]) -> str:
 
 def kind_of(frame: Frame, record: RunRecord) -> str:
     """Return which kind of world a run is in, as `Rank.kind` says it."""
-    if str(record.config.get("algorithm", {}).get("target", "")).startswith(CONTINUOUS):
+    dataset, learner = (record.config.get(group, {}) for group in ("dataset", "algorithm"))
+    world = dataset.get("environment")
+    # A learner of its own for such worlds, or a world of them with a learner for both.
+    parts = (learner, world if isinstance(world, dict) else {})
+    if any(str(part.get("target", "")).startswith(CONTINUOUS) for part in parts):
         return "continuous"
     return "tables" if frame.environments[record.environment].exact else "networks"
 

@@ -50,6 +50,10 @@ def test_tables_and_others_are_ranked_apart():
     for run in runs:
         run.config["algorithm"]["target"] = "algorithms.continuous.cql.ConservativeQLearning"
     assert {r.kind for r in ranked(runs)} == {"continuous"}
+    for run in runs:
+        run.config["algorithm"]["target"] = "algorithms.stackelberg.learner.StackelbergLearner"
+        run.config["dataset"]["environment"] = {"target": "bench.worlds.continuous.lqr.LQR"}
+    assert {r.kind for r in ranked(runs)} == {"continuous"}
 
 
 def test_the_table_shows_the_best_and_the_worst_and_the_file_all():
