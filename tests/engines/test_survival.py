@@ -119,9 +119,7 @@ def test_two_sweeps_at_once_record_every_run_once(tmp_path: Path, expected: dict
         words = (*WORDS, f"results_dir={tmp_path / 'results'}")
         commands.append(Command(tmp_path / name, *words, "launcher.checkpoint_seconds=60"))
     assert [command.end() for command in commands] == [1, 1]
-    trained = [
-        int(command.out().splitlines()[-1].split(" runs completed")[0]) for command in commands
-    ]
+    trained = [int(command.out().split(" runs completed")[0].split()[-1]) for command in commands]
     failed = [int(command.out().split(" failed, ")[0].split()[-1]) for command in commands]
     assert sum(trained) + sum(failed) == len(expected)
     assert sweeps.records(tmp_path) == expected
