@@ -8,11 +8,11 @@ from pathlib import Path
 from bench.errors import UserError, Words, one_sentence
 from bench.store.folders import named_folder
 from bench.store.records import RunStore
-from plots.answers import answer
+from plots.answering import answer
+from plots.data.reference import kept_experiments
 from plots.drawing import draw
 from plots.papertables.names import is_table
 from plots.papertables.reported import RULES, Rule
-from plots.reference import kept_experiments
 
 # Whose figures can be asked for alone.
 SHOWN = ("normalized_regret", "regret_to_covered", "regret_to_support")

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 from bench.store.folders import report_path
 from bench.store.records import RunStore, shortened
-from plots.choice import check_chosen, chosen_records
-from plots.contents import newest_contents
+from plots.data.choice import check_chosen, chosen_records
+from plots.data.contents import newest_contents
+from plots.data.records import UnusableRecords, read_records, rounded
+from plots.data.reference import read_reference
 from plots.papertables.reported import Rule
-from plots.records import UnusableRecords, read_records, rounded
-from plots.reference import read_reference
 
 if TYPE_CHECKING:
-    from plots.frame import Frame
+    from plots.data.frame import Frame
     from plots.sections import Section
 
 
@@ -22,7 +22,7 @@ def frame_of(experiment: str, options: argparse.Namespace) -> "Frame":
     Raises:
         UnusableRecords: If none of them completed.
     """
-    from plots.frame import CHOSEN, build_frame
+    from plots.data.frame import CHOSEN, build_frame
 
     store, left_out = RunStore(options.results / "runs"), dict[str, str]()
     if options.reference:

@@ -16,9 +16,9 @@ from bench.atomic import atomic_write
 from bench.store import manifest
 from bench.store.code import code_of
 from bench.store.records import RunRecord, RunStore
-from plots.frame import Frame
-from plots.markup import escape_markdown, markdown_table
-from plots.reference import FILE, pack
+from plots.data.frame import Frame
+from plots.data.reference import FILE, pack
+from plots.look.markup import escape_markdown, markdown_table
 from plots.report import exchanged
 from plots.sections import Section
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.store.folders import REPORT
-from plots import style
-from plots.frame import Frame
+from plots.data.frame import Frame
+from plots.look import style
 from plots.page.page import page
 from plots.sections import Section
 

@@ -1,6 +1,7 @@
 """Imports point one way: a room uses rooms below it, and no files import each other in a circle."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,20 +23,31 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "bench.engines": ("bench.settings",),
     "bench.store": ("bench.settings",),
     "bench.programs": (),
-    "bench.training": ("bench.programs", "bench.store", "bench.engines", "bench.files"),
-    "bench.sweeps": ("bench.training", "bench.measures.statistics"),
+    "bench.cohorts": ("bench.programs", "bench.settings"),
+    "bench.training": ("bench.cohorts", "bench.store", "bench.engines", "bench.files"),
+    "bench.progress": ("bench.store", "bench.engines"),
+    "bench.tracking": ("bench.store",),
+    "bench.sweeps": ("bench.training", "bench.progress", "bench.tracking",
+                     "bench.measures.statistics"),
     "bench.commands": ("bench.sweeps", "bench.behaviors", "plots"),
     "algorithms": ("bench.types",),
     "algorithms.continuous": ("algorithms",),
     "algorithms.stackelberg": ("algorithms",),
     "algorithms.tables": ("algorithms",),
-    "plots": ("bench.store", "bench.measures.statistics"),
+    "plots": ("plots.answers", "plots.sections", "plots.page", "plots.papertables"),
+    "plots.data": ("bench.store", "bench.measures.statistics"),
+    "plots.look": ("plots.data",),
+    "plots.answers": ("plots.look",),
+    "plots.sections": ("plots.look",),
+    "plots.papertables": ("plots.sections",),
+    "plots.page": ("plots.sections",),
 }  # fmt: skip
 SHARED = ("base", "critics", "distributions", "empirical", "entropy", "networks", "objectives",
           "optimizers")  # fmt: skip
 """The files of algorithms/ that every algorithm may use; all others are algorithms themselves."""
 
 
+@cache
 def allowed(room: str) -> set[str]:
     """Return the rooms and files that a room may use, those below the ones it names included."""
     found: set[str] = set()
@@ -49,6 +61,7 @@ def room_of(module: str) -> str:
     return max((r for r in ROOMS if f"{module}.".startswith(f"{r}.")), key=len)
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Return the modules of this project that a file imports, wherever in it."""
     modules: set[str] = set()

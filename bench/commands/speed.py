@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.cohorts.timing import SEED, updates_per_second
 from bench.data.sources import Task
 from bench.errors import Words
 from bench.programs.compilation import Mode
@@ -27,7 +28,6 @@ from bench.settings.composition import Composer
 from bench.settings.groups import known_names
 from bench.settings.run import HARNESS_KEYS, RunConfig, run_config
 from bench.settings.typed import ConfigError
-from bench.training.timing import SEED, updates_per_second
 
 WIDTHS = (64, 256)
 COHORTS = (1, 8)

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.errors import Words
+from bench.progress import printer, standing
+from bench.progress.standing import Standing
 from bench.store.folders import named_folder
 from bench.store.heartbeats import Heartbeat
-from bench.sweeps import printer, standing
-from bench.sweeps.standing import Standing
 
 DESCRIPTION = "How far a sweep is, what runs where, the time left, errors, and what to type."
 # Longer lists are cut.

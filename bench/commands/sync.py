@@ -24,9 +24,10 @@ from bench.atomic import atomic_write
 from bench.errors import Words
 from bench.store.folders import named_folder
 from bench.store.records import RunStore
-from bench.sweeps import surroundings, tracking
-from bench.sweeps.surroundings import Mode
-from bench.sweeps.tracking import Tracked, TrackingConfig
+from bench.tracking import mirror as tracking
+from bench.tracking import surroundings
+from bench.tracking.mirror import Tracked, TrackingConfig
+from bench.tracking.surroundings import Mode
 
 DESCRIPTION = "Bring Weights & Biases up to date with a store, figures included."
 SYNCED = ".sweep/synced.json"

@@ -11,7 +11,7 @@ from bench.engines.base import Engine
 from bench.settings.run import Name
 from bench.settings.typed import STRICT, ConfigError, checked, typed_object
 from bench.store.folders import named_folder
-from bench.sweeps.tracking import TrackingConfig
+from bench.tracking.mirror import TrackingConfig
 from bench.types import Count, NonNegative, Positive
 
 

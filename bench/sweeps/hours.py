@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.cohorts.timing import updates_per_second
 from bench.data.sources import DataSource
+from bench.progress.printer import duration
 from bench.settings.spec import RunSpec
 from bench.sweeps import grouping
 from bench.sweeps.plan import Plan
-from bench.sweeps.printer import duration
-from bench.training.timing import updates_per_second
 
 # Of one core, by `grouping.seconds`: longer plans are timed.
 LONG_SECONDS = 3600.0

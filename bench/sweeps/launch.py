@@ -11,7 +11,7 @@ from bench.sweeps import ending, hours, opening
 from bench.sweeps.plan import make_plan
 from bench.sweeps.sweep import Sweep
 from bench.sweeps.tidying import tidy
-from bench.sweeps.tracking import Mirror
+from bench.tracking.mirror import Mirror
 
 
 def launch(overrides: list[str]) -> int:

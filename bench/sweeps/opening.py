@@ -10,11 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.progress import printer
+from bench.progress.standing import Standing, State
 from bench.settings.run import GROUPS, TrainingConfig
 from bench.store.manifest import planned_run
-from bench.sweeps import printer
 from bench.sweeps.plan import Plan
-from bench.sweeps.standing import Standing, State
 
 WIDTH = 100
 # Of an axis of the grid.

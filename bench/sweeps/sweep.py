@@ -7,13 +7,13 @@ from functools import partial
 from bench.engines import stopping
 from bench.engines.base import Engine
 from bench.engines.orders import Died, Order, Outcome
+from bench.progress.bar import Bar
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps.bar import Bar
 from bench.sweeps.plan import Plan
-from bench.sweeps.tracking import Mirror
+from bench.tracking.mirror import Mirror
 from bench.training.parts import equal_parts
 from bench.training.recording import Recorder
 from bench.training.worker import Workplace, work

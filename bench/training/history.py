@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.cohorts.cohort import Cohort
 from bench.measures.evaluation import PolicyEvaluation
-from bench.training.cohort import Cohort
 
 
 class History:

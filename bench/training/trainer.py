@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
+from bench.cohorts import memory
+from bench.cohorts.cohort import Cohort, Member
 from bench.engines import stopping
 from bench.measures.evaluation import PolicyEvaluation, evaluate
 from bench.programs import compilation
 from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
 from bench.store.records import RunRecord
-from bench.training import memory
 from bench.training.checkpoints import Checkpoints
-from bench.training.cohort import Cohort, Member
 from bench.training.history import History
 from bench.training.preparation import Prepared
 from bench.training.recording import Recorder

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from threadpoolctl import threadpool_limits
 
+from bench.cohorts import memory
 from bench.engines import stopping
 from bench.engines.orders import Order, Outcome
 from bench.errors import machine_failure, system_sentence
@@ -21,7 +22,6 @@ from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.heartbeats import beating
 from bench.store.records import DamagedRecordError, RunRecord, RunStore
-from bench.training import memory
 from bench.training.checkpoints import Checkpoints, Conditions
 from bench.training.failure import describe, whole
 from bench.training.parts import equal_parts

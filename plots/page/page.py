@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from plots.frame import Frame
+from plots.data.frame import Frame
 from plots.page.markdown import to_html
 from plots.page.vector import inline_svg
 from plots.sections import Section

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from bench.store import manifest
-from plots.markup import csv_table
+from plots.look.markup import csv_table
 
 FILE = "holes.csv"
 COLUMNS = ("environment", "reason")

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from matplotlib.figure import Figure
 
-from plots.markup import csv_table, escape_markdown, markdown_table
+from plots.look.markup import csv_table, escape_markdown, markdown_table
+from plots.look.style import GREY, looks
 from plots.papertables.reported import Reported
 from plots.papertables.table import PaperTable, matching, mean_std
-from plots.style import GREY, looks
 
 Verdict = Literal["agrees", "short", "above", "no spread", "n/a"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

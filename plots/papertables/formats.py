@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from plots.markup import escape_latex, escape_markdown, markdown_table
+from plots.look.markup import escape_latex, escape_markdown, markdown_table
 from plots.papertables.printed import Head, Line, Printed, Sheet
 
 STYLE = (

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from bench.store.records import RunRecord
-from plots.frame import Frame
-from plots.markup import csv_table, escape_markdown
+from plots.data.frame import Frame
+from plots.look.markup import csv_table, escape_markdown
 from plots.papertables import formats
 from plots.papertables.absent import FILE, absent_csv
 from plots.papertables.agreement import (

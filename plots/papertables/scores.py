@@ -8,8 +8,8 @@ Records store every evaluation, so nothing is stored twice. ``last`` is the last
 from typing import Any
 
 from bench.store.records import RunRecord
+from plots.data.records import SIDE_DIGITS, significant
 from plots.papertables.reported import Rule
-from plots.records import SIDE_DIGITS, significant
 
 NUMBER = 10
 """Evaluations that ``last10`` is the mean of."""

@@ -13,10 +13,10 @@ from statistics import fmean, stdev
 from scipy.special import stdtrit
 
 from bench.store.records import RunRecord
-from plots.frame import Frame, Learner
+from plots.data.frame import Frame, Learner
+from plots.data.records import Condition, error_line, flatten
 from plots.papertables.reported import Reported, Rule, Source, reported_scores
 from plots.papertables.scores import NUMBER, behavior_score, scores
-from plots.records import Condition, error_line, flatten
 
 CONFIDENCE = 0.95
 

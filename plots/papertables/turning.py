@@ -3,7 +3,7 @@
 import numpy as np
 
 from bench.measures.statistics.ranks import rank_correlation
-from plots.markup import escape_markdown, markdown_table
+from plots.look.markup import escape_markdown, markdown_table
 from plots.papertables.table import Average, PaperTable
 
 

@@ -1,7 +1,7 @@
 """Sections of a report: one product, one file.
 
-A file of this folder is a section of every experiment that has the numbers for it. It says its
-``PLACE`` among the others and has a function ``section(frame) -> Section | None``.
+A file in one of these folders is a section of every experiment that has the numbers for it. It says
+its ``PLACE`` among the others and has a function ``section(frame) -> Section | None``.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from plots.frame import Frame
+from plots.data.frame import Frame
 
 
 class Illustration(NamedTuple):
@@ -64,4 +64,5 @@ def sections(frame: Frame) -> Iterator[Section]:
 
 
 def _modules() -> Iterable[Any]:
-    return [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
+    found = pkgutil.walk_packages(__path__, f"{__name__}.")
+    return [importlib.import_module(m.name) for m in found if not m.ispkg]

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from bench.__main__ import main
 from bench.commands import status
 from bench.errors import one_sentence
+from bench.progress import printer, standing
 from bench.store import heartbeats, manifest
 from bench.store.code import code_of
 from bench.store.folders import SweepFiles
 from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import PlannedRun
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps import printer, standing
 from tests.support import commands
 
 WORDS = ["algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5", "seed=range(3)"]

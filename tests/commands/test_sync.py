@@ -11,7 +11,7 @@ import wandb
 
 from bench.commands import sync
 from bench.store.records import RunRecord, RunStore
-from bench.sweeps.tracking import curves
+from bench.tracking.mirror import curves
 from tests.support import offline_wandb
 from tests.support.wandb_server import wandb_server
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import seeding
+from bench.cohorts.replay import Replay
 from bench.data import degradations
 from bench.data.collected import Collected
 from bench.data.degradations import Degradation, composite, quality, rewards, size_matched
 from bench.data.encoding import Encoder
 from bench.data.summary import summarize
 from bench.measures import coverage
-from bench.training.replay import Replay
 from bench.worlds.mdps import Cliff
 from tests.support import commands
 from tests.support.worlds import (

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from algorithms import networks
+from bench.cohorts.cohort import Cohort, Member
 from bench.data.encoding import ORDINARY_STD, STD_EPSILON, Encoder, standard_scale, statistics
-from bench.training.cohort import Cohort, Member
 from tests.support.builders import (
     build_algorithm,
     from_columns,

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from bench.cohorts import cohort
 from bench.store import records
 from bench.store.claims import Claims
 from bench.store.records import RunStore
 from bench.sweeps.sweep import Sweep
-from bench.training import cohort
 from tests.support import sweeps
 from tests.support.sweeps import TINY, Command
 
@@ -226,7 +226,7 @@ def no_room(*given: Any, **named: Any) -> Any:
 FAILING = {
     "the data's cache": ("bench.data.storage.np.save", no_space, "the disk may be full"),
     "the data": ("bench.data.collected.collect", no_room, "Memory ran out (Unable to allocate"),
-    "training": ("bench.training.cohort.summarize", no_room, "Memory ran out (Unable to allocate"),
+    "training": ("bench.cohorts.cohort.summarize", no_room, "Memory ran out (Unable to allocate"),
 }
 
 

@@ -8,10 +8,10 @@ import torch
 
 from algorithms.distributions import Deterministic, TanhNormal
 from bench import seeding
+from bench.cohorts.cohort import Cohort
 from bench.data.sources import Task
 from bench.measures import coverage, regret
 from bench.measures.evaluation import evaluate
-from bench.training.cohort import Cohort
 from bench.worlds.continuous.lqr import LQR
 from bench.worlds.continuous.pendulum import Pendulum
 from bench.worlds.continuous.swamp import Swamp

@@ -2,9 +2,10 @@
 
 import pytest
 
-from plots import style
-from plots.frame import build_frame
-from plots.sections import regret, sections
+from plots.data.frame import build_frame
+from plots.look import style
+from plots.sections import sections
+from plots.sections.curves import regret
 from tests.support.plotting import sweep
 
 

@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 import pytest
 
 from bench.store.folders import REPORT
-from plots import style
-from plots.frame import build_frame
+from plots.data.frame import build_frame
+from plots.look import style
 from plots.page.markdown import inline, to_html
 from plots.page.vector import inline_svg
 from plots.report import write_report
-from plots.sections import regret, sections
+from plots.sections import sections
+from plots.sections.curves import regret
 from tests.support.plotting import sweep
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UserError, one_sentence
 from plots.__main__ import main
-from plots.reference import FILE
+from plots.data.reference import FILE
 from tests.support.plotting import BC, SMALL, make_record, plot, store, sweep
 
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from plots import export
-from plots.sections import runs, tables
+from plots.answers import export
+from plots.sections.account import runs, tables
 from tests.support.plotting import ROOT, SMALL, store, sweep
 
 README = (ROOT / "plots" / "README.md").read_text()

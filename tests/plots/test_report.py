@@ -8,10 +8,10 @@ from fnmatch import fnmatch
 
 import pytest
 
-from plots import style
+from plots.look import style
 from plots.page.markdown import to_html
 from plots.report import WRITTEN
-from plots.sections import regret
+from plots.sections.curves import regret
 from tests.plots.test_plots_readme import chapter
 from tests.support.plotting import ROOT, SMALL, figures, plot, store, sweep, uninformative_records
 

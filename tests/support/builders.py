@@ -8,12 +8,12 @@ import torch
 import yaml
 from torch.utils._pytree import tree_leaves, tree_map
 
+from bench.cohorts.cohort import Cohort, Member
 from bench.data.datasets import OfflineDataset
 from bench.data.storage import Storage
 from bench.measures import evaluation
 from bench.settings.run import TrainingConfig
 from bench.settings.typed import typed_object
-from bench.training.cohort import Cohort, Member
 from bench.types import Batch, EnvSpec
 from bench.worlds.cartpole import CartPole
 from bench.worlds.continuous.lqr import LQR

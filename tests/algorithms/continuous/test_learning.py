@@ -2,9 +2,9 @@
 
 import pytest
 
+from bench.cohorts.cohort import Cohort, Member
 from bench.measures import regret
 from bench.settings.run import run_config
-from bench.training.cohort import Cohort, Member
 from tests.support import commands
 from tests.support.builders import ALGORITHMS, evaluate, kinds_of, train
 

@@ -11,8 +11,8 @@ from algorithms.stackelberg.followers.base import LEAD, WARM_START
 from algorithms.stackelberg.game.implicit import inner, norm
 from algorithms.stackelberg.leaders import LEADERS
 from algorithms.stackelberg.responses import linear as linear_response
+from bench.cohorts.cohort import Cohort
 from bench.settings.typed import ConfigError
-from bench.training.cohort import Cohort
 from tests.algorithms.stackelberg.test_learner import documented
 from tests.support.builders import (
     build_algorithm,

@@ -5,7 +5,7 @@ from math import sqrt
 import pytest
 
 from bench.store.records import RunRecord
-from plots.frame import build_frame
+from plots.data.frame import build_frame
 from plots.papertables.agreement import compared
 from plots.papertables.printed import NOTHING, sheet
 from plots.papertables.protocol import protocol

@@ -9,9 +9,10 @@ import pytest
 
 from bench.measures.statistics.intervals import Estimate
 from bench.store.records import RunRecord
-from plots.frame import build_frame
-from plots.sections import regret, sections
-from plots.sections.contrasts import contrasts, contrasts_csv, verdict, verdict_table
+from plots.data.frame import build_frame
+from plots.sections import sections
+from plots.sections.comparisons.contrasts import contrasts, contrasts_csv, verdict, verdict_table
+from plots.sections.curves import regret
 from tests.support import commands
 from tests.support.plotting import CQL, LEARNERS, figures, plot, store, sweep
 

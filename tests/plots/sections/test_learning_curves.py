@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bench.store.records import RunStore
-from plots import names as printed
-from plots.frame import build_frame
-from plots.sections.learning import curves, draw, section, shown
+from plots.data import names as printed
+from plots.data.frame import build_frame
+from plots.sections.curves.learning import curves, draw, section, shown
 from tests.support.plotting import SMALL, figures, plot, store, sweep, table
 
 

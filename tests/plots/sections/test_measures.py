@@ -10,11 +10,11 @@ from matplotlib.text import Text
 from bench.errors import UserError
 from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
-from plots import style
-from plots.frame import build_frame
+from plots.data.frame import build_frame
+from plots.look import style
 from plots.page.markdown import to_html
-from plots.sections import measures, regret
-from plots.sections.measures import (
+from plots.sections.curves import measures, regret
+from plots.sections.curves.measures import (
     COUNTERPARTS,
     agreements,
     caption,
@@ -22,7 +22,7 @@ from plots.sections.measures import (
     draw,
     measures_table,
     written,
-)  # fmt: skip
+)
 from tests.support import commands
 from tests.support.plotting import BC, CQL, figures, make_record, plot, store
 

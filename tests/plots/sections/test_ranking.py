@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from plots.frame import build_frame
-from plots.sections.ranking import ranking, ranking_table, section
+from plots.data.frame import build_frame
+from plots.sections.comparisons.ranking import ranking, ranking_table, section
 from tests.plots.sections.test_sensitivity import record
 
 

@@ -7,13 +7,13 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from plots import style
-from plots.frame import build_frame
-from plots.panel import HIGHEST, limits
+from plots.data.frame import build_frame
+from plots.look import style
+from plots.look.panel import HIGHEST, limits
 from plots.report import write_report
 from plots.sections import sections
-from plots.sections.regret import PLOTS, ROWS_PER_PAGE, caption, draw, pages, rows
-from plots.sections.tables import cells_csv, compact_rows
+from plots.sections.account.tables import cells_csv, compact_rows
+from plots.sections.curves.regret import PLOTS, ROWS_PER_PAGE, caption, draw, pages, rows
 from tests.support.plotting import (
     LEARNERS,
     SMALL,

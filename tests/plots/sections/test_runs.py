@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from plots.captions import cautions
-from plots.frame import build_frame
+from plots.data.frame import build_frame
+from plots.look.captions import cautions
 from plots.sections import sections
-from plots.sections.runs import COLUMNS, FIELDS, RUN, runs_csv
+from plots.sections.account.runs import COLUMNS, FIELDS, RUN, runs_csv
 from tests.support.plotting import CQL, SMALL, figures, make_record, plot, store, sweep, table
 
 

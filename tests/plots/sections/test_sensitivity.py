@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.store.records import RunRecord
-from plots.sections.sensitivity import caption, draw, heat_maps
+from plots.sections.curves.sensitivity import caption, draw, heat_maps
 
 
 def record(conservatism, ridge, seed, regret, severity=0.5, environment="lock", kernel="feature"):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from plots.frame import build_frame
-from plots.sections.tables import COLUMNS, compact_rows
+from plots.data.frame import build_frame
+from plots.sections.account.tables import COLUMNS, compact_rows
 from tests.support.plotting import (
     BC,
     CQL,

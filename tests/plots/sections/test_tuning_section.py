@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from plots import style
-from plots.frame import build_frame
-from plots.sections.tuning import draw, section, tuned
+from plots.data.frame import build_frame
+from plots.look import style
+from plots.sections.comparisons.tuning import draw, section, tuned
 from tests.support.plotting import BC, CQL, make_record, with_final
 
 REGRETS = (0.5, 0.1, 0.3)

@@ -1,0 +1,1 @@
+"""Cohorts: runs stacked on a leading axis, their minibatches and one update for all of them."""

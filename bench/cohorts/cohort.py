@@ -1,0 +1,210 @@
+"""Cohort: runs trained together, one vmapped update for all of them.
+
+The only file, beside replay and evaluation, that knows of a run axis. In all but short trainings
+`vmap` and `grad` are traced away once per phase of the update, which leaves a flat list of tensor
+operations, the making of the minibatch among them: a cohort then costs little more than its
+arithmetic. Compiling that list is an option on top. Metrics are computed when somebody asks for
+them, which is at evaluations.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import (
+    tree_flatten,
+    tree_map_only,
+    tree_unflatten,
+)  # fmt: skip
+
+from algorithms.base import Algorithm
+from algorithms.distributions import ActionDistribution
+from bench import seeding
+from bench.cohorts.replay import Replay
+from bench.cohorts.stacking import axes, pad_and_stack, stack, stack_algorithms
+from bench.cohorts.updates import METRICS, STATE, Updates
+from bench.data.datasets import OfflineDataset
+from bench.data.encoding import Encoder, Normalization, statistics
+from bench.data.summary import padded, summarize
+from bench.data.units import learners_spec
+from bench.programs.compilation import Mode
+from bench.types import EnvSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One run of a cohort: its algorithm, its seed and its data (degraded and full)."""
+
+    algorithm: Algorithm
+    seed: int
+    dataset: OfflineDataset
+    full: OfflineDataset
+
+
+class Cohort:
+    """Runs stacked on a leading axis ``[run, ...]``, differing in seed, data and float settings."""
+
+    def __init__(
+        self,
+        members: list[Member],
+        batch_size: int | Literal["full"],
+        normalization: Normalization = "data",
+        device: torch.device | str = "cpu",
+        mode: Mode = "plain",
+    ):
+        """Initialise every run from its own generator.
+
+        Raises:
+            ValueError: If the runs differ in more than seed, data and float hyperparameters.
+        """
+        self.device = torch.device(device)
+        self.spec = members[0].dataset.spec
+        self.algorithm, settings = stack_algorithms([m.algorithm for m in members])
+        self.hyperparameters = {name: x.to(self.device) for name, x in settings.items()}
+        self._check_specs([member.dataset.spec for member in members])
+        fitted = [statistics(m.dataset, m.full, normalization) for m in members]
+        self.encoder = Encoder(self.spec, *map(list, zip(*fitted, strict=True))).to(self.device)
+        # Counts are large: only who asks for them gets them.
+        counted = self.spec.observation_kind == "discrete" and self.algorithm.tabular_only
+        summaries = [
+            summarize(m.dataset, mean, scale, with_counts=counted)
+            for m, (mean, scale) in zip(members, fitted, strict=True)
+        ]
+        seeds = [member.seed for member in members]
+        states = [
+            m.algorithm.init(
+                learners_spec(m.dataset.spec), summary, seeding.torch_generator("init", m.seed)
+            )
+            for m, summary in zip(members, summaries, strict=True)
+        ]
+        self.summary = stack(padded(summaries), self.device)
+        self.replay = Replay(
+            [member.dataset for member in members],
+            seeds,
+            self.encoder,
+            self.summary.initial_observations,
+            batch_size,
+            self.algorithm.minibatches(self.spec),
+            self.device,
+        )
+        # With full batches a run draws noise for its own size, whatever the longest run's is.
+        sizes = self.replay.sizes if batch_size == "full" else [batch_size] * len(members)
+        self.noise_shapes = [self.algorithm.noise_shapes(self.spec, size) for size in sizes]
+        self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
+        self.num_runs, self.step = len(members), 0
+        self._noise: dict[str, Tensor] = {}
+        self.state = stack(states, self.device)
+        constant = self.hyperparameters, self.summary
+        self._updates = Updates(self.algorithm, self.replay, constant, self.state, mode)
+        self._before: Any = None  # The states that the last update started from.
+        self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
+
+    @property
+    def metrics(self) -> dict[str, Tensor]:
+        """What the last update says of itself, ``[run]`` by name; computed when asked for."""
+        if self._metrics[0] != self.step:
+            told = self._updates.call(METRICS, self._before, self.step - 1, self._noise)
+            self._metrics = self.step, told
+        return self._metrics[1]
+
+    def train(self, num_updates: int) -> Iterator[int]:
+        """Make updates, yielding the number made so far after each."""
+        for _ in range(num_updates):
+            self._noise = self._next_noise()
+            self._before = self.state
+            self.state = self._updates.call(STATE, self.state, self.step, self._noise)
+            self.step += 1
+            yield self.step
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all that updates change, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "state": tree_flatten(self.state)[0],
+            "metrics": self.metrics,
+            "noise": [generator.get_state() for generator in self.noise_generators],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go back to a snapshot of a cohort of the same members; what follows is bit-identical.
+
+        Raises:
+            ValueError: If the snapshot is of other members.
+        """
+        leaves, structure = tree_flatten(self.state)
+        if [_shape(x) for x in leaves] != [_shape(x) for x in saved["state"]]:
+            raise ValueError("The snapshot is of other members.")
+        to_device = partial(torch.Tensor.to, device=self.device)
+        self.step, self._before = saved["step"], None
+        self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
+        self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
+        for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
+            generator.set_state(noise)
+
+    def diagnose(self) -> dict[str, Tensor]:
+        """Return what the algorithm says of its state when asked, ``[run]`` by name.
+
+        Draws nothing and changes nothing, so how often it is asked cannot change a result. Before
+        the first update of this process there is nothing to say.
+        """
+        says = type(self.algorithm).diagnose is not Algorithm.diagnose
+        if not says or self._before is None:
+            return {}
+        phase, batch = self.algorithm.phase(self.step - 1), self.replay.batch(self.step - 1)
+        given = self.hyperparameters, self.state, self.summary, batch
+
+        def one_run(hyperparameters: Any, state: Any, summary: Any, batch: Any) -> Any:
+            algorithm = replace(self.algorithm, **hyperparameters)
+            return algorithm.diagnose(state, summary, batch, phase)
+
+        # Not traced: it runs once where an update runs hundreds of times.
+        with torch.no_grad():
+            found: dict[str, Tensor] = torch.func.vmap(one_run, in_dims=axes(given))(*given)
+        return found
+
+    def policy(self, observation: np.ndarray, runs: slice = slice(None)) -> ActionDistribution:
+        """Return the action distributions of some runs, or all, at raw ``[run, ..., (dim)]``."""
+        encoded = self.encoder(torch.as_tensor(observation, device=self.device), runs)
+        some = partial(tree_map_only, Tensor, lambda leaf: leaf[runs])
+
+        def one_run(hyperparameters: Any, state: Any, x: Tensor) -> ActionDistribution:
+            return replace(self.algorithm, **hyperparameters).policy(state, x)
+
+        with torch.no_grad():
+            return torch.func.vmap(one_run)(some(self.hyperparameters), some(self.state), encoded)
+
+    def finite(self) -> np.ndarray:
+        """Return per run whether all its parameters are finite, ``[run]``."""
+        leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]
+        ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
+        return torch.stack(ok).all(0).cpu().numpy()
+
+    def _next_noise(self) -> dict[str, Tensor]:
+        """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
+        if not self.noise_shapes[0]:
+            return {}
+        drawn = [
+            {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
+            for shapes, generator in zip(self.noise_shapes, self.noise_generators, strict=True)
+        ]
+        return {name: pad_and_stack([d[name] for d in drawn]).to(self.device) for name in drawn[0]}
+
+    def _check_specs(self, specs: list[EnvSpec]) -> None:
+        for spec in specs:
+            # Instances of one family may differ in what a seed draws, never in shape.
+            same = replace(
+                spec,
+                v_min=self.spec.v_min, v_max=self.spec.v_max,
+                reward_min=self.spec.reward_min, reward_max=self.spec.reward_max,
+                uniform_regret=self.spec.uniform_regret, uniform_value=self.spec.uniform_value,
+            )  # fmt: skip
+            if same != self.spec:
+                raise ValueError(f"A cohort shares one environment, not {self.spec} and {spec}.")
+
+
+def _shape(leaf: Any) -> Any:
+    return (leaf.shape, leaf.dtype) if isinstance(leaf, Tensor) else None

@@ -1,0 +1,1 @@
+"""Progress: where a sweep's runs stand, counted, estimated and printed."""

@@ -1,0 +1,1 @@
+"""Answers: what a command asks of records in place of a report."""

@@ -1,0 +1,52 @@
+"""Which worlds and learners are drawn, where a command names some of them."""
+
+from collections.abc import Callable, Sequence
+
+from bench.store.labels import learner_labels
+from bench.store.records import RunRecord
+from plots.data.records import UnusableRecords
+
+Names = Callable[[RunRecord], tuple[str, ...]]
+
+
+def chosen_records(
+    records: Sequence[RunRecord], worlds: str | None, learners: str | None
+) -> list[RunRecord]:
+    """Return the records in the worlds and of the learners that are named, all where none is.
+
+    Args:
+        records: Those of one experiment.
+        worlds: Names of environments, commas between them.
+        learners: Algorithms or labels of figures, commas between them.
+
+    Raises:
+        UnusableRecords: If a name is none of the experiment's.
+    """
+    kept = _named(records, worlds, "world", lambda r: (r.environment,))
+    if learners is None:
+        return kept
+    labels = learner_labels(records)
+    return _named(kept, learners, "learner", lambda r: (r.algorithm, labels[r.run_id]))
+
+
+def check_chosen(records: Sequence[RunRecord], chosen: str) -> None:
+    """Refuse an algorithm that no record is of.
+
+    Raises:
+        UnusableRecords: If none is.
+    """
+    _named(records, chosen, "learner", lambda r: (r.algorithm,))
+
+
+def _named(
+    records: Sequence[RunRecord], words: str | None, kind: str, names: Names
+) -> list[RunRecord]:
+    if words is None:
+        return list(records)
+    wanted = {word.strip() for word in words.split(",")}
+    known = {name for record in records for name in names(record)}
+    if unknown := sorted(wanted - known):
+        raise UnusableRecords(
+            f"There is no {kind} {unknown[0]!r} here; there are {', '.join(sorted(known))}."
+        )
+    return [record for record in records if wanted & set(names(record))]

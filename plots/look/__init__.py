@@ -1,0 +1,1 @@
+"""Look: printed names, colours, markers, captions and the panel that figures are made of."""

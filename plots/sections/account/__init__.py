@@ -1,0 +1,1 @@
+"""Account: what was asked and run, on which data, every number, and how to read them."""

@@ -1,0 +1,1 @@
+"""Comparisons: learners, and settings of one, against each other."""

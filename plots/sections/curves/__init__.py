@@ -1,0 +1,1 @@
+"""Curves: regret and estimates of coverage as figures over something measured or set."""
