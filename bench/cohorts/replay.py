@@ -3,7 +3,7 @@
 Storage is the concatenation of the distinct sources, so runs that share a source share memory; a
 run holds positions only. Continuous actions are brought to [-1, 1] once, here alone. What is drawn
 for an update is a function of the run's seed, the stream and the update alone
-(bench/training/draws.py): a run draws the same minibatches alone and in any cohort, and what one
+(bench/cohorts/draws.py): a run draws the same minibatches alone and in any cohort, and what one
 field needs is not shifted by whether another is asked for.
 """
 
