@@ -10,10 +10,11 @@ from matplotlib.text import Text
 from bench.errors import UserError
 from bench.settings.run import run_config
 from bench.settings.typed import ConfigError
+from plots.data.compared import worlds_of
 from plots.data.frame import build_frame
 from plots.look import style
 from plots.page.markdown import to_html
-from plots.sections.curves import measures, regret
+from plots.sections.curves import regret
 from plots.sections.curves.measures import (
     COUNTERPARTS,
     agreements,
@@ -66,7 +67,7 @@ def test_a_world_has_one_name_whoever_collected():
         return replace(made, environment=name, config=config)
 
     names = ("long_lock_mixed", "long_lock_random")
-    worlds = measures._worlds([collected(n, 9) for n in names] + [collected("lock_mixed", 3)])
+    worlds = worlds_of([collected(n, 9) for n in names] + [collected("lock_mixed", 3)])
     assert worlds == {**dict.fromkeys(names, "long_lock"), "lock_mixed": "lock_mixed"}
 
 
