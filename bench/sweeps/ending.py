@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.store.folders import report_path
+from bench.store.labels import learner_labels
 from bench.store.records import RunRecord
 from bench.sweeps.findings import findings
 from bench.sweeps.plan import Plan
@@ -33,7 +34,9 @@ def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     if len(plan.runs) <= TABLE_LIMIT:
         paths = (store.path(experiment, run.run_id) for run in plan.runs)
         records = [store.load(path) for path in paths if path.exists()]
-        Console(width=None if sys.stdout.isatty() else 120).print(_table(records))
+        table = _table(records)
+        width = max(120, Console(width=1000).measure(table).maximum)
+        Console(width=None if sys.stdout.isatty() else width).print(table)
     counts = Counter(record.status for record in trained.values())
     print(
         f"{counts['completed']} runs completed, {counts['empty']} empty, "
@@ -125,9 +128,9 @@ def _remainder(plan: Plan, left: set[str]) -> str:
 
 
 def _table(records: list[RunRecord]) -> Table:
-    table = Table()
+    table, labels = Table(), learner_labels(records)
     for name in ("environment", "coverage", "algorithm", "seed", "transitions"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in NUMBERS:
         table.add_column(name, justify="right")
     for r in sorted(records, key=lambda r: (r.environment, _coverage(r), r.algorithm, r.seed)):
@@ -135,7 +138,7 @@ def _table(records: list[RunRecord]) -> Table:
         table.add_row(
             r.environment,
             _coverage(r),
-            r.algorithm,
+            labels[r.run_id],
             str(r.seed),
             str(r.dataset.get("num_transitions", "-")),
             *(shown if r.status == "completed" else (r.status,)),

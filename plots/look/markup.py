@@ -1,7 +1,8 @@
-"""Tables as CSV and Markdown, and text in which no sign means anything to Markdown or LaTeX."""
+"""Tables as CSV and Markdown, and text whose signs mean nothing to Markdown, LaTeX or a folder."""
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,11 @@ def escape_latex(text: str) -> str:
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
     return "".join(special.get(sign, sign) for sign in text)
+
+
+def file_stem(text: str) -> str:
+    """Return text as a file's name without suffix: environments may be named like paths."""
+    return re.sub(r"[^\w-]+", "_", text)
 
 
 def _entry(value: Any, digits: int) -> Any:

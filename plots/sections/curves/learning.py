@@ -12,7 +12,7 @@ from bench.store.records import RunRecord
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.records import Condition
-from plots.look.markup import csv_table
+from plots.look.markup import csv_table, file_stem
 from plots.look.panel import HIGHEST, OPTIMUM, UNIFORM
 from plots.look.style import looks, text_width
 from plots.sections import Illustration, Section, TextFile
@@ -120,7 +120,7 @@ def _illustration(frame: Frame, environment: str, found: Curves) -> Illustration
     )
     title = f"learning curves in {printed.environment(environment)}"
     drawing = partial(draw, frame, places, found)
-    return Illustration(f"learning_{environment}", drawing, title, caption)
+    return Illustration(file_stem(f"learning_{environment}"), drawing, title, caption)
 
 
 def shown(frame: Frame, environment: str, found: Curves) -> list[Condition]:

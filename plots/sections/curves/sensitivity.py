@@ -21,6 +21,7 @@ from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.records import condition, replicate
 from plots.look.captions import cautions
+from plots.look.markup import file_stem
 from plots.look.style import text_width
 from plots.sections import Illustration, Section
 
@@ -60,7 +61,7 @@ class HeatMap:
     @property
     def stem(self) -> str:
         """The figure's file name without its suffix."""
-        return f"heatmap_{self.algorithm}_{self.settings[0]}_{self.settings[1]}".replace(".", "_")
+        return file_stem(f"heatmap_{self.algorithm}_{self.settings[0]}_{self.settings[1]}")
 
 
 def section(frame: Frame) -> Section | None:
