@@ -368,8 +368,9 @@ def test_the_default_sweep_is_the_one_the_readme_promises() -> None:
     }
     assert {name for name, _, _ in cells} == {"garnet", "lock", "cliff", "cartpole"}
     assert len(cells) == 4 * (1 + 3 * 4)
-    # Seven learners on tables; counts, which fqi_exact needs, do not exist on CartPole.
-    assert len(runs) == 13 * (3 * 7 + 6)
+    # Ten learners on tables; counts, which four of them need, do not exist on CartPole.
+    assert len(runs) == 13 * (3 * 10 + 6)
+    assert f"trains {5 * len(runs):,} runs" in (Path(__file__).parents[2] / "README.md").read_text()
     one_cell = ("dataset=lock", "algorithm=bc", "coverage=thin", "coverage.severity=0.5")
     seeds = [r.config.seed for r in commands.plan("experiment=coverage_ablation", *one_cell).runs]
     assert seeds == list(range(5))
