@@ -13,7 +13,9 @@ import yaml
 from bench.errors import UserError
 
 FILE = Path(__file__).with_name("names.yaml")
-KINDS = ("learners", "environments", "degradations", "values", "measures")
+KINDS = ("learners", "environments", "degradations", "values", "measures", "kinds")
+# Of a world that the file does not sort.
+OTHER = "other"
 # A setting within a label: up to the next one or the end.
 SETTING = re.compile(r"([\w.]+)=(.*?)(?=, [\w.]+=|$)")
 
@@ -47,11 +49,13 @@ def environment(name: str) -> str:
 
     The longest beginning that has a name of its own is the world's.
     """
-    parts = name.split("_")
-    for end in range(len(parts), 0, -1):
-        if found := names()["environments"].get("_".join(parts[:end])):
-            return ", ".join(filter(None, [found, " ".join(parts[end:])]))
-    return name.replace("_", " ")
+    found, rest = _longest(name, "environments")
+    return ", ".join(filter(None, [found, " ".join(rest)])) if found else name.replace("_", " ")
+
+
+def kind(name: str) -> str:
+    """Return what kind of world a dataset's is: that of the longest beginning which has one."""
+    return _longest(name, "kinds")[0] or OTHER
 
 
 def measure(name: str) -> str:
@@ -86,6 +90,15 @@ def _with_settings(label: str, kind: str) -> str:
     if not found:
         return printed
     return f"{printed} ({', '.join(f'{setting(name)} {value(text)}' for name, text in found)})"
+
+
+def _longest(name: str, kind: str) -> tuple[str | None, list[str]]:
+    """Return what stands for the longest beginning of a name that has an entry, and the rest."""
+    parts = name.split("_")
+    for end in range(len(parts), 0, -1):
+        if found := names()[kind].get("_".join(parts[:end])):
+            return found, parts[end:]
+    return None, parts
 
 
 def _plain(name: str, kind: str) -> str:
