@@ -32,6 +32,8 @@ def escape_latex(text: str) -> str:
     """Return text whose signs mean nothing to LaTeX."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    # Behind the end of a row these would be an argument of it.
+    special |= {sign: f"{{{sign}}}" for sign in "[]*"}
     return "".join(special.get(sign, sign) for sign in text)
 
 

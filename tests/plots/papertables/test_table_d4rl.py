@@ -2,8 +2,6 @@
 
 import csv
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -13,12 +11,12 @@ from bench.files.download import DownloadError
 from plots.__main__ import main
 from plots.papertables.reported import reported_scores
 from tests.support import files
+from tests.support.latex import compiled
 from tests.support.sweeps import run_here
 
 MEDIUM, EXPERT, MISSING = "hopper-medium-v2", "hopper-expert-v2", "walker2d-medium-v2"
 SHORT = ("algorithm.hidden_sizes=[8]", "num_updates=10", "eval_every=1", "eval_episodes=1",
          "batch_size=16", "seed=0,1", "launcher=local", "tracking=none")  # fmt: skip
-ENGINES = ("pdflatex", "lualatex", "xelatex", "tectonic")
 VOID = ("meta", "br")
 
 
@@ -179,17 +177,8 @@ def test_latex_is_well_formed(drawn):
 
 
 def test_latex_compiles(drawn, tmp_path):
-    engine = next((name for name in ENGINES if shutil.which(name)), None)
-    if engine is None:
-        pytest.skip(f"there is no TeX engine here: none of {', '.join(ENGINES)}")
     table = (figures(drawn) / "paper_table.tex").read_text()
-    page = "\\documentclass{article}\\usepackage{booktabs,xcolor}\\begin{document}\n"
-    (tmp_path / "page.tex").write_text(f"{page}{table}\\end{{document}}\n")
-    words = [engine, "page.tex"] if engine == "tectonic" else [
-        engine, "-interaction=nonstopmode", "-halt-on-error", "page.tex"]  # fmt: skip
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "page.pdf").stat().st_size > 1000
+    assert compiled(table, tmp_path).stat().st_size > 1000
 
 
 class Balanced(HTMLParser):

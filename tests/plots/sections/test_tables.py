@@ -5,6 +5,7 @@ import pytest
 
 from plots.data.frame import build_frame
 from plots.sections.account.tables import COLUMNS, compact_rows
+from tests.support.latex import compiled
 from tests.support.plotting import (
     BC,
     CQL,
@@ -91,6 +92,10 @@ def test_the_lowest_of_a_row_is_best_and_so_is_what_prints_the_same():
             ("0.10", True),
             ("0.20", False),
         ]
+
+
+def test_latex_compiles(tables, tmp_path):
+    assert compiled((tables / "table.tex").read_text(), tmp_path).stat().st_size > 1000
 
 
 def test_every_latex_row_has_as_many_columns(tables):
