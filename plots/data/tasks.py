@@ -49,7 +49,7 @@ class Field(NamedTuple):
     @property
     def title(self) -> str:
         """The environments' printed names."""
-        return ", ".join(map(printed.environment, self.environments))
+        return "; ".join(map(printed.environment, self.environments))
 
 
 def fields(frame: Frame, measure: str) -> list[Field]:

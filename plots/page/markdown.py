@@ -3,8 +3,11 @@
 import html
 import re
 
-# An escaped sign, code, a link or bold words; whatever stands between them is text.
-INLINE = re.compile(r"\\([\\|*_`<>\[\]])|`([^`]+)`|\[((?:\\.|[^\]])+)\]\(([^)\s]+)\)|\*\*(.+?)\*\*")
+# An escaped sign, code, a link, bold words or words in italics; what stands between them is text.
+INLINE = re.compile(
+    r"\\([\\|*_`<>\[\]])|`([^`]+)`|\[((?:\\.|[^\]])+)\]\(([^)\s]+)\)"
+    r"|\*\*(.+?)\*\*|\*((?:\\.|[^*\s])(?:(?:\\.|[^*])*(?:\\.|[^*\s]))?)\*"
+)
 RULE = re.compile(r"^\|(?: *:?-+:? *\|)+$")
 CELL = re.compile(r"(?<!\\)\|")
 
@@ -20,15 +23,17 @@ def inline(text: str) -> str:
     for found in INLINE.finditer(text):
         parts.append(html.escape(text[end : found.start()]))
         end = found.end()
-        sign, code, words, target, bold = found.groups()
+        sign, code, words, target, bold, italic = found.groups()
         if sign:
             parts.append(html.escape(sign))
         elif code:
             parts.append(f"<code>{html.escape(code)}</code>")
         elif words:
             parts.append(f'<a href="{html.escape(target)}">{inline(words)}</a>')
-        else:
+        elif bold:
             parts.append(f"<strong>{inline(bold)}</strong>")
+        else:
+            parts.append(f"<em>{inline(italic)}</em>")
     return "".join([*parts, html.escape(text[end:])])
 
 

@@ -117,6 +117,8 @@ def test_a_browser_finds_no_fault(folder, tmp_path):
         ("[x](x.csv) < 1 & 2", '<a href="x.csv">x</a> &lt; 1 &amp; 2'),
         (r"\<script\>", "&lt;script&gt;"),
         ("`<b>`", "<code>&lt;b&gt;</code>"),
+        (r"*88.9* and *a\*b* of 2 * 3 * 4", "<em>88.9</em> and <em>a*b</em> of 2 * 3 * 4"),
+        (r"**0.5** \*\*", "<strong>0.5</strong> **"),
     ],
 )
 def test_marks_within_a_line(text, made):

@@ -29,7 +29,7 @@ def test_a_sweep_leaves_documented_figures_tables_and_a_report(tmp_path, capsys)
     folder, printed = figures(tmp_path), capsys.readouterr().out
     drawn = {f"{stem}.{suffix}" for stem in STEMS for suffix in ("png", "svg")}
     tables = {"cells.csv", "table.md", "table.tex", "report.html", "ranking.csv", "contrasts.csv"}
-    tables |= {"standing.csv", "improvement.csv", "worst.csv"}
+    tables |= {"standing.csv", "improvement.csv", "worst.csv", "kinds.csv"}
     for stem in ("standing", "profile", "improvement"):
         drawn |= {f"{stem}{n}.{suffix}" for n in ("", "_2") for suffix in ("png", "svg")}
     assert {path.name for path in folder.iterdir()} == drawn | tables | {"runs.csv", WRITTEN}

@@ -19,8 +19,8 @@ def section(frame: Frame) -> Section:
     seeds = sorted({r.seed for r in frame.records})
     updates = sorted({r.config["num_updates"] for r in frame.records if "num_updates" in r.config})
     rows = [
-        ("environments", ", ".join(map(printed.environment, frame.environments))),
-        ("degradations", ", ".join(map(printed.degradation, frame.degradations))),
+        ("environments", "; ".join(map(printed.environment, frame.environments))),
+        ("degradations", "; ".join(map(printed.degradation, frame.degradations))),
         ("severities", ", ".join(f"{s:g}" for s in severities)),
         ("learners", "; ".join(printed.learner(x.label) for x in frame.learners)),
         ("seeds", f"{len(seeds)}, from {seeds[0]} to {seeds[-1]}"),
