@@ -13,6 +13,8 @@ PAGE_COLORS = {
 }
 COLOR = re.compile(r"(?<=[:\" ])(?:#ffffff|#000000|#f2f2f2|#c7c7c7|white)(?=[;\"])")
 LONG = re.compile(r"(-?\d+\.\d{2})\d+")
+# Figures are as wide as a printed page, with letters of 7 points: on a screen those are small.
+ENLARGED = 1.5
 
 
 def inline_svg(svg: str, name: str, title: str, description: str) -> str:
@@ -36,7 +38,7 @@ def inline_svg(svg: str, name: str, title: str, description: str) -> str:
     opening, _, rest = text.partition(">")
     size = re.search(r'viewBox="0 0 ([\d.]+)', opening)
     opening = re.sub(r' (?:width|height|version)="[^"]*"', "", opening)
-    width = f"{float(size.group(1)) if size else 400:.0f}pt"
+    width = f"{ENLARGED * (float(size.group(1)) if size else 400):.0f}pt"
     labels = f'role="img" aria-labelledby="{name}-title {name}-desc" style="width:{width}"'
     return (
         f'{opening} {labels}><title id="{name}-title">{html.escape(title)}</title>'

@@ -91,8 +91,9 @@ def caption(frame: Frame) -> str:
         f"{MEASURE_WORDS[MEASURE]}; lower is better.",
         rule(frame),
         "Bold: the lowest of a row, and what prints the same.",
-        "Severity 0 is shared by all degradations.",
     ]
+    if any(place.severity == 0 for place in frame.situations):
+        sentences.append("Severity 0 is shared by all degradations.")
     if any(situation.informative is False for situation in frame.situations.values()):
         sentences.append(f"A dagger marks rows without a best: {uninformative_rule()}.")
     counts = {cell.num_runs for cell in frame.cells.values()}

@@ -101,7 +101,9 @@ def caption(frame: Frame, plot: Plot) -> str:
     """Return the caption of a figure, plain text."""
     names = rows(frame, plot)
     if plot.axis == "severity":
-        over = "by severity of the degradation; every curve starts from the shared severity 0"
+        over = "by severity of the degradation"
+        if any(place.severity == 0 for place in frame.situations):
+            over += "; every curve starts from the shared severity 0"
     else:
         over = (
             "by measured coverage, which falls to the right; each point is one severity, at the "

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from plots.data.frame import build_frame
-from plots.sections.account.tables import COLUMNS, compact_rows
+from plots.sections.account.tables import COLUMNS, caption, compact_rows
+from plots.sections.curves import regret
 from tests.support.latex import compiled
 from tests.support.plotting import (
     BC,
@@ -107,3 +108,10 @@ def test_every_latex_row_has_as_many_columns(tables):
 
 def test_the_columns_of_cells_are_those_that_are_documented(tables):
     assert list(table(tables / "cells.csv")[0]) == list(COLUMNS)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.25])
+def test_captions_speak_of_severity_0_where_it_was_run(least):
+    frame = build_frame("sweep", sweep(**SMALL | {"severities": (least, 0.9)}))
+    for words in (caption(frame), regret.caption(frame, regret.PLOTS[0])):
+        assert ("everity 0" in words) == (least == 0)
