@@ -253,7 +253,7 @@ def _coverage(report: CoverageReport) -> Iterator[Table]:
 def _value_estimates(task: Task, dataset: OfflineDataset) -> Table:
     """Return what the data alone says of the two policies that it shows itself."""
     title = "estimated values, no returns: nothing can be acted in"
-    if (why := estimation.unsuited(dataset)) is not None:
+    if (why := estimation.unsuited(task, dataset)) is not None:
         return _table(title, {"not computed": why})
     found = estimation.of_the_data(task, dataset)
     policies = {name: part for name, part in found.items() if isinstance(part, dict)}

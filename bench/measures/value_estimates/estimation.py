@@ -30,12 +30,14 @@ from bench.measures.value_estimates.importance import (
     scaled,
     unseen_share,
 )
-from bench.measures.value_estimates.logged import Logged, logged
+from bench.measures.value_estimates.logged import Logged, discounts, logged
 
 # Where policies are evaluated, whether values are estimated beside that.
 ValueEstimatesWhere = Literal["without_evaluation", "everywhere"]
 FEWEST_EFFECTIVE = 30
 """Effective trajectories below which importance weights say nothing."""
+# Fits of values that sum over steps are one per step, and all of them are kept.
+LONGEST_HORIZON = 2000
 # Observations that a policy is asked for at a time.
 CHUNK = 2**16
 
@@ -47,7 +49,7 @@ def value_estimates(
     task: Task, dataset: OfflineDataset, policy: Policy, run: int
 ) -> dict[str, Any]:
     """Return the estimates of one run's policy by its mode and, if stochastic, by sampling."""
-    if (why := unsuited(dataset)) is not None:
+    if (why := unsuited(task, dataset)) is not None:
         return {"reason": why}
     nowhere = dataset.rows("observation", slice(0, 1))
     ways: dict[str, Callable[[DiscretePolicy], torch.Tensor]]
@@ -67,10 +69,15 @@ def value_estimates(
     return {**about(data), **estimated}
 
 
-def unsuited(dataset: OfflineDataset) -> str | None:
+def unsuited(task: Task, dataset: OfflineDataset) -> str | None:
     """Return why nothing can be estimated from a view of data, None where it can."""
-    if dataset.spec.action_kind == "continuous":
+    spec = dataset.spec
+    if spec.action_kind == "continuous":
         return "estimates are of numbered actions"
+    if not discounts(task.environment) and spec.horizon > LONGEST_HORIZON:
+        return (
+            f"no more than {LONGEST_HORIZON:,} steps are summed up, a return has {spec.horizon:,}"
+        )
     return None if dataset.initial.any() else "no episode's start is left"
 
 

@@ -10,9 +10,10 @@ from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.measures.value_estimates.states import States, states_of
 from bench.measures.value_estimates.trajectories import Trajectories, trajectories_of
+from bench.worlds.base import Environment
 
 # Of more data, whole episodes of about so many transitions stand for all.
-MOST_TRANSITIONS = 100_000
+MOST_TRANSITIONS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def logged(task: Task, dataset: OfflineDataset) -> Logged:
     """
     view = _part(dataset)
     environment, spec = task.environment, view.spec
-    discounted = environment.discounted or not environment.can_evaluate
+    discounted = discounts(environment)
     states, horizon = states_of(view), None if discounted else spec.horizon
     return Logged(
         dataset=view,
@@ -90,6 +91,11 @@ def logged(task: Task, dataset: OfflineDataset) -> Logged:
         horizon=horizon,
         discount=spec.discount if discounted else 1.0,
     )
+
+
+def discounts(environment: Environment) -> bool:
+    """Return whether values that are estimated are discounted: without a world they are."""
+    return environment.discounted or not environment.can_evaluate
 
 
 def counted(view: OfflineDataset, states: States) -> Behavior:
