@@ -1,6 +1,7 @@
 """Estimates of values: a table where nothing was acted in, a check where the truth is known."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
@@ -12,6 +13,7 @@ from plots.export import long_form
 from plots.frame import build_frame
 from plots.sections import estimate_checks, regret, value_estimates
 from plots.sections.estimate_checks import ESTIMATORS, check
+from tests.support import commands
 from tests.support.plotting import BC, CQL, FQI, figures, make_record, plot, store, table
 
 LEARNERS = (BC, CQL, FQI)
@@ -90,7 +92,7 @@ def test_a_check_is_what_one_counts_by_hand():
     assert (sampling.policies, sampling.given) == (36, 24)
     assert sampling.error == pytest.approx(0.1 / 1.65)
     assert (sampling.held, robust.held, fitted.held) == (1.0, 0.0, None)
-    inside = [c.found["bound_low"] <= c.value <= c.found["bound_high"] for c in cases]
+    inside = [-0.3165 <= c.value - c.found["fitted"] <= 0.3165 for c in cases]
     assert bounds.held == pytest.approx(np.mean(inside))
     errors = [abs(c.found["fitted"] - c.value) / 1.65 for c in cases]
     assert fitted.error == pytest.approx(median(errors))
@@ -153,6 +155,22 @@ def test_where_nothing_could_be_acted_in_the_command_leaves_a_table_of_estimates
     mean = np.mean([record(0.9, BC, seed).value_estimates["mode"]["fitted"] for seed in range(2)])
     assert f"| 2 | {mean:.4g} (" in row
     assert "| - | - | 3 | 0.9 |" in row
+
+
+def test_the_experiment_estimates_and_evaluates_everything():
+    plan = commands.plan("experiment=value_estimates", "seed=0")
+    assert all(run.config.value_estimates == "everywhere" for run in plan.runs)
+    facts = [run.config.dataset.source.facts() for run in plan.runs]
+    assert all(f.can_evaluate and f.action_kind == "discrete" for f in facts)
+
+
+@pytest.mark.skipif(find_spec("icu_sepsis") is None, reason="the extra icu is not installed")
+def test_the_clinical_worlds_are_met_with_those_who_keep_records_there():
+    plan = commands.plan("experiment=real_world", "seed=0")
+    names = {run.config.dataset.name for run in plan.runs}
+    assert names == {"sepsis_sim", "icu_sepsis", "glucose"}
+    lost = {run.config.coverage.name for run in plan.runs}
+    assert lost == {"none", "actions", "thin", "propensity", "patients"}
 
 
 def test_records_without_estimates_have_neither():
