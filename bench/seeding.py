@@ -23,6 +23,7 @@ Stream = Literal[
     "noise",
     "evaluation",
     "coverage",
+    "value_estimates",
 ]
 
 

@@ -14,6 +14,7 @@ from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.measures import coverage, regret
 from bench.measures.coverage import CoverageReport
+from bench.measures.value_estimates import estimation
 from bench.settings.groups import choices
 from bench.settings.run import RunConfig
 from bench.settings.single import SingleRun, single_run
@@ -25,6 +26,9 @@ python -m bench describe KEY=VALUE ...
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
 BINS = 12
 BAR_WIDTH = 40
+ESTIMATES_SHOWN = (
+    "effective_trajectories", "support_share", "agreement", "agreement_where_acting"
+)  # fmt: skip
 # A longer list of states, actions or dimensions is cut.
 LONGEST_LIST = 20
 
@@ -62,6 +66,8 @@ def _card(config: RunConfig, task: Task, dataset: OfflineDataset) -> Iterator[Re
     yield _actions(dataset)
     yield _observations(dataset)
     yield from _coverage(coverage.measure(task, dataset, "everywhere"))
+    if not task.environment.can_evaluate:
+        yield _value_estimates(task, dataset)
 
 
 def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, str]:
@@ -242,6 +248,34 @@ def _coverage(report: CoverageReport) -> Iterator[Table]:
         for policy, values in report.by_policy.items():
             table.add_row(policy, *(f"{values[name]:.4g}" for name in columns))
         yield table
+
+
+def _value_estimates(task: Task, dataset: OfflineDataset) -> Table:
+    """Return what the data alone says of the two policies that it shows itself."""
+    title = "estimated values, no returns: nothing can be acted in"
+    if (why := estimation.unsuited(task, dataset)) is not None:
+        return _table(title, {"not computed": why})
+    found = estimation.of_the_data(task, dataset)
+    policies = {name: part for name, part in found.items() if isinstance(part, dict)}
+    said = "; ".join(f"{k.replace('_', ' ')}: {v}" for k, v in found.items() if k not in policies)
+    table = Table(title=title, title_justify="left", box=None, caption=said, caption_justify="left")
+    for heading in ("", *(f"{name} actions" for name in policies)):
+        table.add_column(heading, justify="right")
+    for row in ("fitted", "bounds", "importance_sampling", "doubly_robust", *ESTIMATES_SHOWN):
+        cells = (_estimate(part, row) for part in policies.values())
+        table.add_row(row.replace("_", " "), *cells)
+    return table
+
+
+def _estimate(found: Mapping[str, Any], name: str) -> str:
+    """Return an estimate with its interval, or why it is withheld."""
+    low, high = (found.get(f"{name.removesuffix('s')}_{end}") for end in ("low", "high"))
+    interval = "" if low is None else f"{low:.4g} to {high:.4g}"
+    if name == "bounds":
+        return interval
+    if found[name] is None:
+        return f"withheld: {found.get('reasons', {}).get(name, 'no such rows')}"
+    return f"{found[name]:.4g}" + (f" ({interval})" if interval else "")
 
 
 def _table(title: str, rows: Mapping[str, str]) -> Table:

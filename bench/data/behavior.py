@@ -1,7 +1,7 @@
 """Behavior policies: mixtures of episodes, each epsilon-greedy around the reference policy."""
 
 from collections.abc import Callable
-from typing import Literal, NotRequired
+from typing import Literal, NamedTuple, NotRequired
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -29,6 +29,44 @@ class Component(TypedDict):
     policy: NotRequired[Literal["reference", "clinician"]]
     epsilon: Fraction
     share: Positive
+
+
+class KnownBehavior(NamedTuple):
+    """A behavior policy whose probabilities are known, a mixture of episodes.
+
+    Attributes:
+        shares: ``[components]`` of the episodes.
+        chances: Each component's probabilities ``[components, n, num_actions]`` of numbered actions
+            at raw observations ``[n, ...]``.
+    """
+
+    shares: np.ndarray
+    chances: Callable[[np.ndarray], np.ndarray]
+
+
+def known_behavior(
+    environment: Environment, behavior: tuple[Component, ...]
+) -> KnownBehavior | None:
+    """Return a mixture's probabilities, None where actions are continuous."""
+    if environment.spec.action_bounds is not None:
+        return None
+    num_actions = environment.spec.num_actions
+
+    def chances(observation: np.ndarray) -> np.ndarray:
+        uniform = np.full((len(observation), num_actions), 1 / num_actions)
+
+        def of(part: Component) -> np.ndarray:
+            if part["epsilon"] == 1:
+                return uniform
+            if by_clinician(part):
+                intended = environment.clinician_chances(observation)
+            else:
+                intended = np.eye(num_actions)[environment.reference_action(observation)]
+            return (1 - part["epsilon"]) * intended + part["epsilon"] * uniform
+
+        return np.stack([of(part) for part in behavior])
+
+    return KnownBehavior(shares(behavior), chances)
 
 
 def actor(

@@ -15,6 +15,7 @@ from bench.data.behavior import (
     actor,
     by_clinician,
     halfway_epsilon,
+    known_behavior,
     shares,
     simulated_value,
     tables,
@@ -98,7 +99,8 @@ class Collected(DataSource):
                 storage.save(path)
         reserve = Reserve(partial(self._collect_worse, environment, seed))
         data = OfflineDataset.full(storage, environment.spec, recipe, reserve)
-        return Task(environment, data, *self.behavior_of(environment))
+        known = known_behavior(environment, self.behavior)
+        return Task(environment, data, *self.behavior_of(environment), known)
 
     def environment_of(self, name: str, seed: int, discount: float) -> Environment:
         """Return the instance of the world that a seed names."""

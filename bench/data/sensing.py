@@ -45,6 +45,8 @@ class Sensing:
             task,
             environment=environment,
             data=OfflineDataset.full(sensed, environment.spec, data.provenance, reserve),
+            # Who collected saw the whole.
+            behavior_policy=None,
         )
 
     def title(self, environment: str) -> str:

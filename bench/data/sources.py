@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.data.behavior import KnownBehavior
 from bench.data.datasets import OfflineDataset
 from bench.types import ActionKind, WorldKind
 from bench.worlds.base import Environment
@@ -30,12 +31,14 @@ class Task:
         data: The full dataset.
         behavior_value: Value of the behavior policy in the environment's units of value.
         behavior_occupancy: ``[states, actions]`` where the MDP is known, else None.
+        behavior_policy: How likely it took which action where; None where nobody knows.
     """
 
     environment: Environment
     data: OfflineDataset
     behavior_value: float
     behavior_occupancy: np.ndarray | None
+    behavior_policy: KnownBehavior | None = None
 
 
 class Facts(NamedTuple):

@@ -110,8 +110,8 @@ def _exactly(
     distribution = policy(np.broadcast_to(states, (len(environments), len(states))).copy())
     assert isinstance(distribution, DiscretePolicy)
     mode, probabilities = (
-        _table(distribution.mode_probabilities()),
-        _table(distribution.probabilities()),
+        chances_table(distribution.mode_probabilities()),
+        chances_table(distribution.probabilities()),
     )
     run = np.arange(len(environments))[:, None]
     act = _choosing(lambda state: mode[run, state], seeds, num_episodes)
@@ -186,7 +186,7 @@ class _Simulated:
         bounds = self.bounds
         if bounds is None:
             return _choosing(
-                lambda x: _table(_discrete(self.policy(x)).mode_probabilities()),
+                lambda x: chances_table(discrete(self.policy(x)).mode_probabilities()),
                 self.seeds, self.num_episodes,
             )  # fmt: skip
         return lambda observation: _in_world(self.policy(observation).mode(), bounds)
@@ -195,7 +195,7 @@ class _Simulated:
         bounds = self.bounds
         if bounds is None:
             return _choosing(
-                lambda x: _table(_discrete(self.policy(x)).probabilities()),
+                lambda x: chances_table(discrete(self.policy(x)).probabilities()),
                 self.seeds, self.num_episodes,
             )  # fmt: skip
         choices = _choices(self.seeds)
@@ -211,7 +211,7 @@ class _Simulated:
         return act
 
 
-def _discrete(distribution: ActionDistribution) -> DiscretePolicy:
+def discrete(distribution: ActionDistribution) -> DiscretePolicy:
     assert isinstance(distribution, DiscretePolicy)
     return distribution
 
@@ -225,7 +225,7 @@ def _in_world(unit: torch.Tensor, bounds: Bounds) -> np.ndarray:
     return from_unit(known, bounds).astype(np.float32)
 
 
-def _table(probabilities: torch.Tensor) -> np.ndarray:
+def chances_table(probabilities: torch.Tensor) -> np.ndarray:
     """Return float64 probabilities; in float32 they sum to one only to 1e-7."""
     table = probabilities.double().cpu().numpy()
     return table / table.sum(-1, keepdims=True)

@@ -12,7 +12,7 @@ from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
 from bench.data.sources import Facts, MissingData
 from bench.settings.groups import file_of, known_names, mapping
-from bench.settings.run import HALFWAY, TrainingConfig, data_source
+from bench.settings.run import HALFWAY, LATER, TrainingConfig, data_source
 from bench.settings.typed import Absent, ConfigError
 
 # A mapping from kinds of worlds to settings, in a learner's file. A kind that names a target has a
@@ -66,7 +66,8 @@ def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[st
     if settings.get("eval_every") is None and "eval_every" in settings:
         settings["eval_every"] = settings["num_updates"]
     settings["coverage"] = _degradation(dict(mapping(settings, "coverage")), facts)
-    return settings
+    usual = {key: TrainingConfig.model_fields[key].default for key in LATER}
+    return {k: v for k, v in settings.items() if k not in usual or v != usual[k]}
 
 
 def _check_names(settings: Mapping[str, Any]) -> None:

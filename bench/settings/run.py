@@ -15,6 +15,7 @@ from bench.data.encoding import Normalization
 from bench.data.sensing import Sensing
 from bench.data.sources import DataSource, Task
 from bench.measures.coverage import EstimatesWhere
+from bench.measures.value_estimates.estimation import ValueEstimatesWhere
 from bench.settings.groups import mapping
 from bench.settings.typed import STRICT, checked, typed_object
 from bench.types import Count, Discount, Fraction, Seed, Updates
@@ -69,6 +70,7 @@ class TrainingConfig(BaseModel):
     eval_every: Count
     eval_episodes: Count
     coverage_estimates: EstimatesWhere
+    value_estimates: ValueEstimatesWhere = "without_evaluation"
 
 
 class RunConfig(TrainingConfig):
@@ -85,6 +87,9 @@ GROUPS = ("algorithm", "dataset", "coverage")
 HARNESS_KEYS = ("experiment_name", "results_dir", "device", "compile", "launcher", "tracking")
 # Of a dataset's file alone: what behavior=medium is in this world.
 HALFWAY = "halfway"
+# Settings that a run's settings hold only where they are not as usual: they came later, and runs
+# from before them are the same runs.
+LATER = ("value_estimates",)
 NOTHING_REMOVED = {"name": "none", "target": "bench.data.degradations.none", "severity": 0.0}
 
 

@@ -27,7 +27,9 @@ class RunSpec:
         dataset = self.settings["dataset"]
         shared = [dataset.get(key) for key in ("name", "id", "path", "max_steps", "discount")]
         shared += [dataset.get(key) for key in ("normalization", "hidden", "history")]
-        lengths = [self.settings[key] for key in TrainingConfig.model_fields if key != "seed"]
+        lengths = [
+            getattr(self.config, key) for key in TrainingConfig.model_fields if key != "seed"
+        ]
         return json.dumps([algorithm, world, shared, lengths], sort_keys=True)
 
     def __reduce__(self) -> Any:

@@ -45,7 +45,7 @@ def learner_settings(record: RunRecord) -> Settings:
 
     That is all but seeds, the data's loss and how much is measured of it.
     """
-    about_data = ("coverage", "coverage_estimates")
+    about_data = ("coverage", "coverage_estimates", "value_estimates")
     flat = flatten({k: v for k, v in record.config.items() if k not in about_data})
     named = {key.removeprefix("algorithm."): value for key, value in flat.items()}
     return {

@@ -38,6 +38,9 @@ class RunRecord:
             `evaluation_reason` says why.
         evaluations: Per evaluation the update, the raw episode returns and the exact value.
         final: Regrets and scores of the last evaluation; all null without one.
+        value_estimates: Of the last policy from data alone, where they were made; no returns and
+            no regrets. What they are of and made from, and per way of acting, ``mode`` and
+            ``sampling``, those of `bench/measures/value_estimates/estimation.py`.
         metrics: Per name a list of ``[update, value]``.
         timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
             memory (also of the GPU, null without one) and number of runs.
@@ -58,6 +61,7 @@ class RunRecord:
     evaluation_reason: str | None = None
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, float | None] = field(default_factory=dict)
+    value_estimates: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, list[list[float]]] = field(default_factory=dict)
     timing: dict[str, float | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -115,7 +115,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, str]:
     for group in GROUPS:
         own = settings[group].items()
         flat |= {f"{group}.{k}": str(v) for k, v in own if k not in ("name", "target")}
-    return flat | {key: str(settings[key]) for key in TrainingConfig.model_fields}
+    own = TrainingConfig.model_fields.keys() & settings.keys()
+    return flat | {key: str(settings[key]) for key in own}
 
 
 def _cohorts(plan: Plan) -> Table:

@@ -17,6 +17,7 @@ class History:
         self.evaluations: list[list[PolicyEvaluation]] = [[] for _ in range(num_runs)]
         self.metrics: list[dict[str, list[list[float]]]] = [{} for _ in range(num_runs)]
         self.lost_at: list[int | None] = [None] * num_runs
+        self.value_estimates: list[dict[str, Any]] = [{} for _ in range(num_runs)]
 
     def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation] | None) -> None:
         """Add metrics and an evaluation, where there are any, of every run.
@@ -47,12 +48,18 @@ class History:
         for run, rows in zip(self.evaluations, plain, strict=True):
             if at_the_end and run and run[-1].probabilities is not None:
                 rows[-1]["probabilities"] = torch.as_tensor(run[-1].probabilities)
-        return {"evaluations": plain, "metrics": self.metrics, "lost_at": self.lost_at}
+        return {
+            "evaluations": plain,
+            "metrics": self.metrics,
+            "lost_at": self.lost_at,
+            "value_estimates": self.value_estimates,
+        }
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a snapshot."""
         self.evaluations = [[_evaluation(e) for e in run] for run in saved["evaluations"]]
         self.metrics, self.lost_at = saved["metrics"], saved["lost_at"]
+        self.value_estimates = saved["value_estimates"]
 
 
 def _evaluation(saved: dict[str, Any]) -> PolicyEvaluation:

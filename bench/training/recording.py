@@ -70,13 +70,15 @@ class Recorder:
             evaluation_reason=environment.without_evaluation,
             evaluations=[evaluation.told for evaluation in evaluations],
             final=regret.scores(last, prepared.anchors),
+            value_estimates=history.value_estimates[index],
             metrics=history.metrics[index],
             timing=timing,
         )
 
     def without_results(self, record: RunRecord, error: str) -> RunRecord:
         """Return the record of a run that failed only when its results were to be written."""
-        nothing: dict[str, Any] = {"coverage": {}, "values": {}, "final": {}, "metrics": {}}
+        results = ("coverage", "values", "final", "value_estimates", "metrics")
+        nothing: dict[str, Any] = {name: {} for name in results}
         return replace(record, status="failed", error=error, evaluations=[], **nothing)
 
     def _record(self, spec: RunSpec, status: Status, **fields: Any) -> RunRecord:

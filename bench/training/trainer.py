@@ -12,6 +12,7 @@ from bench.cohorts import memory
 from bench.cohorts.cohort import Cohort, Member
 from bench.engines import stopping
 from bench.measures.evaluation import PolicyEvaluation, evaluate
+from bench.measures.value_estimates.estimation import value_estimates
 from bench.programs import compilation
 from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
@@ -93,6 +94,8 @@ class Trainer:
             if step % config.eval_every == 0 or step == config.num_updates:
                 clock.pauses()
                 history.add(cohort, evaluated(step))
+                if step == config.num_updates:
+                    _estimate(ready, cohort, history)
                 clock.trains()
             stop = stopping.asked()
             if step < config.num_updates and (stop or checkpoints.due()):
@@ -120,6 +123,17 @@ class Trainer:
             self.device,
             self.mode(ready[0].spec),
         )
+
+
+def _estimate(ready: list[Prepared], cohort: Cohort, history: History) -> None:
+    """Add estimates of the values of all policies, where they are wanted."""
+    for index, run in enumerate(ready):
+        without = not run.task.environment.can_evaluate
+        wanted = without or run.spec.config.value_estimates == "everywhere"
+        if wanted and history.lost_at[index] is None:
+            history.value_estimates[index] = value_estimates(
+                run.task, run.dataset, cohort.policy, index
+            )
 
 
 @dataclass

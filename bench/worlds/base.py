@@ -140,6 +140,11 @@ class Environment(ABC):
         # Scaling keeps a rounding error in the sum from selecting past the end.
         return np.asarray((uniform * cumulative[..., -1:] >= cumulative).sum(-1))
 
+    def clinician_chances(self, observation: np.ndarray) -> np.ndarray:
+        """Return how likely they are to do what, ``[n, num_actions]``, at ``[n, ...]``."""
+        assert self.clinician is not None
+        return self.clinician[observation]
+
     def policy_value(self, act: Act) -> float | None:
         """Return the exact value of a policy that always does the same; None if not to be had."""
         del act

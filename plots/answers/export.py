@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ COLUMNS = {
     "severity": "how much, from 0 to 1",
     "seed": "names the training",
     "group": "where the number stands in a record: `final`, `values`, `coverage`, `dataset`,"
-    " `timing`, `evaluations` or `metrics`",
-    "quantity": "its name there; of evaluations the mean over episodes",
+    " `timing`, `value_estimates`, `evaluations` or `metrics`",
+    "quantity": "its name there, dotted if deeper; of evaluations the mean over episodes",
     "update": "after which update, of evaluations and metrics",
     "value": "the number",
 }
@@ -73,6 +73,8 @@ def long_form(frame: Frame) -> Iterator[dict[str, Any]]:
             for quantity, value in getattr(record, group).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     yield _line(shared, group, quantity, None, value)
+        for quantity, value in _numbers(record.value_estimates):
+            yield _line(shared, "value_estimates", quantity, None, value)
         for evaluation in record.evaluations:
             for quantity, value in evaluation.items():
                 if isinstance(value, list) and value:
@@ -82,6 +84,15 @@ def long_form(frame: Frame) -> Iterator[dict[str, Any]]:
         for quantity, points in record.metrics.items():
             for update, value in points:
                 yield _line(shared, "metrics", quantity, int(update), value)
+
+
+def _numbers(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers in nested mappings under dotted names."""
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, int | float):
+            yield f"{prefix}{name}", value
 
 
 def _line(

@@ -85,6 +85,7 @@ def rounded(record: RunRecord) -> RunRecord:
             ),
         ],
         final=significant(record.final, DIGITS),
+        value_estimates=significant(record.value_estimates, RETURN_DIGITS),
         metrics=significant(record.metrics, SIDE_DIGITS),
         timing=significant(record.timing, SIDE_DIGITS),
     )
@@ -114,7 +115,7 @@ def _fault(record: RunRecord) -> str | None:
     for name in ("run_id", "algorithm", "environment"):
         if not isinstance(getattr(record, name), str):
             return f"its `{name}` is not a name"
-    for name in ("config", "dataset", "coverage", "values", "final"):
+    for name in ("config", "dataset", "coverage", "values", "final", "value_estimates"):
         if not isinstance(getattr(record, name), dict):
             return f"its `{name}` is not a mapping"
     for name in ("algorithm", "coverage", "dataset"):

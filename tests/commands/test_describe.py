@@ -10,8 +10,9 @@ from bench.__main__ import main
 from bench.commands import describe
 from bench.data import degradations
 from bench.measures import coverage
+from bench.measures.value_estimates.estimation import of_the_data
 from bench.settings.run import run_config
-from tests.support import commands, files
+from tests.support import commands, files, ohio
 
 pytestmark = pytest.mark.usefixtures("quick_values")
 
@@ -174,3 +175,22 @@ def test_a_file_whose_episodes_end_says_nothing_of_it(card):
     files.write_d4rl(files.d4rl_columns((5, 3, 6)))
     _, text, _ = card("dataset=d4rl", f"dataset.id={files.HOPPER}")
     assert "no episode ends" not in text
+
+
+def test_data_without_a_world_shows_what_it_says_of_its_own_policies(card, tmp_path):
+    ohio.write(tmp_path / "data", "1", glucose_level=ohio.readings(60))
+    words = ("dataset=ohio_t1dm", f"dataset.path={tmp_path / 'data'}")
+    _, text, _ = card(*words)
+    found = of_the_data(*loaded(*words))
+    shown = entry(text, "fitted").split()
+    expected = [found[policy]["fitted"] for policy in ("counted", "commonest")]
+    assert [float(value) for value in shown] == pytest.approx(expected, rel=1e-3)
+    assert "withheld: 1 effective" in text
+    assert "no returns" in text
+    assert "estimated values" not in card("dataset=cliff", SMALL)[1]
+
+
+def test_data_that_nothing_is_estimated_from_says_why(card):
+    files.write_d4rl(files.d4rl_columns((5, 3, 6)))
+    _, text, _ = card("dataset=d4rl", f"dataset.id={files.HOPPER}", "dataset.trust=refuse")
+    assert entry(text, "not computed") == "estimates are of numbered actions"

@@ -138,6 +138,14 @@ class GlucoseEnvironment(Environment):
         left_out = rng.random(shape) < self.world.skipped
         return np.where(left_out, 0, np.where(slips, moved, dose))
 
+    def clinician_chances(self, observation: np.ndarray) -> np.ndarray:
+        """Return how likely each dose is by that ``[n, 5]`` at observations ``[n, 11]``."""
+        dose, meal = self.reference_action(observation), observation[..., 4] > 0
+        doses, slips = np.eye(len(DOSES)), np.where(meal, self.world.noise, 0.0)[:, None]
+        lower, upper = (doses[(dose + by).clip(0, len(DOSES) - 1)] for by in (-1, 1))
+        given = (1 - slips) * doses[dose] + slips * (lower + upper) / 2
+        return (1 - self.world.skipped) * given + self.world.skipped * doses[0]
+
     @classmethod
     def simulator(
         cls,
