@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from bench.measures.statistics.ranks import rank_correlation
-from plots.estimates import estimated
-from plots.export import long_form
-from plots.frame import build_frame
-from plots.sections import estimate_checks, regret, value_estimates
-from plots.sections.estimate_checks import ESTIMATORS, check
+from plots.answers.export import long_form
+from plots.data.estimates import estimated
+from plots.data.frame import build_frame
+from plots.sections.account import value_estimates
+from plots.sections.curves import estimate_checks, regret
+from plots.sections.curves.estimate_checks import ESTIMATORS, check
 from tests.support import commands
 from tests.support.plotting import BC, CQL, FQI, figures, make_record, plot, store, table
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from plots import names as printed
-from plots.estimates import Estimated, estimated
-from plots.frame import Frame
-from plots.markup import csv_table, escape_markdown, markdown_table
-from plots.records import Condition
+from plots.data import names as printed
+from plots.data.estimates import Estimated, estimated
+from plots.data.frame import Frame
+from plots.data.records import Condition
+from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 
 PLACE = 4.2

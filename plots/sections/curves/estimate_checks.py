@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.measures.statistics.ranks import rank_correlation
-from plots import names as printed
-from plots.estimates import Estimated, estimated
-from plots.frame import Frame
-from plots.markup import csv_table, escape_markdown, markdown_table
+from plots.data import names as printed
+from plots.data.estimates import Estimated, estimated
+from plots.data.frame import Frame
+from plots.look.markup import csv_table, escape_markdown, markdown_table
+from plots.look.style import GREY, MARKERS, WORLD_COLORS, text_width
 from plots.sections import Illustration, Section, TextFile
-from plots.style import GREY, MARKERS, WORLD_COLORS, text_width
 
 PLACE = 4.1
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from plots.frame import Frame
-from plots.records import Condition, replicate
+from plots.data.frame import Frame
+from plots.data.records import Condition, replicate
 
 # Ways of acting, with the final number that says what acting so was worth.
 WAYS = {"mode": "value", "sampling": "sampled_value"}
