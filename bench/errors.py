@@ -16,6 +16,15 @@ class UserError(Exception):
     """Something that the user can mend; the message is one sentence."""
 
 
+class MissingData(ValueError):
+    """Data that is not here and cannot be had now; `name` is what records would call it."""
+
+    def __init__(self, name: str, sentence: str):
+        """Take the name, and in a sentence without its full stop what is missing."""
+        super().__init__(sentence)
+        self.name = name
+
+
 class Words(argparse.ArgumentParser):
     """The words of a command; says in one sentence what is wrong with them."""
 

@@ -12,8 +12,9 @@ from bench.data.behavior import Component
 from bench.data.collected import Collected
 from bench.data.datasets import OfflineDataset
 from bench.data.registered import MAX_STEPS, Gymnasium
-from bench.data.sources import DataSource, Facts, MissingData, Task
+from bench.data.sources import DataSource, Facts, Task
 from bench.data.storage import Storage
+from bench.errors import MissingData
 from bench.types import Count, NonNegative
 
 UNIFORM: tuple[Component, ...] = ({"epsilon": 1.0, "share": 1.0},)

@@ -13,15 +13,6 @@ from bench.types import ActionKind, WorldKind
 from bench.worlds.base import Environment
 
 
-class MissingData(ValueError):
-    """Data that is not here and cannot be had now; `name` is what records would call it."""
-
-    def __init__(self, name: str, sentence: str):
-        """Take the name, and in a sentence without its full stop what is missing."""
-        super().__init__(sentence)
-        self.name = name
-
-
 @dataclass(frozen=True, eq=False)
 class Task:
     """A dataset together with the world it came from, before anything is taken away.

@@ -21,8 +21,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from bench.atomic import atomic_folder, atomic_write
-from bench.data.sources import MissingData
 from bench.data.storage import Storage, seal
+from bench.errors import MissingData
 
 # Part of every flat folder's name: raise it when the same file would be converted otherwise.
 FORMAT = 3

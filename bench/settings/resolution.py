@@ -10,7 +10,8 @@ from typing import Any
 
 from bench.data.collected import Collected
 from bench.data.registered import Gymnasium
-from bench.data.sources import Facts, MissingData
+from bench.data.sources import Facts
+from bench.errors import MissingData
 from bench.settings.groups import file_of, known_names, mapping
 from bench.settings.run import HALFWAY, LATER, TrainingConfig, data_source
 from bench.settings.typed import Absent, ConfigError

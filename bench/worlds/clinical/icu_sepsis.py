@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from bench.errors import MissingData
 from bench.worlds.base import Environment
 from bench.worlds.exact import TabularMDP
 from bench.worlds.mdps import TabularWorld
@@ -39,15 +40,18 @@ class ICUSepsis(TabularWorld):
 
     has_clinician: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Refuse a world whose tables are not installed.
+
+        Raises:
+            MissingData: If they are not.
+        """
+        assets()
+
     @property
     def table_shape(self) -> tuple[int, int]:
         """Numbers of states and of actions."""
         return SHAPE
-
-    def check_discount(self, discount: float) -> None:
-        """Refuse a world whose tables are not installed."""
-        del discount
-        assets()
 
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same, and made once."""
@@ -69,11 +73,11 @@ def assets() -> Path:
     """Return the folder of the package's tables.
 
     Raises:
-        ValueError: If the package is not installed.
+        MissingData: If the package is not installed.
     """
     found = importlib.util.find_spec(PACKAGE)
     if found is None or not found.submodule_search_locations:
-        raise ValueError('dataset=icu_sepsis needs `pip install -e ".[icu]"`')
+        raise MissingData(PACKAGE, 'dataset=icu_sepsis needs `pip install -e ".[icu]"`')
     return Path(found.submodule_search_locations[0]) / "envs" / "assets"
 
 

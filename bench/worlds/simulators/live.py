@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 
+from bench.errors import MissingData
 from bench.types import EnvSpec
 from bench.worlds.base import Simulator
 from bench.worlds.simulators.recorded import RecordedEnvironment, Reference
@@ -80,7 +81,8 @@ def spaces_of(gymnasium_spec: GymnasiumSpec) -> tuple[FlatSpace, FlatSpace]:
         ValueError: If the environment cannot be made here, or a space holds more than numbers.
     """
     if _is_mujoco(gymnasium_spec) and importlib.util.find_spec("mujoco") is None:
-        raise ValueError(f'{gymnasium_spec.id} needs `pip install -e ".[mujoco]"`')
+        needed = f'{gymnasium_spec.id} needs `pip install -e ".[mujoco]"`'
+        raise MissingData(gymnasium_spec.id, needed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

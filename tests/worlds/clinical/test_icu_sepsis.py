@@ -85,6 +85,9 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
     )
     with pytest.raises(ConfigError, match=r'dataset=icu_sepsis needs `pip install -e "\.\[icu\]"`'):
         commands.plan("dataset=icu_sepsis", "algorithm=bc")
+    # An experiment goes on with the worlds that are there.
+    runs = commands.plan("experiment=real_world", "algorithm=bc", "seed=0").runs
+    assert {r.config.dataset.environment_name for r in runs} == {"sepsis_sim", "glucose"}
 
 
 def test_a_world_without_records_has_no_clinician():
