@@ -32,6 +32,7 @@ BATCH_SIZE = 256
 BLOCKS = 5
 # Updates of a call into JAX.
 AT_ONCE = 10
+
 Advance = Callable[[int], object]
 
 

@@ -12,7 +12,10 @@ XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep what runs within to one thread on one core, where the system can pin it."""
+    """Keep what runs within to one thread on one core, where the system can pin it.
+
+    On the last of those that the process may use: `taskset` chooses another.
+    """
     threads, flags = torch.get_num_threads(), os.environ.get("XLA_FLAGS")
     pinned = hasattr(os, "sched_setaffinity")
     cores = os.sched_getaffinity(0) if pinned else set()

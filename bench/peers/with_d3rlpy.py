@@ -38,7 +38,7 @@ class D3rlpyRun:
             sized["n_action_samples"] = ours.num_actions
         self.learner = kind(batch_size=batch_size, **sized).create(device=False)
         self.data, self.batch_size = dataset_of(data), batch_size
-        self.learner.build_withdataset_of(self.data)
+        self.learner.build_with_dataset(self.data)
 
     def train(self, number: int) -> None:
         """Make updates."""

@@ -7,6 +7,7 @@ import pytest
 
 from bench.cohorts.cohort import Member
 from bench.peers.transitions import transitions
+from bench.peers.with_d3rlpy import NAMES, D3rlpyRun
 from tests.support.builders import build_algorithm, random_dataset, world
 
 
@@ -21,19 +22,22 @@ def test_transitions_are_encoded_and_rewards_scaled():
     assert columns.terminated.tolist() == data.terminated.tolist()
 
 
-def test_d3rlpy_draws_pairs_of_them():
+@pytest.mark.parametrize(("name", "kind"), NAMES)
+def test_d3rlpy_draws_pairs_of_them(name, kind):
     pytest.importorskip("d3rlpy", reason="d3rlpy is not installed")
-    from bench.peers.with_d3rlpy import dataset_of
-
-    data = random_dataset("continuous", 40, seed=0)
-    columns = transitions(Member(build_algorithm("td3_bc"), 0, data, data))
+    world_kind = "vector" if kind == "discrete" else kind
+    algorithm = build_algorithm(name, world_kind, hidden_sizes=(8, 8))
+    data = random_dataset(world_kind, 40, seed=0)
+    columns = transitions(Member(algorithm, 0, data, data))
+    run = D3rlpyRun(NAMES[name, kind], algorithm, columns, 16)
+    run.train(2)
     ours = {
         (*left, *right)
         for left, right in zip(
             columns.observation.tolist(), columns.next_observation.tolist(), strict=True
         )
     }
-    drawn = dataset_of(columns).sample_transition_batch(200)
+    drawn = run.data.sample_transition_batch(200)
     goes_on = drawn.terminals[:, 0] == 0
     assert 0 < goes_on.sum() < 200
     lefts, rights = drawn.observations[goes_on], drawn.next_observations[goes_on]
