@@ -1,6 +1,8 @@
 """How fast a cohort's updates are on this machine."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -36,20 +38,47 @@ def updates_per_second(
         step: Which update is taken for the first: a learner that begins by cloning does other work
             later.
     """
+    cohort = ready(algorithm, task, size, batch_size, mode, device, step)
+    return pace(partial(finish, cohort), seconds)
+
+
+def ready(
+    algorithm: Algorithm,
+    task: Task,
+    size: int,
+    batch_size: int,
+    mode: Mode,
+    device: str,
+    step: int = 0,
+) -> Cohort:
+    """Return a cohort, its arguments as above, whose next updates take what later ones will."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
     cohort = Cohort(members, batch_size, device=device, mode=mode)
     cohort.step = step
     # All variants of an update that copies a target every so often are traced before timing.
-    _finish(cohort, max(2, getattr(algorithm, "target_interval", 0) + 1), device)
-    start, made = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        _finish(cohort, 20, device)
-        made += 20
-    return made / (time.perf_counter() - start)
+    finish(cohort, max(2, getattr(algorithm, "target_interval", 0) + 1))
+    return cohort
 
 
-def _finish(cohort: Cohort, updates: int, device: str) -> None:
+def pace(
+    advance: Callable[[int], object],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+    at_once: int = 20,
+) -> float:
+    """Return updates per second by a clock, looking so long; `advance` makes so many at once."""
+    start, made, passed = clock(), 0, 0.0
+    # A clock may stand still for a while.
+    while passed <= 0 or passed < seconds:
+        advance(at_once)
+        made += at_once
+        passed = clock() - start
+    return made / passed
+
+
+def finish(cohort: Cohort, updates: int) -> None:
+    """Make updates and wait for them."""
     for _ in cohort.train(updates):
         pass
-    if device == "cuda":
+    if cohort.device.type == "cuda":
         torch.cuda.synchronize()

@@ -5,6 +5,9 @@ cohort of 8, in each of these worlds that it has a class for: CartPole, for tabu
 table, and for continuous actions the linear-quadratic world. The matrix-product rate is that of
 a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same threads.
 
+With `--peers` another table instead compares cohorts with the same updates in JAX, and with
+d3rlpy's where it is installed (bench/peers), block by block on one core.
+
 Beside a run alone stands what the best public code in torch reaches (marks.csv), measured on
 another machine with two cores: compare orders of magnitude.
 """
@@ -14,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -23,6 +27,8 @@ from rich.table import Table
 from bench.cohorts.timing import SEED, updates_per_second
 from bench.data.sources import Task
 from bench.errors import Words
+from bench.peers import comparison
+from bench.peers.one_core import one_core
 from bench.programs.compilation import Mode
 from bench.settings.composition import Composer
 from bench.settings.groups import known_names
@@ -44,13 +50,21 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="time for each figure")
     parser.add_argument("--compile", action="store_true", help="also compile the updates")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument(
+        "--peers", action="store_true", help="compare with the same updates in JAX, on one core"
+    )
     parser.add_argument("--algorithm", default="", help="those to time, with commas; else all")
     arguments = parser.parse_args(words)
     names = list(known_names("algorithm"))
     chosen: list[str] = arguments.algorithm.split(",") if arguments.algorithm else names
     if unknown := [name for name in chosen if name not in names]:
         raise ConfigError(f"algorithm is {unknown[0]!r}, but should be one of: {', '.join(names)}.")
+    mode: Mode = "compiled" if arguments.compile else "traced"
     console = Console(width=100)
+    if arguments.peers:
+        comparison.check(chosen if arguments.algorithm else [], arguments.device)
+        print_comparison(console, chosen, arguments.seconds, mode)
+        return 0
     for width in WIDTHS:
         rate = matrix_product_rate(width, arguments.seconds, arguments.device)
         console.print(f"matrix product at width {width}: {rate / 1e9:.0f} GFLOP/s", highlight=False)
@@ -61,11 +75,33 @@ def main(words: list[str]) -> int:
         table.add_column(name)
     for name in ("per run", "in total", "public torch"):
         table.add_column(name, justify="right")
-    mode: Mode = "compiled" if arguments.compile else "traced"
     for row in rows(chosen, arguments.seconds, mode, arguments.device):
         table.add_row(*row)
     console.print(table)
     return 0
+
+
+def print_comparison(console: Console, chosen: list[str], seconds: float, mode: Mode) -> None:
+    """Measure beside the peers that are installed and print the table."""
+    table = Table(title=f"run-updates per second, batch {comparison.BATCH_SIZE}")
+    for name in ("algorithm", "world", "width", "runs", "peer"):
+        table.add_column(name)
+    for name in ("ours", "peer's", "ours / peer's"):
+        table.add_column(name, justify="right")
+    with one_core():
+        for row in comparison.compare(_configs(chosen), seconds, mode):
+            *names, ours, others, ratios = row
+            spread = f"{median(ratios):.2f} [{min(ratios):.2f} to {max(ratios):.2f}]"
+            table.add_row(*map(str, names), f"{ours:,.0f}", f"{others:,.0f}", spread)
+    console.print(table)
+    console.print(
+        f"Medians [least to most] of {comparison.BLOCKS} blocks by the processor's time, one "
+        f"thread pinned to one core, ours {mode}; {comparison.versions()}.",
+        highlight=False,
+        markup=False,
+    )
+    if untimed := comparison.untimed():
+        console.print(untimed, highlight=False)
 
 
 def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:

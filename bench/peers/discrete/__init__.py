@@ -1,0 +1,1 @@
+"""Updates in JAX for numbered actions; a file is named like its learner."""
