@@ -116,6 +116,10 @@ class Collected(DataSource):
             return self._exact(environment)
         return simulated_value(environment, self.behavior), None
 
+    def check_here(self) -> None:
+        """Refuse a world that is not installed."""
+        self.environment.check_here()
+
     def check_discount(self, discount: float) -> None:
         """Refuse a discount that the world has no anchors for."""
         self.environment.check_discount(discount)

@@ -92,6 +92,9 @@ class DataSource(ABC):
     def facts(self) -> Facts:
         """Return what a plan checks before anything is loaded."""
 
+    def check_here(self) -> None:
+        """Raise ``MissingData`` where something that the data is made with is not installed."""
+
     def check_discount(self, discount: float) -> None:
         """Raise ``ValueError`` where the world's anchors do not hold for a discount."""
         del discount

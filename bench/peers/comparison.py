@@ -139,6 +139,6 @@ def _peers(
 def _processor() -> str:
     """Return the name of the processor, where the system tells it."""
     told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
+    lines = told.read_text("utf-8").splitlines() if told.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()

@@ -125,7 +125,9 @@ def _halfway(dataset: Mapping[str, Any]) -> float:
 
 def _facts(dataset: Mapping[str, Any]) -> Facts:
     try:
-        return data_source(dataset).facts()
+        source = data_source(dataset)
+        source.check_here()
+        return source.facts()
     except MissingData as missing:
         raise Absent(missing) from None
     except ValueError as error:

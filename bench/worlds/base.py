@@ -195,6 +195,9 @@ class World(ABC):
         """Numbers of states and of actions, where they are known before an instance is made."""
         return None
 
+    def check_here(self) -> None:
+        """Raise ``MissingData`` where something that the world needs is not installed."""
+
     def check_discount(self, discount: float) -> None:
         """Raise ``ValueError`` where the world's anchors do not hold for a discount."""
         del discount

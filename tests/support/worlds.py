@@ -258,6 +258,7 @@ def swept_values(
 def can_be_made(source: DataSource, discount: float) -> bool:
     """Return whether all is installed that a source's world needs."""
     try:
+        source.check_here()
         source.check_discount(discount)
     except ValueError:
         return False

@@ -40,18 +40,14 @@ class ICUSepsis(TabularWorld):
 
     has_clinician: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        """Refuse a world whose tables are not installed.
-
-        Raises:
-            MissingData: If they are not.
-        """
-        assets()
-
     @property
     def table_shape(self) -> tuple[int, int]:
         """Numbers of states and of actions."""
         return SHAPE
+
+    def check_here(self) -> None:
+        """Refuse a world whose tables are not installed."""
+        assets()
 
     def environment(self, name: str, seed: int, discount: float, horizon: int) -> Environment:
         """Return the environment; every instance is the same, and made once."""
