@@ -92,7 +92,7 @@ class DataSource(ABC):
     def facts(self) -> Facts:
         """Return what a plan checks before anything is loaded."""
 
-    def check_here(self) -> None:
+    def check_here(self) -> None:  # noqa: B027  (most need nothing)
         """Raise ``MissingData`` where something that the data is made with is not installed."""
 
     def check_discount(self, discount: float) -> None:

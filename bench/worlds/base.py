@@ -195,7 +195,7 @@ class World(ABC):
         """Numbers of states and of actions, where they are known before an instance is made."""
         return None
 
-    def check_here(self) -> None:
+    def check_here(self) -> None:  # noqa: B027  (most need nothing)
         """Raise ``MissingData`` where something that the world needs is not installed."""
 
     def check_discount(self, discount: float) -> None:
