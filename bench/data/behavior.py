@@ -78,22 +78,33 @@ def actor(
     """Return the behavior policy for some episodes, each of which belongs to one component."""
     component = rng.choice(len(behavior), size=num_episodes, p=shares(behavior))
     epsilon = np.array([part["epsilon"] for part in behavior])[component]
-    if environment.spec.action_bounds is not None:
-        return _continuous_actor(environment, epsilon, rng)
-
     clinical = np.array([by_clinician(part) for part in behavior])[component]
+    if environment.spec.action_bounds is not None:
+        return _continuous_actor(environment, epsilon, clinical, rng)
 
     def act(observation: np.ndarray) -> np.ndarray:
         explore = rng.random(num_episodes) < epsilon
         uniform = rng.integers(environment.spec.num_actions, size=num_episodes)
         if explore.all():
             return np.broadcast_to(uniform, observation.shape[:2])
-        intended = environment.reference_action(observation)
-        if clinical.any():
-            intended = np.where(clinical, environment.clinician_action(observation, rng), intended)
-        return np.where(explore, uniform, intended)
+        return np.where(explore, uniform, _intended(environment, observation, clinical, rng))
 
     return act
+
+
+def _intended(
+    environment: Environment,
+    observation: np.ndarray,
+    clinical: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return what is done where nothing is tried, in `clinical` episodes by clinicians."""
+    intended = environment.reference_action(observation)
+    if not clinical.any():
+        return intended
+    by_clinicians = environment.clinician_action(observation, rng)
+    whose = clinical.reshape(-1, *[1] * (intended.ndim - 2))
+    return np.where(whose, by_clinicians, intended)
 
 
 def by_clinician(part: Component) -> bool:
@@ -102,7 +113,7 @@ def by_clinician(part: Component) -> bool:
 
 
 def _continuous_actor(
-    environment: Environment, epsilon: np.ndarray, rng: np.random.Generator
+    environment: Environment, epsilon: np.ndarray, clinical: np.ndarray, rng: np.random.Generator
 ) -> Callable[[np.ndarray], np.ndarray]:
     bounds, noise = environment.spec.action_bounds, environment.behavior_noise
     assert bounds is not None
@@ -114,7 +125,7 @@ def _continuous_actor(
         if explore.all():
             unit = np.broadcast_to(unit, (*observation.shape[:2], shape[-1]))
         else:
-            intended = to_unit(environment.reference_action(observation), bounds) + noisy
+            intended = to_unit(_intended(environment, observation, clinical, rng), bounds) + noisy
             unit = np.where(explore[:, None], unit, intended)
         # Rounded before it is taken, so that data holds just what was done.
         return from_unit(unit, bounds).astype(np.float32)

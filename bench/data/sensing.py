@@ -188,5 +188,5 @@ class _SensedSimulator(Simulator):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         observation, reward, terminated = self.whole.step(action)
-        self.stopped = self.whole.stopped
+        self.stopped, self.measured = self.whole.stopped, self.whole.measured
         return self.window.see(observation), reward, terminated

@@ -1,6 +1,7 @@
 """PolicyEvaluation: raw episode returns, and exact values where the world knows them."""
 
-from dataclasses import dataclass, fields
+from collections import defaultdict
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -39,6 +40,7 @@ class PolicyEvaluation:
         probabilities: ``[states, actions]`` of the mode, where the MDP is known.
         discounted_returns: Discounted return of each episode, where they are all that is known of
             a discounted value.
+        measured: What else the world judges a policy by, means over the steps of the episodes.
     """
 
     update: int
@@ -47,6 +49,7 @@ class PolicyEvaluation:
     sampled_value: float | None
     probabilities: np.ndarray | None
     discounted_returns: list[float] | None = None
+    measured: dict[str, float] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -60,9 +63,7 @@ class PolicyEvaluation:
     def told(self) -> dict[str, Any]:
         """What a record says of it, by name: everything but the table of probabilities."""
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name != "probabilities"
+            own.name: getattr(self, own.name) for own in fields(self) if own.name != "probabilities"
         }
 
 
@@ -94,6 +95,7 @@ def evaluate(
                 None if sampled is None else float(sampled[index]),
                 None,
                 by_mode.discounted[index].tolist() if discounted else None,
+                {name: float(mean[index]) for name, mean in by_mode.measured.items()},
             )
         )
     return evaluations
@@ -134,10 +136,14 @@ def _exactly(
 
 
 class _Returns(NamedTuple):
-    """Returns ``[run, episode]`` of the same episodes, undiscounted and discounted."""
+    """Returns ``[run, episode]`` of the same episodes, undiscounted and discounted.
+
+    `measured` are means ``[run]`` over all their steps of what else the world measures.
+    """
 
     plain: np.ndarray
     discounted: np.ndarray
+    measured: dict[str, np.ndarray]
 
     def values(self, environment: Environment) -> np.ndarray:
         """Return those that an environment's values are means of."""
@@ -257,9 +263,14 @@ def _returns(
     simulator = environments[0].simulator(environments, generators, num_episodes)
     spec = environments[0].spec
     plain, discounted = np.zeros((2, len(environments), num_episodes))
+    steps = np.zeros(len(environments))
+    measured: dict[str, np.ndarray] = defaultdict(lambda: np.zeros_like(steps))
     with torch.inference_mode():
         for time, step in enumerate(rollout(simulator, act, spec.horizon)):
             gained = step.reward * step.active
             plain += gained
             discounted += spec.discount**time * gained
-    return _Returns(plain, discounted)
+            steps += step.active.sum(1)
+            for name, value in step.measured.items():
+                measured[name] += (value * step.active).sum(1)
+    return _Returns(plain, discounted, {name: sums / steps for name, sums in measured.items()})

@@ -66,6 +66,7 @@ def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, f
     ``regret`` is optimum minus achieved, ``normalized_regret`` divides it by optimum minus uniform
     (0 the optimum, 1 the uniform policy), ``regret_to_covered`` is best covered minus achieved,
     ``regret_to_support`` best supported minus achieved, ``improvement`` is achieved minus behavior.
+    What else the world measures of a policy stands beside them under its own names.
     """
     if evaluation is None:
         return dict.fromkeys(FINAL)
@@ -88,4 +89,5 @@ def scores(evaluation: PolicyEvaluation | None, against: Anchors) -> dict[str, f
         "regret_to_covered": None if covered is None else covered - achieved,
         "regret_to_support": None if supported is None else supported - achieved,
         "improvement": achieved - against.behavior,
+        **evaluation.measured,
     }

@@ -6,7 +6,8 @@ runs are simulated beside it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -25,9 +26,12 @@ class Simulator(ABC):
     Attributes:
         stopped: ``[run, episode]``, copies that have ended without terminating; None where only
             the step limit cuts an episode.
+        measured: What else than its reward the latest step is judged by, by name, each ``[run,
+            episode]``; of a policy it is the mean over its steps.
     """
 
     stopped: np.ndarray | None = None
+    measured: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @abstractmethod
     def reset(self) -> np.ndarray:
@@ -47,6 +51,7 @@ class Step(NamedTuple):
     next_observation: np.ndarray
     terminated: np.ndarray
     active: np.ndarray
+    measured: Mapping[str, np.ndarray]
 
 
 def rollout(simulator: Simulator, act: Act, max_steps: int) -> Iterator[Step]:
@@ -60,7 +65,8 @@ def rollout(simulator: Simulator, act: Act, max_steps: int) -> Iterator[Step]:
         action = act(observation)
         next_observation, reward, terminated = simulator.step(action)
         active = np.ones_like(terminated) if active is None else active
-        yield Step(observation, action, reward, next_observation, terminated & active, active)
+        ended = terminated & active
+        yield Step(observation, action, reward, next_observation, ended, active, simulator.measured)
         active = active & ~terminated
         if simulator.stopped is not None:
             active &= ~simulator.stopped

@@ -159,5 +159,5 @@ class _RescaledSimulator(Simulator):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         observation, reward, terminated = self.whole.step(action)
-        self.stopped = self.whole.stopped
+        self.stopped, self.measured = self.whole.stopped, self.whole.measured
         return observation, self.slope * reward + self.offset, terminated

@@ -8,9 +8,18 @@ import pytest
 import torch
 
 from bench.data.behavior import simulated_value
+from bench.data.sensing import SensedEnvironment, Sensing
 from bench.worlds.base import rollout
-from bench.worlds.clinical import glucose
-from bench.worlds.clinical.glucose import DOSES, Glucose, GlucoseSimulator, index_of_control
+from bench.worlds.clinical.days import NAMES, Days, index_of_control
+from bench.worlds.clinical.glucose import (
+    LEVELS,
+    MOST_UNITS,
+    Glucose,
+    GlucoseEnvironment,
+    GlucoseInUnits,
+    in_units,
+    mean_return,
+)
 from bench.worlds.clinical.physiology import Bodies
 
 # Written by simglucose 0.2.11 itself.
@@ -22,8 +31,12 @@ def environment(patient=0, noise=0.4, skipped=0.1):
     return Glucose(patient, noise, skipped).environment("glucose", 0, 0.99, 48)
 
 
-def simulator(num_episodes, patient=0, seed=0):
-    return GlucoseSimulator(patient, [np.random.default_rng(seed)], num_episodes)
+def in_any_dose(patient=0, noise=0.4, skipped=0.1):
+    return GlucoseInUnits(patient, noise, skipped).environment("glucose_in_units", 0, 0.99, 48)
+
+
+def simulator(num_episodes, patient=0, seed=0, units=GlucoseEnvironment.units):
+    return Days(patient, units, [np.random.default_rng(seed)], num_episodes)
 
 
 @pytest.mark.parametrize(("dtype", "substeps", "apart"), [
@@ -66,7 +79,7 @@ def test_a_dose_covers_a_meal_and_corrects_less_what_is_on_board():
     seen[3:, 0] = 220.0
     seen[4, 2] = 3.0
     # Nothing without a meal; 4 and 8 for meals; 4 + 4 when high; 4 + 4 - 3 on board is nearest 4.
-    assert DOSES[environment().reference_action(seen)].tolist() == [0, 4, 8, 8, 4]
+    assert LEVELS[environment().reference_action(seen)].tolist() == [0, 4, 8, 8, 4]
 
 
 def test_clinicians_slip_by_a_level_and_leave_doses_out_as_often_as_said():
@@ -75,6 +88,70 @@ def test_clinicians_slip_by_a_level_and_leave_doses_out_as_often_as_said():
     chosen = environment().clinician_action(seen, np.random.default_rng(0))
     shares = np.bincount(chosen.ravel(), minlength=5) / chosen.size
     np.testing.assert_allclose(shares, [0.1, 0.18, 0.54, 0.18, 0], atol=0.01)
+
+
+def at_a_meal(shape, **named):
+    """Return observations at a meal of 20 grams, two units for this patient, and glucose 120."""
+    seen = np.zeros((*shape, 11))
+    told = {"glucose": 120.0, "meal": 20.0, "carbohydrate_ratio": 10.0, "correction_factor": 20.0}
+    for name, value in (told | named).items():
+        seen[..., NAMES.index(name)] = value
+    return seen
+
+
+def test_any_dose_is_the_calculators_own_up_to_the_largest():
+    meals = np.array([0.0, 37.0, 55.0, 500.0])
+    doses = in_any_dose().reference_action(at_a_meal((4,), meal=meals))
+    np.testing.assert_allclose(doses[:, 0], [0, 3.7, 5.5, MOST_UNITS], rtol=1e-6)
+
+
+def test_clinicians_are_off_by_a_factor_and_leave_doses_out_as_often_as_said():
+    world = in_any_dose()
+    chosen = world.clinician_action(at_a_meal((1, 40_000)), np.random.default_rng(0)).ravel()
+    shares = [(chosen == dose).mean() for dose in (0, 2)]
+    np.testing.assert_allclose(shares, [0.1, 0.9 * 0.6], atol=0.01)
+    off = np.log2(chosen[(chosen != 0) & (chosen != 2)] / 2)
+    # Uniform in the logarithm.
+    assert abs(off).max() <= 1 + 1e-6
+    np.testing.assert_allclose([off.mean(), off.std()], [0, 1 / np.sqrt(3)], atol=0.02)
+    assert not world.clinician_action(at_a_meal((50,), meal=0), np.random.default_rng(0)).any()
+
+
+def test_a_dose_does_the_same_by_its_level_and_in_units():
+    rng = np.random.default_rng(3)
+    by_level, any_dose = simulator(20), simulator(20, units=type(in_any_dose()).units)
+    by_level.reset()
+    any_dose.reset()
+    for _ in range(20):
+        level = rng.integers(len(LEVELS), size=(1, 20))
+        for one, other in zip(
+            by_level.step(level), any_dose.step(LEVELS[level][..., None]), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_the_share_of_a_day_in_each_range_is_measured_however_little_is_seen():
+    whole, glucose = environment(), NAMES.index("glucose")
+    sensing = Sensing(hidden=("glucose",), history=2)
+    sensed = SensedEnvironment(sensing.spec(whole.spec), whole, sensing)
+    alone = rollout(simulator(3), nothing, 48)
+    readings = np.array([step.next_observation[0, :, glucose] for step in alone])
+    found = []
+    for world in (whole, sensed):
+        days = type(world).simulator([world], [np.random.default_rng(0)], 3)
+        steps = list(rollout(days, nothing, 48))
+        found.append({
+            name: np.mean([step.measured[name] for step in steps]) for name in steps[0].measured
+        })  # fmt: skip
+    in_range = (readings >= 70) & (readings <= 180)
+    expected = [in_range.mean(), (readings < 70).mean(), (readings > 250).mean()]
+    assert found[0] == found[1]
+    np.testing.assert_allclose(list(found[0].values()), expected)
+    assert 0 < expected[0] < 1
+
+
+def nothing(seen):
+    return np.zeros(seen.shape[:-1], dtype=int)
 
 
 def test_a_day_is_observed_as_it_goes():
@@ -92,7 +169,7 @@ def test_a_day_is_observed_as_it_goes():
 
 def test_a_run_has_the_same_days_alone_and_in_company():
     generators = [np.random.default_rng(seed) for seed in (0, 1)]
-    together = GlucoseSimulator(0, generators, 5)
+    together = Days(0, GlucoseEnvironment.units, generators, 5)
     alone = simulator(5, seed=1)
     np.testing.assert_array_equal(together.reset()[1], alone.reset()[0])
     dose = np.full((1, 5), 2)
@@ -110,7 +187,7 @@ def returns():
     world, rng = environment(), np.random.default_rng(5)
     acts = {
         "uniform": lambda seen: rng.integers(5, size=seen.shape[:-1]),
-        "nothing": lambda seen: np.zeros(seen.shape[:-1], dtype=int),
+        "nothing": nothing,
         "clinician": lambda seen: world.clinician_action(seen, rng),
         "calculator": world.reference_action,
     }
@@ -134,6 +211,15 @@ def test_the_stored_anchors_are_those_of_fresh_days():
         assert abs(found.mean() - stored) < 4 * error
 
 
+def test_the_anchor_of_any_dose_is_that_of_fresh_days():
+    days = simulator(100, seed=9, units=lambda units: units)
+    found = np.sum([step.reward[0] for step in rollout(days, in_units, 48)], axis=0)
+    assert abs(found.mean() - in_any_dose().optimum) < 4 * found.std() / np.sqrt(len(found))
+    # The same days that no dose at all is measured on, where it is one patient's.
+    assert in_any_dose(patient=3).optimum == mean_return(3, 48, in_units)
+    assert in_any_dose().spec.uniform_regret == in_any_dose().optimum - environment().uniform
+
+
 def test_policies_rank_as_doses_should():
     order = [found.mean() for found in returns().values()]
     assert order == sorted(order)
@@ -141,5 +227,5 @@ def test_policies_rank_as_doses_should():
 
 
 def test_clinicians_collect_with_their_slips(monkeypatch):
-    monkeypatch.setattr(glucose.GlucoseEnvironment, "value_episodes", 150)
+    monkeypatch.setattr(GlucoseEnvironment, "value_episodes", 150)
     assert -260 < simulated_value(environment(), CLINICIAN) < -110
