@@ -8,12 +8,13 @@ import pytest
 from gymnasium import spaces
 
 from bench.__main__ import main
+from bench.data.recorded_losses import patients
 from bench.errors import UserError
 from bench.files.minari import dataset_path
 from bench.measures import regret
 from bench.settings.checks import check_data
 from bench.settings.run import run_config
-from tests.support import files
+from tests.support import files, ohio
 from tests.support.commands import settings
 
 pytestmark = pytest.mark.usefixtures("quick_values")
@@ -147,6 +148,38 @@ def test_a_minari_dataset_is_exported_again(exported):
     assert_same(*loaded(*words), read_back(printed))
     _, printed, _ = exported("mine/again-v0", "dataset=minari", f"dataset.id={ID}")
     assert_same(*loaded(*words), read_back(printed, "mine/again-v0"))
+
+
+def test_patients_are_the_same_ones_when_their_data_comes_back(exported, tmp_path):
+    for number, patient in enumerate(("540", "544", "552")):
+        glucose = ohio.readings(20, seed=number, gaps=(7,))
+        ohio.write(tmp_path / "people", patient, glucose_level=glucose)
+    words = ("dataset=ohio_t1dm", f"dataset.path={tmp_path / 'people'}")
+    _, printed, _ = exported(ID, *words)
+    before, after = loaded(*words)[1], read_back(printed).data
+    whose = before.storage.patient
+    assert len(np.unique(whose)) == 3 < len(np.unique(before.episode))
+    np.testing.assert_array_equal(after.storage.patient, whose)
+    # So that who is lost is a person, not a segment, there as well.
+    lost = [patients(data, 0.5, np.random.default_rng(0), by=None) for data in (before, after)]
+    np.testing.assert_array_equal(*(left.rows("patient", slice(None)) for left in lost))
+
+
+@pytest.mark.parametrize(
+    ("episode", "patient", "complaint"),
+    [
+        (0, "Jim", "names patients other than by numbers"),
+        (1, 5, "names the patients of some of its episodes alone"),
+    ],
+)
+def test_patients_that_cannot_be_told_are_refused(exported, episode, patient, complaint):
+    exported(ID, "dataset=cliff", *SMALL)
+    stored = minari.load_dataset(ID).storage
+    (said,) = stored.get_episode_metadata([episode])
+    stored.update_episode_metadata([dict(said) | {"patient": patient}], [episode])
+    status, _, told = exported("mine/again-v0", "dataset=minari", f"dataset.id={ID}")
+    assert status == 2
+    assert complaint in told
 
 
 def test_an_export_of_an_export_knows_where_the_data_came_from(exported):

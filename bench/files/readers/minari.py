@@ -105,6 +105,7 @@ class Seen:
         name: The dataset's id.
         total: Steps that there should be.
         exported: Whether this project wrote it, and said which segment belongs to which episode.
+        of_patients: Whether episodes say whose they are; None before the first.
         steps: Steps written.
         episode: Number of the last episode.
         step: Number of its last step.
@@ -115,6 +116,7 @@ class Seen:
     name: str
     total: int
     exported: bool
+    of_patients: bool | None = None
     steps: int = 0
     episode: int = -1
     step: int = -1
@@ -135,6 +137,7 @@ class Seen:
         if length == 0:
             return
         number, first_step = self._place(episode.attributes)
+        patient = self._patient(episode.attributes)
         ended = np.concatenate([[0], np.cumsum(episode.terminated[:-1])])
         _, first = np.unique(ended, return_index=True)
         step = np.arange(length) - first[ended] + np.where(ended == 0, first_step, 0)
@@ -146,6 +149,7 @@ class Seen:
             terminated=episode.terminated,
             episode=number + ended,
             step=step,
+            **({} if patient is None else {"patient": np.full(length, patient)}),
         )
         returns = np.add.reduceat(episode.reward, first).tolist()
         if number == self.episode:
@@ -170,6 +174,19 @@ class Seen:
         if place <= (self.episode, self.step) or place[1] < 0:
             raise UnusableFile(f"{self.name} has segments that are not in order")
         return place
+
+    def _patient(self, attributes: dict[str, Any]) -> int | None:
+        """Return the number of who an episode is of, None where nobody is named."""
+        if not self.exported:
+            return None
+        named = "patient" in attributes
+        if self.of_patients not in (None, named):
+            raise UnusableFile(f"{self.name} names the patients of some of its episodes alone")
+        self.of_patients = named
+        try:
+            return int(attributes["patient"]) if named else None
+        except (TypeError, ValueError) as error:
+            raise UnusableFile(f"{self.name} names patients other than by numbers") from error
 
 
 def _episodes(dataset_id: str, dataset: MinariDataset) -> Iterator[Episode]:

@@ -43,9 +43,12 @@ def write(dataset_id: str, run: SingleRun, task: Task, dataset: OfflineDataset) 
             data_format="hdf5",
             jpeg_encoding=False,
         )
-        places = zip(dataset.episode[starts], dataset.step[starts], strict=True)
+        places = {"episode": dataset.episode[starts], "first_step": dataset.step[starts]}
+        if dataset.storage.patient is not None:
+            places["patient"] = dataset.rows("patient", starts)
         written.storage.update_episode_metadata(
-            {"episode": int(episode), "first_step": int(step)} for episode, step in places
+            dict(zip(places, map(int, place), strict=True))
+            for place in zip(*places.values(), strict=True)
         )
         written.storage.update_metadata(metadata)
     return path
