@@ -5,6 +5,7 @@ whatever happens to the launching process loses nothing that has been recorded.
 """
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from bench.cohorts import memory
 from bench.engines import stopping
 from bench.engines.orders import Order, Outcome
 from bench.errors import machine_failure, system_sentence
+from bench.files.flat import cache_folder
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
@@ -73,6 +75,8 @@ class Worker:
         """Take what all orders share."""
         self.place = place
         memory.keep_what_is_freed()
+        # What is compiled is kept for later sweeps; torch tells versions and machines apart.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))
         if place.threads is not None:
             torch.set_num_threads(place.threads)
             # Estimates of coverage round alike, too.
