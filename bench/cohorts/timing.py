@@ -1,8 +1,10 @@
 """How fast a cohort's updates are on this machine."""
 
+import platform
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -82,3 +84,11 @@ def finish(cohort: Cohort, updates: int) -> None:
         pass
     if cohort.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def machine() -> str:
+    """Return the name of the processor, where the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text("utf-8").splitlines() if told.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

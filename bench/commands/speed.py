@@ -8,14 +8,19 @@ a cohort's own products, ``[8, batch, width] @ [8, width, width]``, on the same 
 With `--peers` another table instead compares cohorts with the same updates in JAX, and with
 d3rlpy's where it is installed (bench/peers), block by block on one core.
 
+With `--scaling FOLDER` it is run-updates per second against the runs of a cohort, written into the
+folder as a table and a figure (bench/commands/scaling.py).
+
 Beside a run alone stands what the best public code in torch reaches (marks.csv), measured on
 another machine with two cores: compare orders of magnitude.
 """
 
+import argparse
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +29,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench.cohorts.timing import SEED, updates_per_second
+from bench.atomic import atomic_write
+from bench.cohorts.timing import SEED, machine, updates_per_second
+from bench.commands import scaling
 from bench.data.sources import Task
 from bench.errors import Words
 from bench.peers import comparison
@@ -39,6 +46,7 @@ WIDTHS = (64, 256)
 COHORTS = (1, 8)
 BATCH_SIZE = 256
 WORLDS = ("cartpole", "garnet", "lqr")
+SCALED = ("cql", "td3_bc")
 MARKS = Path(__file__).with_name("marks.csv")
 
 
@@ -54,6 +62,11 @@ def main(words: list[str]) -> int:
         "--peers", action="store_true", help="compare with the same updates in JAX, on one core"
     )
     parser.add_argument("--algorithm", default="", help="those to time, with commas; else all")
+    parser.add_argument(
+        "--scaling", type=Path, metavar="FOLDER",
+        help=f"measure cohorts of up to {max(scaling.SIZES):,} runs and write table and figure; of "
+        f"{' and '.join(SCALED)} unless others are named",
+    )  # fmt: skip
     arguments = parser.parse_args(words)
     names = list(known_names("algorithm"))
     chosen: list[str] = arguments.algorithm.split(",") if arguments.algorithm else names
@@ -64,6 +77,9 @@ def main(words: list[str]) -> int:
     if arguments.peers:
         comparison.check(chosen if arguments.algorithm else [], arguments.device)
         print_comparison(console, chosen, arguments.seconds, mode)
+        return 0
+    if arguments.scaling is not None:
+        write_scaling(console, chosen if arguments.algorithm else SCALED, arguments, mode)
         return 0
     for width in WIDTHS:
         rate = matrix_product_rate(width, arguments.seconds, arguments.device)
@@ -102,6 +118,27 @@ def print_comparison(console: Console, chosen: list[str], seconds: float, mode: 
     )
     if untimed := comparison.untimed():
         console.print(untimed, highlight=False)
+
+
+def write_scaling(
+    console: Console, chosen: Sequence[str], arguments: argparse.Namespace, mode: Mode
+) -> None:
+    """Measure cohorts of all sizes and write ``scaling.csv`` and the figure."""
+    # Only now: matplotlib alone takes longer than all that comes before.
+    from plots.scaling import draw
+
+    device = arguments.device
+    points = []
+    for point in scaling.measure(_everywhere(chosen), arguments.seconds, mode, device):
+        points.append(point)
+        console.print(*point[:-1], f"{point.rate:,.0f} run-updates per second", highlight=False)
+    arguments.scaling.mkdir(parents=True, exist_ok=True)
+    with atomic_write(arguments.scaling / "scaling.csv") as file:
+        file.write(scaling.table(points).encode())
+    where = f"on {device}, " if device != "cpu" else ""
+    note = f"Updates {mode}, {where}{machine()}, torch {version('torch')}."
+    draw(arguments.scaling, note)
+    console.print(f"{note} Written into {arguments.scaling}.", highlight=False, markup=False)
 
 
 def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator[tuple[str, ...]]:
@@ -148,13 +185,23 @@ def matrix_product_rate(width: int, seconds: float, device: str) -> float:
     return made * 2 * 8 * BATCH_SIZE * width**2 / (time.perf_counter() - start)
 
 
-def _configs(chosen: list[str]) -> Iterator[tuple[str, str, RunConfig]]:
-    """Yield the tuned learners with the worlds that they are timed in."""
+def _configs(chosen: Sequence[str]) -> Iterator[tuple[str, str, RunConfig]]:
+    """Yield the tuned learners with the worlds that they are timed in, one for each class.
+
+    Tables are for those that can do nothing else.
+    """
+    for name, world, config in _everywhere(chosen):
+        if config.dataset.source.facts().tabular == config.algorithm.tabular_only:
+            yield name, world, config
+
+
+def _everywhere(chosen: Sequence[str]) -> Iterator[tuple[str, str, RunConfig]]:
+    """Yield the tuned learners with all worlds that they can be in."""
     words = [f"algorithm={','.join(chosen)}", f"dataset={','.join(WORLDS)}", f"seed={SEED}"]
     for settings in Composer(words).jobs():
         config = run_config({k: v for k, v in settings.items() if k not in HARNESS_KEYS})
         facts = config.dataset.source.facts()
         if facts.action_kind in config.algorithm.action_kinds and (
-            facts.tabular == config.algorithm.tabular_only
+            facts.tabular or not config.algorithm.tabular_only
         ):
             yield config.algorithm_name, config.dataset.name, config

@@ -7,7 +7,6 @@ is the processor's, so that whoever else runs counts little.
 
 import importlib
 import importlib.util
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 from algorithms.base import Algorithm
 from bench.cohorts.cohort import Cohort, Member
-from bench.cohorts.timing import SEED, finish, pace, ready
+from bench.cohorts.timing import SEED, finish, machine, pace, ready
 from bench.errors import UserError
 from bench.peers.transitions import Transitions, transitions
 from bench.programs.compilation import Mode
@@ -103,7 +102,7 @@ def alternating(ours: Advance, others: Advance, seconds: float) -> list[tuple[fl
 def versions() -> str:
     """Return what was measured with, machine and libraries, in a line."""
     names = [name for name in ("torch", "jax", "optax", "d3rlpy") if importlib.util.find_spec(name)]
-    return ", ".join([_processor(), *(f"{name} {version(name)}" for name in names)])
+    return ", ".join([machine(), *(f"{name} {version(name)}" for name in names)])
 
 
 def untimed() -> str:
@@ -134,11 +133,3 @@ def _peers(
         from bench.peers.with_d3rlpy import NAMES, D3rlpyRun
 
         yield "d3rlpy", D3rlpyRun(NAMES[name, kind], algorithm, data, BATCH_SIZE).train
-
-
-def _processor() -> str:
-    """Return the name of the processor, where the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text("utf-8").splitlines() if told.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

@@ -1,6 +1,8 @@
 """The speed table has a row for every algorithm, width and size of a cohort."""
 
-from bench.commands import speed
+import csv
+
+from bench.commands import scaling, speed
 from bench.settings.groups import known_names
 from tests.support.sweeps import run_here
 
@@ -28,3 +30,29 @@ def test_an_update_of_a_built_in_dataset_can_be_timed(quick_values):
 def test_a_learner_that_is_none_is_refused_in_one_sentence(monkeypatch, capsys):
     assert run_here(monkeypatch, "speed", "--algorithm", "bc,nobody") == 2
     assert "algorithm is 'nobody', but should be one of: atac" in capsys.readouterr().err
+
+
+def test_speed_is_measured_for_cohorts_of_all_sizes_and_drawn(monkeypatch, quick_values, tmp_path):
+    monkeypatch.setattr(scaling, "SIZES", (1, 2))
+    monkeypatch.setattr(scaling, "SETTINGS", scaling.SETTINGS[::3])
+    words = ("--algorithm", "bc", "--seconds", "0.01", "--scaling", str(tmp_path / "made"))
+    assert run_here(monkeypatch, "speed", *words) == 0
+    rows = list(csv.DictReader((tmp_path / "made" / "scaling.csv").open()))
+    found = {(r["world"], r["width"], r["threads"], r["runs"]): float(r["rate"]) for r in rows}
+    worlds = ("cartpole", "lqr")
+    assert set(found) == {(w, "64", t, n) for w in worlds for t in "12" for n in "12"} | {
+        ("garnet", "0", t, n) for t in "12" for n in "12"
+    }
+    assert all(rate > 0 for rate in found.values())
+    assert (tmp_path / "made" / "scaling.svg").read_text().count("BC") > 0
+
+
+def test_a_curve_ends_where_an_update_would_take_too_long(monkeypatch, quick_values):
+    monkeypatch.setattr(scaling, "SETTINGS", scaling.SETTINGS[:1])
+    monkeypatch.setattr(scaling, "ready", lambda *arguments: arguments[2])
+    # Ten run-updates a second, however many runs.
+    rates = iter(10 / size for size in scaling.SIZES)
+    monkeypatch.setattr(scaling, "pace", lambda *arguments, **options: next(rates))
+    configs = [c for c in speed._everywhere(["fqi"]) if c[1] == "garnet"]
+    runs = [point.runs for point in scaling.measure(configs, 1.0, "traced", "cpu")]
+    assert runs == [n for n in scaling.SIZES if n <= 10 * scaling.LONGEST]
