@@ -186,3 +186,8 @@ class ATAC(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Categorical:
         """Return the actor."""
         return Categorical(networks.apply(state.actor, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the first critic's, which alone is the actor's."""
+        states = torch.arange(len(policy), device=policy.device)
+        return networks.apply(twins.first(state.critics), states)

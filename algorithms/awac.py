@@ -115,3 +115,8 @@ class AdvantageWeightedActorCritic(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Categorical:
         """Return the actor."""
         return Categorical(networks.apply(state.actor, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the lower of both critics', as the actor's advantages are of."""
+        states = torch.arange(len(policy), device=policy.device)
+        return twins.action_values(state.critics, states).amin(0)

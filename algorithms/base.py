@@ -96,3 +96,26 @@ class Algorithm(ABC):
 
         Those are states' numbers ``[...]``, int64, or vectors ``[..., observation_size]``.
         """
+
+    def critic_values(self, state: Any, summary: DataSummary, policy: Tensor) -> Tensor | None:
+        """Return what the critic says of a table's pairs, None where there is no critic.
+
+        Asked for once a run is trained, of that run alone, so that it decides nothing of what a
+        learner becomes and is not in the fingerprint of its code (bench/store/code.py).
+
+        Args:
+            state: Of one run.
+            summary: Of its data.
+            policy: Probabilities ``[states, num_actions]``, float64. A critic that answers policies
+                answers this one; any other says what it was trained to, whatever the policy.
+
+        Returns:
+            ``[states, num_actions]``, in the units of rewards that the learner sees.
+        """
+        del state, summary, policy
+        return None
+
+    @property
+    def tabular_critic(self) -> bool:
+        """Whether those are a table's, which any values could be: no network's hidden layers."""
+        return not getattr(self, "hidden_sizes", ())

@@ -115,3 +115,8 @@ class BatchConstrainedQLearning(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Greedy:
         """Return the greedy policy among the allowed actions."""
         return Greedy(self.allowed_values(state.online, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the online critic's, of actions that are not allowed too."""
+        states = torch.arange(len(policy), device=policy.device)
+        return networks.apply(state.online.critic, states)

@@ -112,3 +112,7 @@ class PessimisticIteration(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Greedy:
         """Return the greedy policy at states ``[...]``."""
         return Greedy(rows(state.table, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the table."""
+        return state.table

@@ -75,3 +75,8 @@ class FittedQIteration(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Greedy:
         """Return the policy that is greedy in the critic."""
         return Greedy(networks.apply(state.critic, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the critic's, by which it acts."""
+        states = torch.arange(len(policy), device=policy.device)
+        return networks.apply(state.critic, states)

@@ -62,3 +62,7 @@ class ExactFittedQIteration(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Greedy:
         """Return the greedy policy at states ``[...]``."""
         return Greedy(rows(state.table, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the table."""
+        return state.table

@@ -122,6 +122,11 @@ class ImplicitQLearning(Algorithm):
         """Return the actor."""
         return Categorical(networks.apply(state.actor, observation))
 
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the lower of both online critics'; the actor is told of their slow copies."""
+        states = torch.arange(len(policy), device=policy.device)
+        return twins.action_values(state.critics, states).amin(0)
+
 
 def taken(critics: Network, batch: Batch) -> Tensor:
     """Return the values of the data's actions ``[2, batch]``."""

@@ -185,6 +185,17 @@ class StackelbergLearner(Algorithm):
         """Return the leader's policy."""
         return self._leader.policy(networks.apply(state.actor, observation))
 
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor | None:
+        """Return the follower's exact answer to a policy, None if it remembers instead."""
+        # A table of logits is the policy as a leader.
+        turn = self._turn(state._replace(actor=({"weight": policy.log()},)), summary, None, {})
+        return self.follower.critic_values(turn)
+
+    @property
+    def tabular_critic(self) -> bool:
+        """Whether the follower is a table; hidden layers are the leader's."""
+        return self.follower.tabular_only
+
     @property
     def _tilts(self) -> bool:
         return self.leader_gradient == "total" and self.implicit == "tilted"

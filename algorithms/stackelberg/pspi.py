@@ -104,3 +104,22 @@ class PessimisticSoftPolicyIteration(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Categorical:
         """Return the policy at states ``[...]``."""
         return Categorical(rows(state.logits, observation).float())
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the critic of a policy, whichever it is."""
+        assert summary.tabular is not None
+        discount = torch.as_tensor(self.discount, dtype=torch.float64)
+        game = table_game(
+            summary.tabular, summary.initial_observations, discount, state.units.width
+        )
+        number = summary.num_transitions.double()
+        response = table_response.best_response(
+            game,
+            AIMS,
+            table_response.cell_weights("normalized_delta", game, 1.0),
+            policy,
+            state.units.v_min,
+            multiplier=number / self.conservatism,
+            allowed_loss=number,
+        )
+        return state.units.width * response.q

@@ -92,3 +92,7 @@ class SafePolicyImprovement(Algorithm):
     def policy(self, state: State, observation: Tensor) -> Mixed:
         """Return the policy at states ``[...]``."""
         return Mixed(rows(state.policy, observation))
+
+    def critic_values(self, state: State, summary: DataSummary, policy: Tensor) -> Tensor:
+        """Return the table of the empirical MDP, 0 at pairs without data."""
+        return state.table

@@ -177,6 +177,29 @@ class Cohort:
         with torch.no_grad():
             return torch.func.vmap(one_run)(some(self.hyperparameters), some(self.state), encoded)
 
+    def critic_values(self, run: int, policy: np.ndarray) -> np.ndarray | None:
+        """Return what one run's critic says of a policy, ``[states, num_actions]`` each.
+
+        In float64 and in units of the rewards that learners see; None where there is no critic.
+
+        Raises:
+            ValueError: If it is of another shape.
+        """
+        own = tree_map_only(
+            Tensor, lambda leaf: leaf[run], (self.hyperparameters, self.state, self.summary)
+        )
+        hyperparameters, state, summary = own
+        algorithm = replace(self.algorithm, **hyperparameters)
+        with torch.no_grad():
+            asked = torch.as_tensor(policy, device=self.device)
+            values = algorithm.critic_values(state, summary, asked)
+        if values is not None and values.shape != asked.shape:
+            raise ValueError(
+                f"{type(algorithm).__name__}.critic_values should give one number for each state "
+                f"and action, {tuple(asked.shape)}, and not {tuple(values.shape)}."
+            )
+        return None if values is None else values.double().cpu().numpy()
+
     def finite(self) -> np.ndarray:
         """Return per run whether all its parameters are finite, ``[run]``."""
         leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]

@@ -2,7 +2,8 @@
 
 It is a hash of the syntax trees of the file that a learner's target names and of everything that
 this file imports inside its own package, ``algorithms/``. Comments, docstrings and formatting are
-not in it. Nothing is imported for it, so that whoever only reads a store can ask.
+not in it, nor are methods that are read after training (`READ_AFTERWARDS`). Nothing is imported for
+it, so that whoever only reads a store can ask.
 """
 
 import ast
@@ -11,10 +12,30 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # What a tree says of places and spelling, and not of what is computed.
 UNSAID = ("type_comment", "type_ignores", "kind")
+# Methods of classes that are asked for once a learner is trained, and decide nothing of what it
+# becomes: a change of theirs leaves records as they are. One that other code refers to is in the
+# fingerprint as all else is.
+READ_AFTERWARDS = ("critic_values", "tabular_critic")
+
+
+class _Module(NamedTuple):
+    """What a file is to a fingerprint.
+
+    Attributes:
+        whole: Hash of its syntax tree.
+        digest: Hash of what is left of it without `READ_AFTERWARDS`.
+        refers: Whether what is left refers to one of these.
+        imported: The names that it imports of its own package.
+    """
+
+    whole: str
+    digest: str
+    refers: bool
+    imported: tuple[str, ...]
 
 
 @cache
@@ -29,8 +50,10 @@ def fingerprint(target: str) -> str | None:
         root = _root(module.partition(".")[0])
         if root is None or _path(root, module) is None:
             return None
-        names = sorted(_closure(root, module))
-        text = "\n".join(f"{name} {_read(root, name)[0]}" for name in names)
+        modules = {name: _read(root, name) for name in sorted(_closure(root, module))}
+        whole = any(read.refers for read in modules.values())
+        hashes = {name: read.whole if whole else read.digest for name, read in modules.items()}
+        text = "\n".join(f"{name} {digest}" for name, digest in hashes.items())
     except (OSError, SyntaxError, ValueError):
         return None
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -64,20 +87,41 @@ def _closure(root: Path, module: str) -> set[str]:
             continue
         found.add(name)
         # A module's packages are imported before it.
-        left += [name.rpartition(".")[0], *_read(root, name)[1]]
+        left += [name.rpartition(".")[0], *_read(root, name).imported]
     return found
 
 
 @cache
-def _read(root: Path, module: str) -> tuple[str, tuple[str, ...]]:
-    """Return the hash of a module's syntax tree and the names that it imports of its package."""
+def _read(root: Path, module: str) -> _Module:
+    """Return what a module is to a fingerprint."""
     path = _path(root, module)
     assert path is not None
-    tree = ast.parse(path.read_bytes())
-    digest = hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+    text = path.read_bytes()
+    tree = ast.parse(text)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     top = module.partition(".")[0]
-    return digest, tuple(n for n in _imported(tree, package) if n.partition(".")[0] == top)
+    imported = tuple(n for n in _imported(tree, package) if n.partition(".")[0] == top)
+    whole = _hash(tree)
+    if not any(name.encode() in text for name in READ_AFTERWARDS):
+        return _Module(whole, whole, False, imported)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            node.body = [inner for inner in node.body if not _read_afterwards(inner)]
+    return _Module(whole, _hash(tree), any(map(_refers, ast.walk(tree))), imported)
+
+
+def _hash(tree: ast.AST) -> str:
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+
+
+def _read_afterwards(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name in READ_AFTERWARDS
+
+
+def _refers(node: ast.AST) -> bool:
+    """Return whether a node names one of `READ_AFTERWARDS`, as an attribute or in a text."""
+    named = getattr(node, "attr", None), getattr(node, "value", None)
+    return any(isinstance(name, str) and name in READ_AFTERWARDS for name in named)
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

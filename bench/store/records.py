@@ -41,6 +41,8 @@ class RunRecord:
         value_estimates: Of the last policy from data alone, where they were made; no returns and
             no regrets. What they are of and made from, and per way of acting, ``mode`` and
             ``sampling``, those of `bench/measures/value_estimates/estimation.py`.
+        regret_split: Where the regret comes from (`bench/measures/splits.py`), of worlds whose MDP
+            is known; empty elsewhere and in records that were made before it was.
         metrics: Per name a list of ``[update, value]``.
         timing: Updates per second of each run, and of the whole cohort and process: seconds, peak
             memory (also of the GPU, null without one) and number of runs.
@@ -62,6 +64,7 @@ class RunRecord:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     final: dict[str, float | None] = field(default_factory=dict)
     value_estimates: dict[str, Any] = field(default_factory=dict)
+    regret_split: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, list[list[float]]] = field(default_factory=dict)
     timing: dict[str, float | None] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)

@@ -18,6 +18,7 @@ class History:
         self.metrics: list[dict[str, list[list[float]]]] = [{} for _ in range(num_runs)]
         self.lost_at: list[int | None] = [None] * num_runs
         self.value_estimates: list[dict[str, Any]] = [{} for _ in range(num_runs)]
+        self.regret_splits: list[dict[str, Any]] = [{} for _ in range(num_runs)]
 
     def add(self, cohort: Cohort, evaluations: list[PolicyEvaluation] | None) -> None:
         """Add metrics and an evaluation, where there are any, of every run.
@@ -53,6 +54,7 @@ class History:
             "metrics": self.metrics,
             "lost_at": self.lost_at,
             "value_estimates": self.value_estimates,
+            "regret_splits": self.regret_splits,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -60,6 +62,8 @@ class History:
         self.evaluations = [[_evaluation(e) for e in run] for run in saved["evaluations"]]
         self.metrics, self.lost_at = saved["metrics"], saved["lost_at"]
         self.value_estimates = saved["value_estimates"]
+        # Not in snapshots that were taken before there were any.
+        self.regret_splits = saved.get("regret_splits", self.regret_splits)
 
 
 def _evaluation(saved: dict[str, Any]) -> PolicyEvaluation:

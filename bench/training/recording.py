@@ -71,13 +71,14 @@ class Recorder:
             evaluations=[evaluation.told for evaluation in evaluations],
             final=regret.scores(last, prepared.anchors),
             value_estimates=history.value_estimates[index],
+            regret_split=history.regret_splits[index],
             metrics=history.metrics[index],
             timing=timing,
         )
 
     def without_results(self, record: RunRecord, error: str) -> RunRecord:
         """Return the record of a run that failed only when its results were to be written."""
-        results = ("coverage", "values", "final", "value_estimates", "metrics")
+        results = ("coverage", "values", "final", "value_estimates", "regret_split", "metrics")
         nothing: dict[str, Any] = {name: {} for name in results}
         return replace(record, status="failed", error=error, evaluations=[], **nothing)
 

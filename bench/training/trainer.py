@@ -4,6 +4,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from bench.cohorts import memory
 from bench.cohorts.cohort import Cohort, Member
 from bench.engines import stopping
 from bench.measures.evaluation import PolicyEvaluation, evaluate
+from bench.measures.splits import regret_split
 from bench.measures.value_estimates.estimation import value_estimates
 from bench.programs import compilation
 from bench.programs.compilation import Mode
@@ -96,6 +98,7 @@ class Trainer:
                 history.add(cohort, evaluated(step))
                 if step == config.num_updates:
                     _estimate(ready, cohort, history)
+                    _split(ready, cohort, history)
                 clock.trains()
             stop = stopping.asked()
             if step < config.num_updates and (stop or checkpoints.due()):
@@ -133,6 +136,21 @@ def _estimate(ready: list[Prepared], cohort: Cohort, history: History) -> None:
         if wanted and history.lost_at[index] is None:
             history.value_estimates[index] = value_estimates(
                 run.task, run.dataset, cohort.policy, index
+            )
+
+
+def _split(ready: list[Prepared], cohort: Cohort, history: History) -> None:
+    """Add where regrets come from, where the world is a table."""
+    for index, run in enumerate(ready):
+        evaluations = history.evaluations[index]
+        policy = evaluations[-1].probabilities if evaluations else None
+        if policy is not None and history.lost_at[index] is None:
+            history.regret_splits[index] = regret_split(
+                run.task,
+                run.dataset,
+                policy,
+                partial(cohort.critic_values, index),
+                cohort.algorithm.tabular_critic,
             )
 
 

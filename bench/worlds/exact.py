@@ -189,6 +189,16 @@ def occupancy(mdp: TabularMDP, policy: np.ndarray, discount: float) -> np.ndarra
     return state_occupancy * policy
 
 
+def visits(mdp: TabularMDP, policy: np.ndarray, discount: float) -> np.ndarray:
+    """Return ``sum_t discount^t P(s_t = s, a_t = a)`` of a policy, ``[states, actions]`` each.
+
+    As solved: unlike in `occupancy`, what a policy cannot reach may have visits of either sign of
+    the size of rounding, and products with them are exact to that.
+    """
+    matrix = np.eye(mdp.num_states) - discount * _state_transition(mdp, policy)
+    return np.linalg.solve(matrix.T, mdp.initial)[:, None] * policy
+
+
 def _state_transition(mdp: TabularMDP, policy: np.ndarray) -> np.ndarray:
     """Return ``P_pi[..., states, states]``, the probability of going on under each policy."""
     return np.einsum("...sa,sat->...st", policy, mdp.continuation, optimize=True)

@@ -20,12 +20,13 @@ COLUMNS = {
     "severity": "how much, from 0 to 1",
     "seed": "names the training",
     "group": "where the number stands in a record: `final`, `values`, `coverage`, `dataset`,"
-    " `timing`, `value_estimates`, `evaluations` or `metrics`",
+    " `timing`, `value_estimates`, `regret_split`, `evaluations` or `metrics`",
     "quantity": "its name there, dotted if deeper; of evaluations the mean over episodes",
     "update": "after which update, of evaluations and metrics",
     "value": "the number",
 }
 PLAIN = ("final", "values", "coverage", "dataset", "timing")
+NESTED = ("value_estimates", "regret_split")
 SUFFIXES = (".csv", ".parquet")
 
 
@@ -73,8 +74,9 @@ def long_form(frame: Frame) -> Iterator[dict[str, Any]]:
             for quantity, value in getattr(record, group).items():
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     yield _line(shared, group, quantity, None, value)
-        for quantity, value in _numbers(record.value_estimates):
-            yield _line(shared, "value_estimates", quantity, None, value)
+        for group in NESTED:
+            for quantity, value in _numbers(getattr(record, group)):
+                yield _line(shared, group, quantity, None, value)
         for evaluation in record.evaluations:
             for quantity, value in evaluation.items():
                 if isinstance(value, list) and value:

@@ -86,6 +86,7 @@ def rounded(record: RunRecord) -> RunRecord:
         ],
         final=significant(record.final, DIGITS),
         value_estimates=significant(record.value_estimates, RETURN_DIGITS),
+        regret_split=significant(record.regret_split, RETURN_DIGITS),
         metrics=significant(record.metrics, SIDE_DIGITS),
         timing=significant(record.timing, SIDE_DIGITS),
     )
@@ -115,7 +116,8 @@ def _fault(record: RunRecord) -> str | None:
     for name in ("run_id", "algorithm", "environment"):
         if not isinstance(getattr(record, name), str):
             return f"its `{name}` is not a name"
-    for name in ("config", "dataset", "coverage", "values", "final", "value_estimates"):
+    named = ("config", "dataset", "coverage", "values", "final", "value_estimates", "regret_split")
+    for name in named:
         if not isinstance(getattr(record, name), dict):
             return f"its `{name}` is not a mapping"
     for name in ("algorithm", "coverage", "dataset"):

@@ -106,6 +106,45 @@ def test_a_file_changes_those_that_import_it_and_no_other(
     assert fingerprints() == before
 
 
+@pytest.mark.parametrize("method", code.READ_AFTERWARDS)
+def test_what_is_read_after_training_is_not_in_it(project: Path, method: str) -> None:
+    before, changed = fingerprints(), 0
+    for path in project.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                for inner in node.body:
+                    if isinstance(inner, ast.FunctionDef) and inner.name == method:
+                        inner.body, changed = ast.parse("return 3").body, changed + 1
+        path.write_text(ast.unparse(tree))
+    assert changed > 1
+    assert fingerprints() == before
+    # In a class that had none likewise, and only in a class.
+    path, method_of = project / "algorithms" / "bc.py", f"    def {method}(self): return 4\n"
+    text = path.read_text()
+    path.write_text(f"{text}\n{method_of}")
+    assert fingerprints() == before
+    path.write_text(f"{text}\n\ndef {method}(self): return 4\n")
+    assert fingerprints()["bc"] != before["bc"]
+
+
+@pytest.mark.parametrize("use", ["self.critic_values(1)", "getattr(self, 'critic_values')"])
+def test_what_learning_refers_to_is_in_it_all_the_same(project: Path, use: str) -> None:
+    (project / "algorithms" / "kept.py").write_text(
+        f"class Base:\n    def update(self): return {use}\n"
+    )
+    path, found = project / "algorithms" / "mine.py", set()
+    for number in range(2):
+        path.write_text(
+            "from algorithms.kept import Base\n"
+            f"class Mine(Base):\n    def critic_values(self, x): return {number}\n"
+        )
+        code._read.cache_clear()
+        code.fingerprint.cache_clear()
+        found.add(code.fingerprint("algorithms.mine.Mine"))
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [("x = 1", "x = 2"), ("x = 1", "x = 1.0"), ("x = 'a'", "x = 'b'"), ("f(a)", "f(b)"),

@@ -108,6 +108,14 @@ class Follower(ABC):
     def diagnose(self, turn: Turn, phase: int, *, total: bool) -> dict[str, Tensor]:
         """Return what is too dear to log at every update, of an answer to the leader as it is."""
 
+    def critic_values(self, turn: Turn) -> Tensor | None:
+        """Return the answer to the leader on a table's pairs, in the units of rewards.
+
+        None for a follower that is no table: its answer hangs on minibatches.
+        """
+        del turn
+        return None
+
 
 def need_features(kernel: Kernel, follower: str) -> None:
     """Refuse a kernel that works on cells alone.

@@ -107,6 +107,10 @@ class TableFollower(Follower):
         )
         return {"kernel_diagonal_share": share, "smallest_curvature": smallest}
 
+    def critic_values(self, turn: Turn) -> Tensor:
+        """Return the exact answer to the leader's policy ``[states, actions]``."""
+        return turn.scale.width * self.round_of(turn).response.q
+
     def round_of(self, turn: Turn) -> TableRound:
         """Return the answer to the leader's policy."""
         terms, summary, scale = turn.terms, turn.summary, turn.scale
