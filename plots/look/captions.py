@@ -60,18 +60,21 @@ def cautions(
 
     Only runs in the environments and of the algorithms given count, of all where none are given.
     """
-    codes: dict[str, Counter[str]] = defaultdict(Counter)
+    codes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for record in frame.completed():
         if (environments is None or record.environment in environments) and (
             algorithms is None or record.algorithm in algorithms
         ):
             code = "code that is not known" if record.code is None else record.code
-            codes[frame.labels[record.run_id]][code] += 1
+            # A learner's class for continuous actions is another one, and no version.
+            target = str(record.config.get("algorithm", {}).get("target"))
+            codes[frame.labels[record.run_id], target][code] += 1
     mixed = [
         f"The runs of {learner.label} were made by {len(found)} versions of its code: "
         f"{', '.join(f'{number} by {code}' for code, number in sorted(found.items()))}."
         for learner in frame.learners
-        if len(found := codes[learner.label]) > 1
+        for (label, _), found in codes.items()
+        if label == learner.label and len(found) > 1
     ]
     less = [
         sentence
