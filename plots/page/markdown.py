@@ -10,6 +10,8 @@ INLINE = re.compile(
 )
 RULE = re.compile(r"^\|(?: *:?-+:? *\|)+$")
 CELL = re.compile(r"(?<!\\)\|")
+# At the start of a line of words or of a table: what links lead to.
+ANCHOR = re.compile(r"(\| *)?\{#([\w-]+)\} *")
 
 
 def to_html(text: str) -> str:
@@ -49,7 +51,16 @@ def _block(lines: list[str]) -> str:
     if lines[0].startswith("- "):
         items = re.split(r"^- ", "\n".join(lines), flags=re.M)[1:]
         return f"<ul>{''.join(f'<li>{inline(item.strip())}</li>' for item in items)}</ul>"
-    return f"<p>{inline(' '.join(lines))}</p>"
+    anchor, first = _anchored(lines[0])
+    return f"<p{anchor}>{inline(' '.join([first, *lines[1:]]))}</p>"
+
+
+def _anchored(line: str) -> tuple[str, str]:
+    """Return the anchor at the start of a line as an attribute, and the line without it."""
+    found = ANCHOR.match(line)
+    if found is None:
+        return "", line
+    return f' id="{found[2]}"', f"{found[1] or ''}{line[found.end() :]}"
 
 
 def _table(head: str, rule: str, rows: list[str]) -> str:
@@ -65,11 +76,12 @@ def _table(head: str, rule: str, rows: list[str]) -> str:
 def _row(tag: str, line: str, right: list[bool]) -> str:
     scope = ' scope="col"' if tag == "th" else ""
     number = ' class="number"'
+    anchor, line = _anchored(line)
     cells = [
         f"<{tag}{scope}{number * is_number}>{inline(cell.strip())}</{tag}>"
         for cell, is_number in zip(_cells(line), right, strict=True)
     ]
-    return f"<tr>{''.join(cells)}</tr>"
+    return f"<tr{anchor}>{''.join(cells)}</tr>"
 
 
 def _cells(line: str) -> list[str]:

@@ -71,6 +71,43 @@ def test_ids_are_there_once_and_all_that_points_to_one_finds_it(page):
     assert set(pointed) <= set(page.ids)
 
 
+def test_every_number_of_a_comparison_leads_to_its_runs(folder):
+    """Read as a browser would: what a cell links to lists the runs of its row and column."""
+    text = (folder / REPORT).read_text("utf-8")
+    parts = dict(re.findall(r'<section id="([\w-]+)">(.*?)</section>', text, re.S))
+    compared = ("learners-over-all-tasks", "the-worst-cases", "by-kind-of-world", "table",
+                "against-the-best-of-the-others", "learners-by-mean-regret")  # fmt: skip
+    found = 0
+    for name in compared:
+        for table in re.findall(r"<table.*?</table>", parts[name], re.S):
+            heads, *rows = (_texts(row) for row in re.findall(r"<tr>(.*?)</tr>", table))
+            for row in rows:
+                for head, cell in zip(heads, row, strict=True):
+                    if re.search(r"\d", cell) and head not in ("severity", "where", "learner"):
+                        assert re.match(r'<a href="#runs-[0-9-]+">', cell), (name, head, cell)
+                        found += 1
+    assert found > 200
+    listed = dict(re.findall(r'<tr id="(runs-[0-9-]+)">(.*?)</tr>', text))
+    assert len(listed) == len({*listed}) > 100
+    rows = re.findall(r"<tr>(.*?)</tr>", parts["table"])
+    labels = re.findall(r"<th[^>]*>(.*?)</th>", rows[0])[3:]
+    for row in rows[1:]:
+        environment, degradation, severity, *cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+        for label, cell in zip(labels, cells, strict=True):
+            (anchor,) = re.findall(r'href="#(.*?)"', cell) or [None]
+            if anchor is None:
+                assert (label, environment) == ("fqi_exact", "cartpole")
+                continue
+            runs = re.findall(r"<code>(.*?)</code>", listed[anchor])
+            assert len(runs) == 5
+            start = f"{environment}-{degradation}-{float(severity.split()[0])}-{label.split()[0]}-"
+            assert all(run.startswith(start) for run in runs), (start, runs)
+
+
+def _texts(row):
+    return re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row)
+
+
 def test_nothing_is_asked_of_a_network_and_every_file_that_is_linked_is_there(page, folder):
     for tag, attributes in page.elements:
         assert tag not in ("iframe", "object", "embed", "img")
@@ -117,6 +154,7 @@ def test_a_browser_finds_no_fault(folder, tmp_path):
         ("[x](x.csv) < 1 & 2", '<a href="x.csv">x</a> &lt; 1 &amp; 2'),
         (r"\<script\>", "&lt;script&gt;"),
         ("`<b>`", "<code>&lt;b&gt;</code>"),
+        ("[**0.1**](#runs-1-2)", '<a href="#runs-1-2"><strong>0.1</strong></a>'),
         (r"*88.9* and *a\*b* of 2 * 3 * 4", "<em>88.9</em> and <em>a*b</em> of 2 * 3 * 4"),
         (r"**0.5** \*\*", "<strong>0.5</strong> **"),
     ],
@@ -127,6 +165,10 @@ def test_marks_within_a_line(text, made):
 
 def test_blocks():
     text = "One\ntwo\n\n- a\n- b\n  c\n\nOf it:\n| x | y |\n| --- | ---: |\n| p\\|q | 1 |\nAfter."
+    anchored = "{#a-1} Words\nmore.\n\n| {#a-2} x |\n| --- |\n| {#a-3} y {#a} |\n"
+    assert '<p id="a-1">Words more.</p>' in to_html(anchored)
+    assert '<tr id="a-2"><th scope="col">x</th></tr>' in to_html(anchored)
+    assert '<tr id="a-3"><td>y {#a}</td></tr>' in to_html(anchored)
     made = to_html(text)
     assert "<p>One two</p>" in made
     assert "<ul><li>a</li><li>b\n  c</li></ul>" in made

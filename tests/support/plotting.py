@@ -1,6 +1,7 @@
 """Records that look like those of a real sweep, and the command that draws them."""
 
 import csv
+import re
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,12 @@ def plot(root: Path, experiment: str = "coverage_ablation", *options: str) -> in
 def figures(root: Path, experiment: str = "coverage_ablation") -> Path:
     """Return the folder that the command writes."""
     return root / "figures" / experiment
+
+
+def bare(text: str) -> str:
+    """Return Markdown or HTML without the links that lead to runs."""
+    text = re.sub(r"\[([^\]]+)\]\(#runs-[0-9-]+\)", r"\1", text)
+    return re.sub(r'<a href="#runs-[0-9-]+">(.*?)</a>', r"\1", text)
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from rich.text import Text
 from plots.data.frame import MEASURES, Cell, Frame
 from plots.data.records import Condition
 from plots.look.captions import MEASURE_WORDS, cautions, rule, statuses, uninformative_rule
+from plots.look.links import Anchors, Link, unlinked
 from plots.look.markup import csv_table, escape_latex, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 
@@ -69,15 +70,15 @@ class TableRow:
 
 def section(frame: Frame) -> Section:
     """Return the tables, which every experiment has."""
-    table, words = table_markdown(frame), caption(frame)
+    words, linked = caption(frame), table_markdown(frame, Anchors(frame).link)
     text = (
-        f"**Table 1.** {escape_markdown(words)}\n\n{table}\n"
+        f"**Table 1.** {escape_markdown(words)}\n\n{linked}\n"
         "All intervals, the other measures and the numbers of runs are in [cells.csv](cells.csv); "
         "the same table for LaTeX is [table.tex](table.tex)."
     )
     files = (
         TextFile("cells.csv", cells_csv(frame)),
-        TextFile("table.md", table),
+        TextFile("table.md", table_markdown(frame, unlinked)),
         TextFile("table.tex", table_latex(frame), kept=False),
     )
     # The caption in the signs that a terminal shows.
@@ -194,12 +195,16 @@ def table_screen(frame: Frame) -> Table:
     return table
 
 
-def table_markdown(frame: Frame) -> str:
-    """Return the table in Markdown, without its caption."""
+def table_markdown(frame: Frame, link: Link) -> str:
+    """Return the table in Markdown, without its caption; entries lead where `link` says."""
+    labels = [learner.label for learner in frame.learners]
     heads = ["environment", "degradation", "severity", *(x.label for x in frame.learners)]
     rows = []
     for row in compact_rows(frame):
-        entries = [f"**{e.text}**" if e.best else e.text for e in row.entries]
+        entries = [
+            link(f"**{e.text}**" if e.best else e.text, label, row.condition)
+            for e, label in zip(row.entries, labels, strict=True)
+        ]
         place = [row.condition.environment, row.condition.degradation]
         severity = row.severity + (" †" if row.marked else "")
         rows.append([*map(escape_markdown, place), severity, *entries])

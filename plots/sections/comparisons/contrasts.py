@@ -18,6 +18,7 @@ from bench.store.labels import learner_settings
 from bench.store.records import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import Condition, replicate
+from plots.look.links import Anchors, Link
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 
@@ -95,8 +96,10 @@ def section(frame: Frame) -> Section | None:
     found = contrasts(frame)
     if not found.rows:
         return None
-    file = TextFile("contrasts.csv", contrasts_csv(found.rows))
-    return Section("Against the best of the others", text=contrasts_text(found), files=(file,))
+    file, link = TextFile("contrasts.csv", contrasts_csv(found.rows)), Anchors(frame).link
+    return Section(
+        "Against the best of the others", text=contrasts_text(found, link), files=(file,)
+    )
 
 
 def contrasts(frame: Frame) -> Contrasts:
@@ -245,7 +248,7 @@ def _variant(row: Contrast | Pooled) -> tuple[bool, str]:
     return row.against != "others", row.label
 
 
-def contrasts_text(found: Contrasts) -> str:
+def contrasts_text(found: Contrasts, link: Link) -> str:
     """Return the tables of verdicts, what they mean, and the pooled differences in sentences."""
     seeds = [row.num_pairs for row in found.rows]
     parts = []
@@ -255,8 +258,10 @@ def contrasts_text(found: Contrasts) -> str:
             continue
         if against == "individual":
             parts.append("Total gradients against individual ones, all else being equal:")
-        parts.append(verdict_table(rows).rstrip())
-        pooled = [_sentence(entry, name) for entry in found.pooled if entry.against == against]
+        parts.append(verdict_table(rows, link).rstrip())
+        pooled = [
+            _sentence(entry, name, link) for entry in found.pooled if entry.against == against
+        ]
         parts += pooled
     few, many = min(seeds), max(seeds)
     left_out = f" Contrasts left out for want of two paired seeds: {found.num_left_out}."
@@ -278,8 +283,11 @@ def contrasts_text(found: Contrasts) -> str:
     return "\n\n".join(parts)
 
 
-def verdict_table(rows: Iterable[Contrast]) -> str:
-    """Return counts of verdicts per learner, environment and degradation, in Markdown."""
+def verdict_table(rows: Iterable[Contrast], link: Link) -> str:
+    """Return counts of verdicts per learner, environment and degradation, in Markdown.
+
+    They lead to the first of the cells that they count.
+    """
     groups: dict[tuple[str, str, str, str], list[Contrast]] = {}
     for row in rows:
         environment, degradation, _ = astuple(row.condition)
@@ -301,15 +309,17 @@ def verdict_table(rows: Iterable[Contrast]) -> str:
         numbers = [best.count(word) for word in VERDICTS]
         numbers.append(sum(row.to_best.point < NEGLIGIBLE for row in group))
         numbers += [median.count(word) for word in VERDICTS] * with_median
-        lines.append([*map(escape_markdown, place), *numbers])
+        linked = [link(str(number), place[0], group[0].condition) for number in numbers]
+        lines.append([*map(escape_markdown, place), *linked])
     return markdown_table(columns, lines, 4)
 
 
-def _sentence(pooled: Pooled, name: str) -> str:
+def _sentence(pooled: Pooled, name: str, link: Link) -> str:
     label, difference = escape_markdown(pooled.label), pooled.to_best
+    number = link(f"{difference.point:+.3f}", pooled.label, None)
     return (
         f"{label}: over {pooled.num_conditions} conditions not known to tell "
-        f"nothing, the mean difference to {name} is {difference.point:+.3f} (95 % interval "
+        f"nothing, the mean difference to {name} is {number} (95 % interval "
         f"{difference.low:+.3f} to {difference.high:+.3f}, seeds resampled jointly over the "
         "conditions, in units of optimum minus uniform)."
     )

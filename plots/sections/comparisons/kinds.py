@@ -9,6 +9,7 @@ from bench.measures.statistics.worst import WorstCase, worst_cases
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.tasks import Field, fields
+from plots.look.links import Anchors, Link
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 
@@ -21,12 +22,12 @@ COLUMNS = ("kind", "environments", "learner", "num_cells", "mean", "mean_low", "
 
 def section(frame: Frame) -> Section | None:
     """Return the table, none where all worlds are of one kind."""
-    parts, rows = [], []
+    parts, rows, link = [], [], Anchors(frame).link
     for field in fields(frame, MEASURE):
         found = dict(_by_kind(field))
         # Worlds of two kinds at least, and all of them together.
         if len(found) > 2:
-            parts.append(_table(field, found))
+            parts.append(_table(field, found, link))
             rows += [_row(*place, case) for place, cases in found.items() for case in cases.items()]
     if not parts:
         return None
@@ -49,18 +50,28 @@ def _by_kind(field: Field) -> Iterator[tuple[tuple[str, tuple[str, ...]], dict[s
         yield (kind, worlds), dict(zip(field.learners, cases, strict=True))
 
 
-def _table(field: Field, found: dict[tuple[str, tuple[str, ...]], dict[str, WorstCase]]) -> str:
+def _table(
+    field: Field, found: dict[tuple[str, tuple[str, ...]], dict[str, WorstCase]], link: Link
+) -> str:
     counts = [next(iter(cases.values())).num_cells for cases in found.values()]
     heads = [f"{kind} ({n})" for (kind, _), n in zip(found, counts, strict=True)]
     everywhere = list(found.values())[-1]
     rows = [
         [
             escape_markdown(printed.learner(learner)),
-            *(f"{x[learner].mean.point:.3f}, {x[learner].worst.point:.2f}" for x in found.values()),
+            *(_cell(field, worlds, x[learner], learner, link) for (_, worlds), x in found.items()),
         ]
         for learner in sorted(field.learners, key=lambda name: everywhere[name].mean.point)
     ]
     return f"{escape_markdown(field.title)}:\n\n{markdown_table(['learner', *heads], rows, 1)}"
+
+
+def _cell(field: Field, worlds: tuple[str, ...], case: WorstCase, learner: str, link: Link) -> str:
+    """Return the mean, which leads to a learner's runs, and the worst, which leads to its cell."""
+    place, task = case.worst_cell
+    at = field.conditions[field.environments.index(worlds[place])][task]
+    mean, worst = f"{case.mean.point:.3f}", f"{case.worst.point:.2f}"
+    return f"{link(mean, learner, None)}, {link(worst, learner, at)}"
 
 
 def _row(kind: str, worlds: tuple[str, ...], told: tuple[str, WorstCase]) -> dict[str, object]:

@@ -13,6 +13,7 @@ import numpy as np
 from bench.store.records import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import Condition
+from plots.look.links import Anchors, Link
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 
@@ -55,7 +56,7 @@ def section(frame: Frame) -> Section | None:
     if not ranks:
         return None
     text = (
-        f"{ranking_table(ranks)}\n"
+        f"{ranking_table(ranks, Anchors(frame).link)}\n"
         "Mean normalized regret over the conditions that all variants of a learner have; the "
         "standard error is over runs. All variants are in [ranking.csv](ranking.csv)."
     )
@@ -82,7 +83,7 @@ def ranking(frame: Frame) -> tuple[Rank, ...]:
     return tuple(ranks)
 
 
-def ranking_table(ranks: tuple[Rank, ...]) -> str:
+def ranking_table(ranks: tuple[Rank, ...], link: Link) -> str:
     """Return the best variants of every learner, and its worst, as a table in Markdown."""
     last = {(r.kind, r.algorithm): r.place for r in ranks}
     rows = []
@@ -91,7 +92,7 @@ def ranking_table(ranks: tuple[Rank, ...]) -> str:
         if rank.place <= SHOWN or rank.place == total:
             label = escape_markdown(rank.label)
             numbers = (f"{rank.place} of {total}", f"{rank.regret:.3f}", f"{rank.error:.3f}")
-            rows.append((rank.kind, label, *numbers))
+            rows.append((rank.kind, label, *(link(x, rank.label, None) for x in numbers)))
     return markdown_table(("", "learner", "place", "mean regret", "standard error"), rows, 2)
 
 

@@ -12,6 +12,7 @@ from bench.measures.statistics.profiles import performance_profile
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.tasks import Field, fields
+from plots.look.links import Anchors, Link
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.look.style import GREY, looks, text_width
 from plots.sections import Illustration, Section, TextFile
@@ -35,10 +36,10 @@ def section(frame: Frame) -> Section | None:
     found = fields(frame, frame.measure or MEASURE)
     if not found:
         return None
-    parts, figures, rows = [], [], []
+    parts, figures, rows, link = [], [], [], Anchors(frame).link
     for number, field in enumerate(found, 1):
         ranked = standings(field)
-        parts.append(_text(field, ranked))
+        parts.append(_text(field, ranked, link))
         rows += [
             {"field": number, "environments": " ".join(field.environments), "learner": s.learner,
              "aggregate": name, "point": e.point, "low": e.low, "high": e.high, "runs": e.num_runs}
@@ -71,9 +72,12 @@ def _all(standing: Standing) -> dict[str, Estimate]:
     return {**standing.aggregates, "interquartile mean, BCa": standing.corrected}
 
 
-def _text(field: Field, ranked: list[Standing]) -> str:
+def _text(field: Field, ranked: list[Standing], link: Link) -> str:
     rows = [
-        [escape_markdown(printed.learner(s.learner)), *map(interval, _all(s).values())]
+        [
+            escape_markdown(printed.learner(s.learner)),
+            *(link(interval(e), s.learner, None) for e in _all(s).values()),
+        ]
         for s in ranked
     ]
     seeds = sorted({scores.shape[-1] for scores in field.scores})

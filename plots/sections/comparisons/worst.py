@@ -5,6 +5,7 @@ from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.records import Condition
 from plots.data.tasks import Field, fields
+from plots.look.links import Anchors, Link
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
 from plots.sections.comparisons.standing import interval
@@ -17,10 +18,10 @@ MOST_LEARNERS = 16
 
 def section(frame: Frame) -> Section | None:
     """Return the worst cases, none where there are not two learners."""
-    parts, rows = [], []
+    parts, rows, link = [], [], Anchors(frame).link
     for field in worst_fields(frame):
         found = dict(zip(field.learners, worst_cases(field.scores), strict=True))
-        parts.append(_table(field, found))
+        parts.append(_table(field, found, link))
         rows += [_row(field, learner, case) for learner, case in found.items()]
     if not parts:
         return None
@@ -51,16 +52,19 @@ def _cell(field: Field, case: WorstCase) -> Condition:
     return field.conditions[place][task]
 
 
-def _table(field: Field, found: dict[str, WorstCase]) -> str:
+def _table(field: Field, found: dict[str, WorstCase], link: Link) -> str:
     columns = ["learner", "minimax", "worst", "where", "mean", "behind", "far behind"]
     rows = []
     for learner, case in sorted(found.items(), key=lambda pair: pair[1].minimax_rank):
         at = _cell(field, case)
         where = f"{printed.environment(at.environment)}, {printed.degradation(at.degradation)}"
         where = f"{where} {at.severity:g}" if at.severity else where
-        numbers = [interval(e) for e in (case.mean, case.behind, case.far_behind)]
-        words = [escape_markdown(printed.learner(learner)), case.minimax_rank]
-        rows.append([*words, interval(case.worst), escape_markdown(where), *numbers])
+        overall = [interval(e) for e in (case.mean, case.behind, case.far_behind)]
+        numbers = [link(number, learner, None) for number in overall]
+        rank = link(str(case.minimax_rank), learner, at)
+        words = [escape_markdown(printed.learner(learner)), rank]
+        worst = link(interval(case.worst), learner, at)
+        rows.append([*words, worst, escape_markdown(where), *numbers])
     measure = printed.measure(field.measure).capitalize()
     return (
         f"{measure} over {field.num_tasks} cells ({escape_markdown(field.title)}):\n\n"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from plots.data.frame import build_frame
+from plots.look.links import unlinked
 from plots.sections.comparisons.ranking import ranking, ranking_table, section
 from tests.plots.sections.test_sensitivity import record
 
@@ -58,7 +59,7 @@ def test_tables_and_others_are_ranked_apart():
 
 def test_the_table_shows_the_best_and_the_worst_and_the_file_all():
     runs = [record(float(c), 0, 0, c / 10) for c in range(1, 7)]
-    assert ranking_table(ranked(runs)).count(" of 6 ") == 4
+    assert ranking_table(ranked(runs), unlinked).count(" of 6 ") == 4
     (file,) = section(build_frame("x", runs)).files
     rows = list(csv.DictReader(io.StringIO(file.text)))
     assert [row["place"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
