@@ -7,6 +7,7 @@ tensor, which takes it two to three times as long.
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +17,26 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 
-def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> fx.GraphModule:
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Operations as a graph, and the tensors in it that none of them made."""
+
+    graph: fx.Graph
+    constants: torch.nn.Module
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Return the outputs, operation by operation.
+
+        For what is called a few times: writing a graph as Python takes longer than running it.
+        """
+        return fx.Interpreter(self.constants, graph=self.graph).run(*inputs)
+
+    def module(self) -> fx.GraphModule:
+        """Return the same as Python, for what is called at every update."""
+        return fx.GraphModule(self.constants, self.graph)
+
+
+def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> Recorded:
     """Return a function's operations on some inputs as a graph of the same outputs."""
     recorder = _Recorder()
     for number, given in enumerate(inputs):
@@ -24,7 +44,7 @@ def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> fx.G
     with recorder:
         outputs = function(*inputs)
     recorder.graph.output(tree_map_only(Tensor, recorder.node_of, outputs))
-    return fx.GraphModule(recorder.constants, recorder.graph)
+    return Recorded(recorder.graph, recorder.constants)
 
 
 class _Recorder(TorchDispatchMode):

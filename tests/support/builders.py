@@ -1,6 +1,8 @@
 """Small worlds, datasets, batches and algorithms that several test files share."""
 
+import copy
 import itertools
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,16 @@ FOLDER = Path(__file__).resolve().parents[2] / "conf" / "algorithm"
 ALGORITHMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+@cache
+def _settings(name):
+    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+
+
+def settings_of(name):
+    """Return what `conf/algorithm/<name>.yaml` says, read once and for all: that takes long."""
+    return copy.deepcopy(_settings(name))
+
+
 def build_algorithm(name, kind=None, **settings):
     """Return the algorithm of `conf/algorithm/<name>.yaml`, read as the bench reads it.
 
@@ -34,7 +46,7 @@ def build_algorithm(name, kind=None, **settings):
     part of it has are left out, so that one call serves all of them; where both have one, that of
     the part is named with it: ``{"follower.learning_rate": 5}``.
     """
-    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    given = settings_of(name)
     del given["name"]
     chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
     if "target" in chosen:
@@ -51,7 +63,7 @@ def build_algorithm(name, kind=None, **settings):
 
 def kinds_of(name):
     """Return the kinds of worlds that an algorithm has a class for, as this file calls them."""
-    kinds = yaml.safe_load((FOLDER / f"{name}.yaml").read_text()).get("kinds", {})
+    kinds = settings_of(name).get("kinds", {})
     algorithm = build_algorithm(name)
     found = {kind for kind, chosen in kinds.items() if "target" in chosen} | {"continuous"} & {
         *kinds
