@@ -2,18 +2,17 @@
 
 import copy
 import itertools
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.cohorts.cohort import Cohort, Member
 from bench.data.datasets import OfflineDataset
 from bench.data.storage import Storage
 from bench.measures import evaluation
+from bench.settings.groups import file_of
 from bench.settings.run import TrainingConfig
 from bench.settings.typed import typed_object
 from bench.types import Batch, EnvSpec
@@ -28,14 +27,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "conf" / "algorithm"
 ALGORITHMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-@cache
-def _settings(name):
-    return yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-
-
 def settings_of(name):
-    """Return what `conf/algorithm/<name>.yaml` says, read once and for all: that takes long."""
-    return copy.deepcopy(_settings(name))
+    """Return what `conf/algorithm/<name>.yaml` says, which may be changed."""
+    return copy.deepcopy(file_of("algorithm", name))
 
 
 def build_algorithm(name, kind=None, **settings):
