@@ -3,7 +3,6 @@
 import yaml
 
 from bench.errors import UserError
-from bench.settings.composition import Composer
 from bench.settings.groups import choices
 
 USAGE = """\
@@ -40,6 +39,9 @@ def main(words: list[str]) -> int:
 
 def print_settings(words: list[str]) -> None:
     """Print the settings of the first run that the words name, all defaults filled in."""
+    # Late, as above.
+    from bench.settings.composition import Composer
+
     jobs = list(Composer(words).jobs())
     if len(jobs) > 1:
         print(f"# The first of {len(jobs)} runs.")

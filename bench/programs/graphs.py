@@ -14,9 +14,10 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bench.programs.agreement import agree
+from bench.programs.inplace import make_new_tensors
 from bench.programs.native import call_natively
 from bench.programs.rewriting import rewrite
-from bench.programs.tracing import record
+from bench.programs.tracing import Recorded, record
 
 aten = torch.ops.aten
 # Under no_grad these are their argument.
@@ -46,8 +47,9 @@ class Traced:
 
         self.tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         with torch.no_grad():
-            self.module = record(flat, *self.tensors)
-        _let_layouts_change(self.module)
+            self.recorded = record(flat, *self.tensors)
+        _let_layouts_change(self.recorded.graph)
+        make_new_tensors(self.recorded.graph)
 
     def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":
         """Return the function with some of its inputs computed by another.
@@ -56,7 +58,7 @@ class Traced:
         only output; None for one that nothing depends on. The source's fixed inputs follow this
         one's, and its varying ones this one's.
         """
-        mine, others = _inputs(self.module), _inputs(source.module)
+        mine, others = _inputs(self.recorded), _inputs(source.recorded)
         kept = [index for index in range(len(mine)) if index not in places]
         fixed = [index for index in kept if index < self.num_fixed]
         order = [(self, mine, i) for i in fixed]
@@ -66,25 +68,24 @@ class Traced:
         graph, copies = fx.Graph(), {}
         for number, (_, nodes, index) in enumerate(order):
             copies[nodes[index]] = graph.placeholder(f"input_{number}")
-        outputs: Any = graph.graph_copy(source.module.graph, copies)
+        outputs: Any = graph.graph_copy(source.recorded.graph, copies)
         (made,) = outputs
         for index, leaf in places.items():
             copies[mine[index]] = made[0 if leaf is None else leaf]
-        graph.output(graph.graph_copy(self.module.graph, copies))
+        graph.output(graph.graph_copy(self.recorded.graph, copies))
         found = copy.copy(self)
         found.num_fixed = len(fixed) + source.num_fixed
         found.tensors = [traced.tensors[index] for traced, _, index in order]
-        found.module = fx.GraphModule(self.module, graph)
+        found.recorded = Recorded(graph, self.recorded.constants)
         return found
 
     def needs(self, outputs: Iterable[int]) -> list[bool]:
         """Return of each tensor in `fixed` and `varying` whether some outputs depend on it."""
-        graph = _restricted(self.module, outputs)
-        return [bool(node.users) for node in _inputs(graph)]
+        return [bool(node.users) for node in _inputs(_restricted(self.recorded, outputs))]
 
     def let_examples_move(self, output: int, times: int) -> None:
         """Let an output take the place of the first varying examples, so many times over."""
-        plain = _restricted(self.module, [output])
+        plain = _restricted(self.recorded, [output])
         for _ in range(times):
             with torch.no_grad():
                 moved = list(plain(*self.tensors))
@@ -94,26 +95,26 @@ class Traced:
         self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
     ) -> "Program":
         """Return what computes one of the outputs."""
-        plain = _restricted(self.module, [output])
+        plain = _restricted(self.recorded, [output])
         ahead, rest = None, plain
         if all(map(_is_pure, plain.graph.nodes)):
-            fast = _restricted(self.module, [output])
+            fast = _restricted(self.recorded, [output])
             _share(fast.graph)
             rewrite(fast, self.tensors)
             _share(fast.graph)
-            call_natively(fast)
+            call_natively(fast.graph)
             if agree(plain, fast, self.tensors):
                 ahead, rest = _split(fast, self.num_fixed)
             else:
                 warnings.warn(UNLIKE, stacklevel=2)
-        run = rest if compiler is None else compiler(rest)
+        run = rest.module() if compiler is None else compiler(rest.module())
         return Program(ahead, run, self.structures[output])
 
 
 class Program:
     """One output of a traced function."""
 
-    def __init__(self, ahead: fx.GraphModule | None, rest: Callable[..., Any], structure: Any):
+    def __init__(self, ahead: Recorded | None, rest: Callable[..., Any], structure: Any):
         """Take what is computed ahead of all calls, what at each, and the result's structure."""
         self.ahead, self.rest, self.structure = ahead, rest, structure
 
@@ -129,32 +130,31 @@ class Program:
             return tree_unflatten(list(self.rest(*prepared, *_tensors(varying))), self.structure)
 
 
-def _inputs(module: fx.GraphModule) -> list[fx.Node]:
-    return [node for node in module.graph.nodes if node.op == "placeholder"]
+def _inputs(recorded: Recorded) -> list[fx.Node]:
+    return [node for node in recorded.graph.nodes if node.op == "placeholder"]
 
 
 def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, Tensor)]
 
 
-def _let_layouts_change(module: fx.GraphModule) -> None:
+def _let_layouts_change(graph: fx.Graph) -> None:
     """Make reshapes of views, which hold for inputs laid out in memory like the examples alone.
 
     Parts of a row of parameters, as they come out of an optimiser, are not.
     """
-    for node in module.graph.nodes:
+    for node in graph.nodes:
         if node.target in (aten.view.default, aten._unsafe_view.default):
             node.target = aten.reshape.default
-    module.recompile()
 
 
-def _restricted(module: fx.GraphModule, outputs: Iterable[int]) -> fx.GraphModule:
+def _restricted(recorded: Recorded, outputs: Iterable[int]) -> Recorded:
     """Return a copy that gives some of the outputs alone, one list of tensors."""
     graph = fx.Graph()
-    last: Any = graph.graph_copy(module.graph, {})
+    last: Any = graph.graph_copy(recorded.graph, {})
     graph.output([node for index in outputs for node in last[index]])
     graph.eliminate_dead_code()
-    return fx.GraphModule(module, graph)
+    return Recorded(graph, recorded.constants)
 
 
 def _is_pure(node: fx.Node) -> bool:
@@ -185,9 +185,9 @@ def _share(graph: fx.Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def _split(module: fx.GraphModule, num_fixed: int) -> tuple[fx.GraphModule, fx.GraphModule]:
+def _split(recorded: Recorded, num_fixed: int) -> tuple[Recorded, Recorded]:
     """Return what depends on the first inputs alone, and the rest, which is given its results."""
-    nodes = list(module.graph.nodes)
+    nodes = list(recorded.graph.nodes)
     inputs = [node for node in nodes if node.op == "placeholder"]
     fixed = set(inputs[:num_fixed])
     for node in nodes:
@@ -206,4 +206,4 @@ def _split(module: fx.GraphModule, num_fixed: int) -> tuple[fx.GraphModule, fx.G
     for node in nodes:
         if node not in fixed:
             copies[node] = rest.node_copy(node, copies.__getitem__)
-    return fx.GraphModule(module, ahead), fx.GraphModule(module, rest)
+    return Recorded(ahead, recorded.constants), Recorded(rest, recorded.constants)

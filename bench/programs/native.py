@@ -15,9 +15,9 @@ from bench.programs.nodes import example
 aten = torch.ops.aten
 
 
-def call_natively(module: fx.GraphModule) -> None:
+def call_natively(graph: fx.Graph) -> None:
     """Replace operations by functions of equal meaning, where there is one, in place."""
-    for node in module.graph.nodes:
+    for node in graph.nodes:
         if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
             continue
         if not node.all_input_nodes:
@@ -32,7 +32,6 @@ def call_natively(module: fx.GraphModule) -> None:
             if native is not None and _does_the_same(native, node):
                 node.target = native
                 break
-    module.recompile()
 
 
 def _does_the_same(native: Callable[..., Any], node: fx.Node) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from bench.programs.tracing import Recorded
+
 
 class Builder:
     """Adds operations to a graph."""
@@ -24,9 +26,9 @@ class Builder:
         return node
 
 
-def note_examples(module: fx.GraphModule, inputs: list[Tensor]) -> None:
-    """Run a module once and note what each operation gives, as a tensor without memory."""
-    _Notes(module).run(*inputs)
+def note_examples(recorded: Recorded, inputs: list[Tensor]) -> None:
+    """Run operations once and note what each gives, as a tensor without memory."""
+    _Notes(recorded.constants, graph=recorded.graph).run(*inputs)
 
 
 class _Notes(fx.Interpreter):

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 
 from bench.programs import lookups
 from bench.programs.nodes import Builder, args_of, example, note_examples, shape, tensors_of
+from bench.programs.tracing import Recorded
 
 aten = torch.ops.aten
 # An axis up to this long is reduced entry by entry.
@@ -32,18 +33,19 @@ CONSTANTS = {
 }  # fmt: skip
 
 
-def rewrite(module: fx.GraphModule, examples: list[Tensor]) -> None:
-    """Rewrite a module's operations in place; the examples of its inputs tell shapes."""
-    note_examples(module, examples)
+def rewrite(recorded: Recorded, examples: list[Tensor]) -> None:
+    """Rewrite recorded operations in place; the examples of its inputs tell shapes."""
+    note_examples(recorded, examples)
+    graph = recorded.graph
     for rule in (_plain, lookups.sink, _short_axis, _product, _sum_of_product, _plain):
-        for node in list(module.graph.nodes):
+        for node in list(graph.nodes):
             if node.op != "call_function" or not isinstance(example(node), Tensor):
                 continue
-            with module.graph.inserting_before(node):
-                new = rule(Builder(module.graph), node)
+            with graph.inserting_before(node):
+                new = rule(Builder(graph), node)
             if new is not None:
                 node.replace_all_uses_with(new)
-        module.graph.eliminate_dead_code()
+        graph.eliminate_dead_code()
 
 
 def _plain(build: Builder, node: fx.Node) -> fx.Node | None:

@@ -7,6 +7,7 @@ tensor, which takes it two to three times as long.
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,15 +17,34 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
 
-def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> fx.GraphModule:
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Operations as a graph, and the tensors in it that none of them made."""
+
+    graph: fx.Graph
+    constants: torch.nn.Module
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """Return the outputs, operation by operation.
+
+        For what is called a few times: writing a graph as Python takes longer than running it.
+        """
+        return fx.Interpreter(self.constants, graph=self.graph).run(*inputs)
+
+    def module(self) -> fx.GraphModule:
+        """Return the same as Python, for what is called at every update."""
+        return fx.GraphModule(self.constants, self.graph)
+
+
+def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> Recorded:
     """Return a function's operations on some inputs as a graph of the same outputs."""
     recorder = _Recorder()
     for number, given in enumerate(inputs):
-        recorder.nodes[given] = recorder.graph.placeholder(f"input_{number}")
+        recorder.note(given, recorder.graph.placeholder(f"input_{number}"))
     with recorder:
         outputs = function(*inputs)
     recorder.graph.output(tree_map_only(Tensor, recorder.node_of, outputs))
-    return fx.GraphModule(recorder.constants, recorder.graph)
+    return Recorded(recorder.graph, recorder.constants)
 
 
 class _Recorder(TorchDispatchMode):
@@ -41,9 +61,14 @@ class _Recorder(TorchDispatchMode):
         if tensor not in self.nodes:
             name = f"constant_{len(self.constants._buffers)}"
             self.constants.register_buffer(name, tensor)
-            self.nodes[tensor] = self.graph.get_attr(name)
+            self.note(tensor, self.graph.get_attr(name))
         found: fx.Node = self.nodes[tensor]
         return found
+
+    def note(self, tensor: Tensor, node: fx.Node) -> None:
+        """Note what gives a tensor."""
+        self.nodes[tensor] = node
+        node.meta["dtype"] = tensor.dtype
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation and note it."""
@@ -54,11 +79,11 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         node = self.graph.call_function(func, given, named)
         if isinstance(result, Tensor):
-            self.nodes[result] = node
+            self.note(result, node)
         elif isinstance(result, tuple | list):
             for index, part in enumerate(result):
                 if isinstance(part, Tensor):
-                    self.nodes[part] = self.graph.call_function(operator.getitem, (node, index))
+                    self.note(part, self.graph.call_function(operator.getitem, (node, index)))
         return result
 
     @classmethod

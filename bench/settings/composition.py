@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import OmegaConf
 
 from bench.settings import composing
@@ -145,8 +145,7 @@ class Composer:
         values = [o for o in self.fixed if not is_group(o.key_or_group)]
         if not all(map(is_one_plain_value, values)):
             return None
-        choices = [str(o.input_line) for o in self.fixed if is_group(o.key_or_group)]
-        settings = copy.deepcopy(composing.composed((*groups, *choices)))
+        settings = copy.deepcopy(self._with_choices(groups))
         for override in values:
             *parents, last = str(override.key_or_group).split(".")
             node: Any = settings
@@ -156,6 +155,23 @@ class Composer:
                 return None
             node[last] = plain(override.value())
         return settings
+
+    def _with_choices(self, groups: tuple[str, ...]) -> dict[str, Any]:
+        """Return the settings under the choices of groups, not to be changed.
+
+        Of the fixed ones those that change nothing but their own group are read, not composed.
+        """
+        touched = {key.partition(".")[0] for key in self._experiments_own()}
+        own, others = {}, []
+        for override in (o for o in self.fixed if is_group(o.key_or_group)):
+            group, choice = override.key_or_group, plain(override.value())
+            free = override.type == OverrideType.CHANGE and group not in touched
+            read = composing.file_alone(group, choice) if free and choice is not None else None
+            if read is None:
+                others.append(str(override.input_line))
+            else:
+                own[group] = read
+        return {**composing.composed((*groups, *others)), **own}
 
     def _check_choice(self, override: Override) -> None:
         """Refuse what names no file of a group, as lists and numbers; Hydra expects neither."""

@@ -6,7 +6,6 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch.utils._pytree import tree_map
 
 from bench import seeding
@@ -15,7 +14,6 @@ from bench.settings.typed import ConfigError, typed_object
 from bench.types import Batch
 from tests.support.builders import (
     ALGORITHMS,
-    FOLDER,
     assert_close,
     build_algorithm,
     evaluate,
@@ -26,6 +24,7 @@ from tests.support.builders import (
     of_run,
     random_dataset,
     same,
+    settings_of,
     tensors,
     train,
     world,
@@ -111,6 +110,7 @@ def trained_together(name, kind):
     return train(cohort, NUM_UPDATES - 1), first
 
 
+@cache
 def inputs_of(name, kind, run=1):
     """Return what an update of one run is given: state, summary, batch and noise."""
     cohort = cohort_of(name, kind)
@@ -136,7 +136,7 @@ def phases_of(algorithm, num_updates=300):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_file_sets_every_setting_and_the_object_has_it(name):
-    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    given = settings_of(name)
     algorithm = build_algorithm(name, discount=0.75)
     assert given["name"] == name
     parts = {key for key in given if key.removesuffix("s") in given.keys() - {key}}
@@ -153,7 +153,7 @@ def test_the_file_sets_every_setting_and_the_object_has_it(name):
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_setting_that_does_not_exist_is_refused(name):
-    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) | {"discount": 0.9}
+    given = settings_of(name) | {"discount": 0.9}
     del given["name"]
     with pytest.raises(ConfigError, match=r"algorithm\.temprature is not a setting"):
         typed_object(given | {"temprature": 1.0}, "algorithm", ())
@@ -378,6 +378,15 @@ def test_a_run_alone_is_the_run_in_a_cohort_traced_or_not(name, kind):
     together = trained_traced(name, kind)[1]
     alone = train(on_a_trivial_problem(name, kind, runs=[2]), NUM_UPDATES)
     assert_close(of_run((alone.state, alone.metrics), 0), of_run(together, 2), **CLOSE)
+
+
+@every_case
+def test_every_program_of_its_update_is_rewritten(name, kind):
+    """One operation that changes a tensor in place would leave all of an update as it is, slow."""
+    updates = trained_traced(name, kind)[0]._updates._updates
+    programs = [made for update in updates.values() for made, _ in update._programs.values()]
+    assert programs
+    assert all(made.ahead is not None for made in programs)
 
 
 @every_case

@@ -14,6 +14,8 @@ from tests.support import commands
         "algorithm=stackelberg dataset=cartpole algorithm.discount=null dataset.discount=0.9",
         "experiment=coverage_ablation dataset=lock coverage=thin algorithm=bc num_updates=7",
         "algorithm=cql,bc dataset=lock batch_size=full seed=0,1 coverage=thin",
+        "experiment=continuous_full algorithm=td3_bc dataset=lqr behavior=mixed launcher=local",
+        "dataset=cartpole behavior=mixed tracking=none chosen=hand experiment=tuning num_updates=3",
     ],
 )
 def test_one_plain_value_is_set_as_hydra_sets_it(words, monkeypatch):

@@ -1,17 +1,18 @@
 """Small worlds, datasets, batches and algorithms that several test files share."""
 
+import copy
 import itertools
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bench.cohorts.cohort import Cohort, Member
 from bench.data.datasets import OfflineDataset
 from bench.data.storage import Storage
 from bench.measures import evaluation
+from bench.settings.groups import file_of
 from bench.settings.run import TrainingConfig
 from bench.settings.typed import typed_object
 from bench.types import Batch, EnvSpec
@@ -26,6 +27,11 @@ FOLDER = Path(__file__).resolve().parents[2] / "conf" / "algorithm"
 ALGORITHMS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
+def settings_of(name):
+    """Return what `conf/algorithm/<name>.yaml` says, which may be changed."""
+    return copy.deepcopy(file_of("algorithm", name))
+
+
 def build_algorithm(name, kind=None, **settings):
     """Return the algorithm of `conf/algorithm/<name>.yaml`, read as the bench reads it.
 
@@ -34,7 +40,7 @@ def build_algorithm(name, kind=None, **settings):
     part of it has are left out, so that one call serves all of them; where both have one, that of
     the part is named with it: ``{"follower.learning_rate": 5}``.
     """
-    given = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    given = settings_of(name)
     del given["name"]
     chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
     if "target" in chosen:
@@ -51,7 +57,7 @@ def build_algorithm(name, kind=None, **settings):
 
 def kinds_of(name):
     """Return the kinds of worlds that an algorithm has a class for, as this file calls them."""
-    kinds = yaml.safe_load((FOLDER / f"{name}.yaml").read_text()).get("kinds", {})
+    kinds = settings_of(name).get("kinds", {})
     algorithm = build_algorithm(name)
     found = {kind for kind, chosen in kinds.items() if "target" in chosen} | {"continuous"} & {
         *kinds
