@@ -29,8 +29,7 @@ def frame_of(experiment: str, options: argparse.Namespace) -> "Frame":
         records = read_reference(options.results / "reference", experiment)
     else:
         records = read_records(store, experiment)
-        written = {path.stem: path.stat().st_mtime for path in store.paths(experiment)}
-        records, left_out = newest_contents(records, written)
+        records, left_out = newest_contents(records, store.times(experiment))
     if options.chosen is not None:
         check_chosen(records, options.chosen)
     records = chosen_records(records, options.worlds, options.learners)

@@ -124,13 +124,17 @@ def _parser() -> Words:
 def items(store: RunStore, experiment: str, figures: Path) -> list[Item]:
     """Return what there is of an experiment: its records and, if drawn, its figures."""
     found = [
-        Item(path.stem, _hash([path]), partial(_of_record, store, experiment, path))
+        Item(
+            path.stem,
+            _hash([(path.name, store.content(path))]),
+            partial(_of_record, store, experiment, path),
+        )
         for path in store.paths(experiment)
     ]
     kinds = tracking.IMAGES + tracking.FILES
     if drawn := [path for path in sorted(figures.glob("*")) if path.suffix in kinds]:
         make = partial(tracking.of_figures, experiment, figures)
-        found.append(Item("figures", _hash(drawn), make))
+        found.append(Item("figures", _hash((path.name, path.read_bytes()) for path in drawn), make))
     return found
 
 
@@ -211,12 +215,12 @@ def _of_record(store: RunStore, experiment: str, path: Path) -> Tracked:
     return tracking.of_record(replace(store.load(path), experiment=experiment))
 
 
-def _hash(paths: Iterable[Path]) -> str:
+def _hash(files: Iterable[tuple[str, bytes]]) -> str:
     """Return a hash of the names and contents of files."""
-    content = hashlib.blake2b(digest_size=12)
-    for path in paths:
-        content.update(path.name.encode() + b"\0" + path.read_bytes())
-    return content.hexdigest()
+    digest = hashlib.blake2b(digest_size=12)
+    for name, content in files:
+        digest.update(name.encode() + b"\0" + content)
+    return digest.hexdigest()
 
 
 def _tell(pushed: Pushed, earlier: int, where: str) -> int:

@@ -18,8 +18,8 @@ from bench.progress import printer
 from bench.progress.standing import Standing, State
 from bench.settings.spec import RunSpec
 from bench.store import heartbeats
+from bench.store.heads import Head
 from bench.store.manifest import planned_run
-from bench.store.records import RunRecord
 
 LOOK_EVERY = 0.5
 SAY_EVERY = 30.0
@@ -28,9 +28,7 @@ SAY_EVERY = 30.0
 class Bar:
     """Keeps what is shown up to date by a thread of its own."""
 
-    def __init__(
-        self, pending: Mapping[str, RunSpec], trained: Mapping[str, RunRecord], folder: Path
-    ):
+    def __init__(self, pending: Mapping[str, RunSpec], trained: Mapping[str, Head], folder: Path):
         """Take what is to be trained, what has been, and where workers say how far they are."""
         self.runs = {run_id: planned_run(run) for run_id, run in pending.items()}
         self.trained, self.folder = trained, folder
@@ -69,7 +67,7 @@ class Bar:
         """Return where the runs stand now."""
         trained, heard = dict(self.trained), heartbeats.read(self.folder)
         recorded: dict[str, State] = dict.fromkeys(self.ended, "completed")
-        recorded |= {run_id: record.status for run_id, record in trained.items()}
+        recorded |= {run_id: head.status for run_id, head in trained.items()}
         # What killed processes left behind is older than this sweep.
         live = [said for said in heard if said.heard >= self.begun and said.run_ids]
         return Standing(self.runs, recorded, trained, live)
@@ -84,7 +82,7 @@ class Bar:
         # Runs that failed or were empty made fewer updates, or none, but are done too.
         done = sum(self.runs[run_id].num_updates for run_id in counted)
         made = sum(
-            self.runs[i].num_updates for i, r in found.records.items() if r.status == "completed"
+            self.runs[i].num_updates for i, h in found.heads.items() if h.status == "completed"
         )
         for said in found.live:
             running = sum(found.states.get(run_id) == "running" for run_id in said.run_ids)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from bench.store import heartbeats, manifest
-from bench.store.code import code_of
+from bench.store.code import fingerprint
 from bench.store.folders import SweepFiles
+from bench.store.heads import Head
 from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import Manifest, PlannedRun
-from bench.store.records import DamagedRecordError, RunRecord, RunStore, Status
+from bench.store.records import DamagedRecordError, RunStore, Status
 
 State = Literal["completed", "empty", "failed", "stale", "running", "missing"]
 # Younger cohorts have not shown yet how fast they are.
@@ -58,7 +59,7 @@ class Standing:
     Attributes:
         runs: Everything planned or recorded, by run id.
         recorded: What became of those that have a record: its status, or that it is stale.
-        records: Summaries of the records, by run id, as far as they were read.
+        heads: What is known of the records, by run id, as far as they were read.
         heartbeats: What was last heard of cohorts in training, those of dead processes included.
         manifests: The commands that planned it, latest first.
         damaged: Files of plans that cannot be read.
@@ -66,7 +67,7 @@ class Standing:
 
     runs: dict[str, PlannedRun]
     recorded: Mapping[str, State]
-    records: Mapping[str, RunRecord] = field(default_factory=dict)
+    heads: Mapping[str, Head] = field(default_factory=dict)
     heartbeats: list[Heartbeat] = field(default_factory=list)
     manifests: list[Manifest] = field(default_factory=list)
     damaged: list[Path] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Standing:
     def unplanned(self) -> int:
         """How many records no plan names: those of older sweeps or of plans taken back."""
         planned = {run.run_id for plan in self.manifests for run in plan.runs}
-        return sum(run_id not in planned for run_id in self.records)
+        return sum(run_id not in planned for run_id in self.heads)
 
     def of_plan(self, plan: Manifest, states: Collection[State]) -> set[str]:
         """Return the runs of a plan that are in one of some states."""
@@ -111,18 +112,20 @@ def stand(root: Path, experiment: str) -> Standing:
         DamagedRecordError: If a file of it is not a record; the message names it.
     """
     store = RunStore(root)
-    records = {record.run_id: record for record in store.summaries(experiment)}
+    heads = {head.run_id: head for head in store.heads(experiment)}
     manifests, damaged = manifest.read(root / experiment)
-    runs = {i: _recorded(record, store.path(experiment, i)) for i, record in records.items()}
+    runs = {i: _recorded(head, store.path(experiment, i)) for i, head in heads.items()}
     runs |= {run.run_id: run for plan in manifests for run in plan.runs}
-    recorded = {run_id: _state(record) for run_id, record in records.items()}
+    recorded = {run_id: _state(head) for run_id, head in heads.items()}
     heard = heartbeats.read(SweepFiles(root / experiment).heartbeats)
-    return Standing(runs, recorded, records, heard, manifests, damaged)
+    return Standing(runs, recorded, heads, heard, manifests, damaged)
 
 
-def _state(record: RunRecord) -> State:
-    fresh = record.code is not None and record.code == code_of(record.config)
-    return record.status if fresh else "stale"
+def _state(head: Head) -> State:
+    today = fingerprint(head.target) if isinstance(head.target, str) else None
+    fresh = today is not None and head.code == today
+    status: State = head.status
+    return status if fresh else "stale"
 
 
 def time_left(standing: Standing) -> TimeLeft:
@@ -153,7 +156,7 @@ def causes(standing: Standing) -> list[Cause]:
     groups: dict[str, list[str]] = defaultdict(list)
     for run_id, state in standing.states.items():
         if state == "failed":
-            groups[normalised(standing.records[run_id].error)].append(run_id)
+            groups[normalised(standing.heads[run_id].error)].append(run_id)
     found = [Cause(message, len(ids), min(ids)) for message, ids in groups.items()]
     return sorted(found, key=lambda cause: (-cause.runs, cause.message))
 
@@ -181,9 +184,9 @@ def _kind(run: PlannedRun) -> Kind:
 def _recorded_costs(standing: Standing) -> dict[Kind, float]:
     """Return the seconds that an update of one run took, by kind: the median over records."""
     costs: dict[Kind, list[float]] = defaultdict(list)
-    for run_id, record in standing.records.items():
-        run, seconds = standing.runs[run_id], record.timing.get("wall_seconds")
-        updates = run.num_updates * (record.timing.get("cohort_size") or 1)
+    for run_id, head in standing.heads.items():
+        run, seconds = standing.runs[run_id], head.wall_seconds
+        updates = run.num_updates * (head.cohort_size or 1)
         if seconds and updates:
             costs[_kind(run)].append(seconds / updates)
     return {kind: median(values) for kind, values in costs.items()}
@@ -203,22 +206,19 @@ def _running_costs(standing: Standing) -> dict[Kind, float]:
     }
 
 
-def _recorded(record: RunRecord, path: Path) -> PlannedRun:
+def _recorded(head: Head, path: Path) -> PlannedRun:
     """Return what a record was planned as, whatever old ones lack."""
     try:
-        coverage: Any = record.config.get("coverage") or {}
-        degradation = record.dataset.get("degradation", coverage.get("name", "none"))
-        severity = record.dataset.get("severity", coverage.get("severity", 0.0))
-        if record.status not in get_args(Status):
-            raise ValueError(f"its status is {record.status!r}")
+        if head.status not in get_args(Status):
+            raise ValueError(f"its status is {head.status!r}")
         return PlannedRun(
-            record.run_id,
-            str(record.algorithm),
-            str(record.environment),
-            str(degradation),
-            float(severity),
-            record.seed,
-            int(record.config.get("num_updates", 0)),
+            head.run_id,
+            str(head.algorithm),
+            str(head.environment),
+            str(head.degradation),
+            float(head.severity),
+            head.seed,
+            int(head.num_updates),
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise DamagedRecordError(f"{path} is not a usable run record: {error}.") from error

@@ -4,11 +4,16 @@ A claim is a lock on one byte of one file, at an offset that the run's id names.
 it back whenever and however its process ends, it works on network file systems that lock, and
 leaves nothing behind. Such locks belong to a process, and closing any descriptor of the file drops
 them all: a process opens the file once and keeps it open.
+
+Sweeps share a lock on another byte, which the experiment's name names, and who moves its records
+holds it alone.
 """
 
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -31,7 +36,7 @@ class Claims:
 
         Where the file system cannot lock, `works` turns false and everything is given.
         """
-        return {run_id for run_id in run_ids if self._lock(run_id)}
+        return {run_id for run_id in run_ids if self.hold(run_id, fcntl.LOCK_EX)}
 
     def release(self, run_ids: Iterable[str]) -> None:
         """Give claims back."""
@@ -39,11 +44,12 @@ class Claims:
             for run_id in run_ids:
                 fcntl.lockf(self.handle, fcntl.LOCK_UN, 1, _offset(run_id))
 
-    def _lock(self, run_id: str) -> bool:
+    def hold(self, name: str, kind: int) -> bool:
+        """Lock what a hexadecimal name names, shared or not; return whether that could be done."""
         if not self.works:
             return True
         try:
-            fcntl.lockf(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(run_id))
+            fcntl.lockf(self.handle, kind | fcntl.LOCK_NB, 1, _offset(name))
         except (BlockingIOError, PermissionError):
             return False
         except OSError:
@@ -55,6 +61,31 @@ class Claims:
 def claims_on(root: Path) -> Claims:
     """Return this process's claims on the store at `root`, an absolute path."""
     return Claims(root / NAME)
+
+
+@contextmanager
+def at_work(root: Path, experiment: str) -> Iterator[bool]:
+    """Hold an experiment together with other sweeps; gives whether nobody moves its records."""
+    with _held(root, experiment, fcntl.LOCK_SH) as held:
+        yield held
+
+
+@contextmanager
+def alone(root: Path, experiment: str) -> Iterator[bool]:
+    """Hold an experiment alone; gives whether no sweep of another process is at work in it."""
+    with _held(root, experiment, fcntl.LOCK_EX) as held:
+        yield held
+
+
+@contextmanager
+def _held(root: Path, experiment: str, kind: int) -> Iterator[bool]:
+    claims, name = claims_on(root), hashlib.sha256(experiment.encode()).hexdigest()
+    held = claims.hold(name, kind)
+    try:
+        yield held
+    finally:
+        if held:
+            claims.release({name})
 
 
 def _offset(run_id: str) -> int:

@@ -1,20 +1,25 @@
 """Run records and the append-only store that every table and figure is drawn from.
 
 One run leaves one JSON file, ``<root>/<experiment>/<run_id>.json``, written to a temporary name
-and renamed, so that a reader never meets half a record. A stored record is never edited.
+and renamed, so that a reader never meets half a record. A stored record is never edited. Records
+may be packed (`bench/store/pack.py`): the path of a packed one is where it was and would be again.
 What else an experiment keeps of itself, none of it a record, is under ``<experiment>/.sweep/``.
 """
 
 import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from itertools import chain, groupby
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
 from bench.atomic import atomic_write
 from bench.errors import UserError
+from bench.store.heads import Head, head_of
 from bench.store.index import Entry, Index
+from bench.store.pack import Stamp
+from bench.store.shelf import Shelf
 
 Status = Literal["completed", "empty", "failed"]
 
@@ -82,7 +87,7 @@ class RunRecord:
 
 
 # A new field of records makes older summaries incomplete.
-SUMMARY_VERSION = " ".join(("3", *(field.name for field in fields(RunRecord))))
+SUMMARY_VERSION = " ".join(("4", *(f.name for f in fields(RunRecord)), "|", *Head._fields))
 
 
 def shortened(record: RunRecord) -> RunRecord:
@@ -135,11 +140,17 @@ class RunStore:
 
     def experiments(self) -> list[str]:
         """Return the names of the experiments that have at least one record."""
-        return sorted({path.parent.name for path in self._paths("*")})
+        return [name for name in self._folders() if self._shelf(name).any()]
 
     def paths(self, experiment: str) -> list[Path]:
         """Return the paths of an experiment's records in the order of their run ids."""
-        return sorted(self._paths(experiment))
+        folder = self.root / experiment
+        return [folder / name for name in self._shelf(experiment).names()]
+
+    def times(self, experiment: str) -> dict[str, int]:
+        """Return when each of an experiment's records was written (``st_mtime_ns``), by run id."""
+        stamps = self._shelf(experiment).stamps()
+        return {_run_id(name): stamp.written for name, stamp in stamps.items()}
 
     def look_up(self, codes: Mapping[str, str | None], experiment: str) -> dict[str, Stored]:
         """Return the best record of every run that has one, by id.
@@ -152,55 +163,86 @@ class RunStore:
             DamagedRecordError: If a record of such a run is none; the message names it.
         """
         ranked: dict[str, list[tuple[Any, ...]]] = {}
-        # Looked at before the records are: what is replaced meanwhile is newer than that.
-        times = {path: path.stat().st_mtime_ns for path in self._paths_of(codes.keys())}
-        for path, entry in self._entries(times):
-            run_id, other = path.stem, path.parent.name != experiment
-            stale = codes[run_id] is None or entry.code != codes[run_id]
-            rank = (stale, stale and other, entry.status == "failed", other, path, entry.status)
-            ranked.setdefault(run_id, []).append(rank)
+        for folder in self._folders():
+            # Looked at before the records are: what is replaced meanwhile is newer than that.
+            stamps, there = self._of_runs(folder, codes)
+            other = folder != experiment
+            for name, head in self._heads(folder, stamps, there):
+                run_id = _run_id(name)
+                stale = codes[run_id] is None or head.code != codes[run_id]
+                status = head.status if head.status in get_args(Status) else "unknown"
+                rank = (stale, stale and other, status == "failed", other, folder, status)
+                ranked.setdefault(run_id, []).append((*rank, stamps[name].written))
         found = {}
         for run_id, ranks in ranked.items():
-            stale, *_, path, status = min(ranks)
-            written = max(times[rank[-2]] for rank in ranks)
-            found[run_id] = Stored(path, status, stale, written)
+            stale, *_, folder, status, _ = min(ranks)
+            written = max(rank[-1] for rank in ranks)
+            found[run_id] = Stored(self.path(folder, run_id), status, stale, written)
         return found
 
     def written(self, run_id: str) -> int:
         """Return when the newest record of a run was written (``st_mtime_ns``), 0 without any."""
-        return max((path.stat().st_mtime_ns for path in self.find(run_id)), default=0)
+        return max(self.find(run_id).values(), default=0)
 
-    def find(self, run_id: str) -> list[Path]:
-        """Return the paths of one run's records, one per experiment that has it."""
-        return sorted(path for path in self.root.glob(f"*/{run_id}.json"))
+    def find(self, run_id: str) -> dict[Path, int]:
+        """Return the paths of one run's records, one per experiment that has it, in order, with
+        when they were written (``st_mtime_ns``).
+        """
+        found = ((f, self._shelf(f).one(_name(run_id))) for f in self._folders())
+        return {self.path(f, run_id): stamp.written for f, stamp in found if stamp is not None}
 
-    def summaries(self, experiment: str, among: Iterable[Path] | None = None) -> list[RunRecord]:
-        """Return an experiment's records by run id, without ``metrics`` and with the returns of
+    def heads(self, experiment: str) -> list[Head]:
+        """Return the heads of an experiment's records by run id.
+
+        Raises:
+            DamagedRecordError: If a file of it is not a record; the message names it.
+        """
+        stamps = self._shelf(experiment).stamps()
+        return [head for _, head in self._heads(experiment, stamps, stamps)]
+
+    def summaries(self, experiment: str, among: Iterable[str] | None = None) -> Iterator[RunRecord]:
+        """Yield an experiment's records by run id, without ``metrics`` and with the returns of
         all but the last of their ``evaluations`` as means: what is long in a record and seldom
         wanted of all of them at once.
 
         Args:
             experiment: Its name.
-            among: Paths of the records that are wanted, of those that are there; None means all.
+            among: Run ids of the records that are wanted, of those that are there; None means all.
         """
-        paths = self.paths(experiment)
+        stamps = there = self._shelf(experiment).stamps()
         if among is not None:
-            paths = sorted({*paths} & {*among})
-        entries = self._entries(paths)
-        return [RunRecord.from_json(entry.summary) for _, entry in entries]
+            wanted = set(map(_name, among))
+            stamps = {name: stamp for name, stamp in there.items() if name in wanted}
+        if len(stamps) <= FEW:
+            for name in stamps:
+                yield RunRecord.from_json(self._entry(experiment, name).summary)
+            return
+        index = self._index(experiment)
+        index.heads(stamps, there)
+        found = dict(index.summaries(stamps))
+        for name in stamps:
+            yield RunRecord.from_json(found.pop(name))
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
         """Yield the records of one experiment in the order of their run ids."""
         return map(self.load, self.paths(experiment))
 
+    def holds(self, path: Path) -> bool:
+        """Return whether there is a record of this path, as a file or packed."""
+        return Shelf(path.parent).one(path.name) is not None
+
+    def content(self, path: Path) -> bytes:
+        """Return the bytes of a record."""
+        return Shelf(path.parent).read(path.name)
+
     def load(self, path: Path) -> RunRecord:
-        """Return the record in a file.
+        """Return the record of a path.
 
         Raises:
-            DamagedRecordError: If the file is not a run record; the message names it.
+            DamagedRecordError: If that is not a run record; the message names it.
         """
         try:
-            return RunRecord.from_json(path.read_text("utf-8"))
+            return RunRecord.from_json(self.content(path).decode())
         except (ValueError, TypeError) as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
 
@@ -216,36 +258,64 @@ class RunStore:
         """File a record of another experiment under `experiment` too, and return its path there."""
         return self.write(replace(self.load(path), experiment=experiment))
 
-    def _entries(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Entry]]:
-        """Yield what is to be known of records in order; of many in one folder by its index."""
-        for folder, group in groupby(sorted(paths, key=str), lambda path: path.parent):
-            wanted, known = list(group), dict[str, Entry]()
-            if len(wanted) > FEW:
-                known = Index(folder, SUMMARY_VERSION, self._summarise).refresh(wanted)
-            # What the index could not read is read again, so that it is named.
-            yield from ((p, known.get(p.name) or self._summarise(p)) for p in wanted)
+    def path(self, experiment: str, run_id: str) -> Path:
+        """Return the path of the record that a run has or will have."""
+        return self.root / experiment / _name(run_id)
 
-    def _summarise(self, path: Path) -> Entry:
+    def _heads(
+        self, experiment: str, stamps: Mapping[str, Stamp], there: Collection[str]
+    ) -> Iterator[tuple[str, Head]]:
+        """Yield the heads of records in their order; of many by their folder's index."""
+        known: dict[str, str] = {}
+        if len(stamps) > FEW:
+            known = self._index(experiment).heads(stamps, there)
+        for name in stamps:
+            # What the index could not read is read again, so that it is named.
+            head = known.get(name) or self._entry(experiment, name).head
+            yield name, Head(*json.loads(head))
+
+    def _index(self, experiment: str) -> Index:
+        read = partial(self._entry, experiment)
+        return Index(self.root / experiment, SUMMARY_VERSION, read)
+
+    def _entry(self, experiment: str, name: str) -> Entry:
         """Return what the index keeps of a record."""
+        path = self.root / experiment / name
         record = self.load(path)
         try:
             short = shortened(replace(record, metrics={}))
         except TypeError as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
-        status = record.status if record.status in get_args(Status) else "unknown"
-        code = record.code if isinstance(record.code, str) and record.code.isalnum() else ""
-        return Entry(status, code, json.dumps(vars(short)))
+        return Entry(json.dumps(head_of(record)), json.dumps(vars(short)))
 
-    def path(self, experiment: str, run_id: str) -> Path:
-        """Return where the record of a run is or will be."""
-        return self.root / experiment / f"{run_id}.json"
-
-    def _paths_of(self, run_ids: Collection[str]) -> Iterator[Path]:
+    def _of_runs(
+        self, experiment: str, run_ids: Collection[str]
+    ) -> tuple[dict[str, Stamp], Collection[str]]:
+        """Return the stamps of the records of some runs, and the names of all that are there
+        where these had to be listed.
+        """
+        shelf = self._shelf(experiment)
         if len(run_ids) <= FEW:
-            return chain.from_iterable(self.find(run_id) for run_id in run_ids)
-        names = {f"{run_id}.json" for run_id in run_ids}
-        return (path for path in self._paths("*") if path.name in names)
+            found = {_name(run_id): shelf.one(_name(run_id)) for run_id in sorted(run_ids)}
+            return {name: stamp for name, stamp in found.items() if stamp is not None}, ()
+        there = shelf.stamps()
+        return {name: stamp for name, stamp in there.items() if _run_id(name) in run_ids}, there
 
-    def _paths(self, experiment: str) -> Iterator[Path]:
-        # Temporary files begin with a dot, which a glob's `*` at the start does match.
-        return (p for p in self.root.glob(f"{experiment}/*.json") if not p.name.startswith("."))
+    def _shelf(self, experiment: str) -> Shelf:
+        return Shelf(self.root / experiment)
+
+    def _folders(self) -> list[str]:
+        """Return the names of the folders that may have records, in order."""
+        try:
+            with os.scandir(self.root) as entries:
+                return sorted(entry.name for entry in entries if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _name(run_id: str) -> str:
+    return f"{run_id}.json"
+
+
+def _run_id(name: str) -> str:
+    return name.removesuffix(".json")

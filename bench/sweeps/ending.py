@@ -30,14 +30,15 @@ NUMBERS = {
 def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     """Print a table where it is short, what was done, where it is, and why runs failed."""
     experiment, store, trained = plan.harness.experiment_name, plan.store, sweep.trained
-    records = list(trained.values())
+    said = sweep.said
     if len(plan.runs) <= TABLE_LIMIT:
         paths = (store.path(experiment, run.run_id) for run in plan.runs)
-        records = [store.load(path) for path in paths if path.exists()]
+        records = [store.load(path) for path in paths if store.holds(path)]
+        said = {record.dataset.get("world_check", {}).get("said") for record in records}
         table = _table(records)
         width = max(120, Console(width=1000).measure(table).maximum)
         Console(width=None if sys.stdout.isatty() else width).print(table)
-    counts = Counter(record.status for record in trained.values())
+    counts = Counter(head.status for head in trained.values())
     print(
         f"{counts['completed']} runs completed, {counts['empty']} empty, "
         f"{counts['failed']} failed, {len(plan.runs) - len(trained) - len(left)} stored before; "
@@ -45,10 +46,9 @@ def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
     )
     if sweep.traceback is not None and len(plan.runs) == 1:
         print(sweep.traceback, end="", file=sys.stderr)
-    causes = Counter(record.error for record in trained.values() if record.status == "failed")
+    causes = Counter(head.error for head in trained.values() if head.status == "failed")
     for cause, count in causes.items():
         print(f"{count} failed: {cause}", file=sys.stderr)
-    said = {record.dataset.get("world_check", {}).get("said") for record in records}
     for sentence in sorted(filter(None, said)):
         print(sentence)
     if len(plan.runs) > 1 and not left:
@@ -64,8 +64,8 @@ def print_outcome(plan: Plan, sweep: Sweep, left: set[str]) -> None:
 def _print_conclusions(plan: Plan) -> None:
     """Print what a complete sweep's records say, and where or how their report is drawn."""
     store, experiment = plan.store, plan.harness.experiment_name
-    paths = [store.path(experiment, run.run_id) for run in plan.runs]
-    records = store.summaries(experiment, paths)
+    run_ids = [run.run_id for run in plan.runs]
+    records = list(store.summaries(experiment, run_ids))
     if not any(record.status == "completed" for record in records):
         return
     for sentence in findings(records):
@@ -74,10 +74,11 @@ def _print_conclusions(plan: Plan) -> None:
     report = report_path(results, experiment)
     words = [experiment, *(() if results == Path("results") else ("--results", str(results)))]
     command = f"python -m plots {shlex.join(words)}"
-    newest = max(path.stat().st_mtime for path in paths if path.exists())
+    times = store.times(experiment)
+    newest = max(times[run_id] for run_id in run_ids if run_id in times)
     if not report.exists():
         print(f"`{command}` draws the report, {os.path.relpath(report)}.")
-    elif report.stat().st_mtime < newest:
+    elif report.stat().st_mtime_ns < newest:
         print(f"The report {os.path.relpath(report)} is older; `{command}` draws it anew.")
     else:
         print(f"The report is {os.path.relpath(report)}.")
@@ -108,7 +109,7 @@ def conclude(plan: Plan, sweep: Sweep, left: set[str], signal_number: int | None
             file=sys.stderr,
         )
         return 1
-    failed = any(record.status == "failed" for record in sweep.trained.values())
+    failed = any(head.status == "failed" for head in sweep.trained.values())
     # Another sweep may have recorded some of the runs meanwhile.
     others = [sweep.store.path(sweep.experiment, i) for i in sweep.pending.keys() - sweep.trained]
     if count := sum(sweep.store.load(path).status == "failed" for path in others):

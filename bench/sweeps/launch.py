@@ -1,12 +1,17 @@
 """From a command's words to records on disk: plan, skip what is stored, train, tell."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from bench.engines import stopping
+from bench.errors import UserError
 from bench.settings.composition import Composer
 from bench.store import manifest
+from bench.store.claims import at_work
+from bench.store.records import RunStore
 from bench.sweeps import ending, hours, opening
 from bench.sweeps.plan import make_plan
 from bench.sweeps.sweep import Sweep
@@ -33,7 +38,7 @@ def launch(overrides: list[str]) -> int:
         if found.path.parent != folder:
             store.adopt(found.path, harness.experiment_name)
     mirror = Mirror(harness.tracking, harness.results_dir)
-    with stopping.listening(insist=True):
+    with stopping.listening(insist=True), _at_work(store, harness.experiment_name):
         sweep = Sweep(plan, mirror)
         sweep.run()
         signal_number = stopping.signal_number()
@@ -44,6 +49,14 @@ def launch(overrides: list[str]) -> int:
         print(line)
     ending.print_notes(sweep.notes)
     return ending.conclude(plan, sweep, left, signal_number)
+
+
+@contextmanager
+def _at_work(store: RunStore, experiment: str) -> Iterator[None]:
+    with at_work(store.root.resolve(), experiment) as held:
+        if not held:
+            raise UserError(f"{experiment!r} is being packed: try again when that is done.")
+        yield
 
 
 def _check_writable(folder: Path) -> None:

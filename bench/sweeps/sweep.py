@@ -11,7 +11,8 @@ from bench.progress.bar import Bar
 from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
-from bench.store.records import RunRecord, RunStore
+from bench.store.heads import Head, head_of
+from bench.store.records import RunStore
 from bench.sweeps.plan import Plan
 from bench.tracking.mirror import Mirror
 from bench.training.parts import equal_parts
@@ -35,7 +36,10 @@ class Sweep:
         # When the newest record of those that are replaced was written.
         again = self.pending.keys() & plan.stored.keys()
         self.replaced = {run_id: plan.stored[run_id].written for run_id in again}
-        self.trained: dict[str, RunRecord] = {}
+        # Heads alone: of a hundred thousand runs records would fill the memory.
+        self.trained: dict[str, Head] = {}
+        # What came of comparing data with its world, as records say it.
+        self.said: set[str] = set()
         self.held: set[str] = set()
         self.notes: list[str] = []
         self.problem: str | None = None
@@ -155,7 +159,9 @@ class Sweep:
     def _count(self, run_id: str) -> None:
         """Add a record that this sweep has made, and mirror it."""
         record = self.store.load(self.store.path(self.experiment, run_id))
-        self.trained[run_id] = record
+        self.trained[run_id] = head_of(record)
+        if sentence := record.dataset.get("world_check", {}).get("said"):
+            self.said.add(sentence)
         self.mirror.write(record)
 
     def _recorded(self, run_id: str) -> bool:

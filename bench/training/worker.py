@@ -221,9 +221,8 @@ class Worker:
     def _recorded_meanwhile(self, run_id: str, order: Order) -> bool:
         """Return whether a record has appeared since the order was made; it is then filed here."""
         before, own = order.replaced.get(run_id, 0), self.store.path(self.place.experiment, run_id)
-        new = {
-            p: self.store.load(p) for p in self.store.find(run_id) if p.stat().st_mtime_ns > before
-        }
+        found = self.store.find(run_id)
+        new = {path: self.store.load(path) for path, written in found.items() if written > before}
         if not new:
             return False
         best = min(new, key=lambda path: (new[path].status == "failed", path != own))

@@ -37,10 +37,10 @@ def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
             f"There is no experiment {experiment!r} under {store.root}; it has {', '.join(known)}."
         )
     try:
-        records = store.summaries(experiment)
+        place = f"{store.root}/{experiment}/{{}}.json"
+        return usable(store.summaries(experiment), experiment, place)
     except ValueError as error:
         raise UnusableRecords(f"{error}.") from error
-    return usable(records, experiment, f"{store.root}/{experiment}/{{}}.json")
 
 
 def usable(records: Iterable[RunRecord], experiment: str, place: str) -> list[RunRecord]:
@@ -54,14 +54,16 @@ def usable(records: Iterable[RunRecord], experiment: str, place: str) -> list[Ru
     Raises:
         UnusableRecords: If one of them lacks what is drawn or none completed.
     """
-    records = list(records)
+    found = []
     for record in records:
         if fault := _fault(record):
             where = place.replace("{}", record.run_id)
             raise UnusableRecords(f"{where} is no usable record: {fault}.")
-    if not any(record.status == "completed" for record in records):
-        raise UnusableRecords(_none_completed(records, experiment))
-    return [rounded(record) for record in records]
+        # One after the other: of a hundred thousand there is no room for two copies.
+        found.append(rounded(record))
+    if not any(record.status == "completed" for record in found):
+        raise UnusableRecords(_none_completed(found, experiment))
+    return found
 
 
 def rounded(record: RunRecord) -> RunRecord:

@@ -12,6 +12,7 @@ from bench.engines.orders import Order
 from bench.progress import bar
 from bench.progress.bar import Bar
 from bench.store import heartbeats
+from bench.store.heads import Head, head_of
 from bench.store.heartbeats import Heartbeat
 from bench.store.records import RunRecord
 from tests.support import commands
@@ -24,10 +25,10 @@ def runs() -> dict[str, Any]:
     return {run.run_id: run for run in commands.plan(*words).runs}
 
 
-def record(run: Any, status: str = "completed", seconds: float | None = 20.0) -> RunRecord:
+def head(run: Any, status: str = "completed", seconds: float | None = 20.0) -> Head:
     timing = {"wall_seconds": seconds, "cohort_size": 1} if seconds else {}
     names = run.config.algorithm_name, run.config.dataset.environment_name
-    return RunRecord(
+    made = RunRecord(
         run.run_id,
         "default",
         status,
@@ -36,6 +37,7 @@ def record(run: Any, status: str = "completed", seconds: float | None = 20.0) ->
         run.settings,
         timing=timing,  # type: ignore[arg-type]
     )
+    return head_of(made)
 
 
 def beat(folder: Path, run_ids: list[str], update: int, seconds: float) -> None:
@@ -55,7 +57,7 @@ def said(shown: Bar, capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_line_says_runs_rate_and_time_left_as_soon_as_a_kind_is_timed(
     runs: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trained: dict[str, RunRecord] = {}
+    trained: dict[str, Head] = {}
     shown, ids = Bar(runs, trained, tmp_path), list(runs)
     shown.begun -= 20
     assert said(shown, capsys) == (
@@ -70,8 +72,8 @@ def test_a_line_says_runs_rate_and_time_left_as_soon_as_a_kind_is_timed(
     )
     # A run that failed or was empty made no updates, but is done all the same.
     (tmp_path / "cohort.json").unlink()
-    trained |= {ids[0]: record(runs[ids[0]]), ids[1]: record(runs[ids[1]], "failed", None)}
-    trained |= {ids[2]: record(runs[ids[2]], "empty", None)}
+    trained |= {ids[0]: head(runs[ids[0]]), ids[1]: head(runs[ids[1]], "failed", None)}
+    trained |= {ids[2]: head(runs[ids[2]], "empty", None)}
     unknown = "time left unknown, nothing like it has been timed."
     assert said(shown, capsys) == f"3 of 6 runs done, 5 updates/s, {unknown}"
     # What another sweep has in hand is nothing to wait for.
@@ -114,7 +116,7 @@ def test_on_a_terminal_the_bar_says_the_same(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "200")
     first = next(iter(runs.values()))
-    with Bar(runs, {first.run_id: record(first)}, tmp_path):
+    with Bar(runs, {first.run_id: head(first)}, tmp_path):
         pass
     shown = capsys.readouterr().err
     assert "17%" in shown

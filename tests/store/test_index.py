@@ -97,7 +97,7 @@ def test_the_second_look_parses_nothing(root: Path) -> None:
 def test_a_summary_is_the_record_without_what_is_long(root: Path) -> None:
     for _ in range(2):
         found = RunStore(root).summaries("other")
-        assert found == [replace(SUMMARY, run_id="01", experiment="other")]
+        assert list(found) == [replace(SUMMARY, run_id="01", experiment="other")]
 
 
 @pytest.mark.parametrize("keep_times", [False, True], ids=["edited", "edited, old time restored"])
@@ -113,7 +113,7 @@ def test_a_record_changed_by_hand_is_noticed(root: Path, keep_times: bool) -> No
     assert path.stat().st_size == before.st_size
     for one in (store, RunStore(root)):
         assert status(one, path) == "failed"
-        assert one.summaries("sweep")[0].status == "failed"
+        assert next(one.summaries("sweep")).status == "failed"
 
 
 def test_what_is_written_twice_within_a_tick_is_read_twice(tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_a_damaged_record_is_named_when_it_is_wanted_and_stops_nothing_else(root
         with pytest.raises(DamagedRecordError, match=r"04\.json is not a run record"):
             look_up(store)
         with pytest.raises(DamagedRecordError, match=r"04\.json is not a run record"):
-            store.summaries("sweep")
+            list(store.summaries("sweep"))
 
 
 def test_a_record_whose_evaluations_are_no_list_is_damaged(tmp_path: Path) -> None:
     RunStore(tmp_path).write(replace(RECORD, evaluations={"a": 1}))  # type: ignore[arg-type]
     with pytest.raises(DamagedRecordError, match=r"a\.json is not a run record"):
-        RunStore(tmp_path).summaries("sweep")
+        list(RunStore(tmp_path).summaries("sweep"))
 
 
 def test_two_processes_at_once_leave_an_index_that_one_of_them_wrote(root: Path) -> None:
@@ -195,12 +195,12 @@ def test_two_processes_at_once_leave_an_index_that_one_of_them_wrote(root: Path)
         "records.FEW = 0\n"
         "for i in range(40):\n"
         "    (Path(sys.argv[1]) / 'sweep' / '.sweep' / 'index').unlink(missing_ok=True)\n"
-        "    assert len(records.RunStore(Path(sys.argv[1])).summaries('sweep')) == 20"
+        "    assert len([*records.RunStore(Path(sys.argv[1])).summaries('sweep')]) == 20"
     )
     command = [sys.executable, "-c", program, str(root)]
     running = [subprocess.Popen(command, cwd=Path(__file__).parents[2]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
-    assert [p.name for p in (root / "sweep" / ".sweep").iterdir()] == ["index"]
+    assert {p.name for p in (root / "sweep" / ".sweep").iterdir()} == {"index", "summaries"}
     assert parsed(root) <= 1  # that of the other experiment
 
 

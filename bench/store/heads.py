@@ -1,0 +1,55 @@
+"""The head of a record: what plans and progress ask of every record, a twentieth of its size."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from bench.store.records import RunRecord
+
+
+class Head(NamedTuple):
+    """Values as the record has them, whatever their type; None where it has none.
+
+    Attributes:
+        target: Full name of the algorithm's class.
+        wall_seconds: What its cohort took, and `cohort_size` of how many runs.
+        error: What went wrong.
+    """
+
+    run_id: Any
+    status: Any
+    code: Any
+    target: Any
+    algorithm: Any
+    environment: Any
+    degradation: Any
+    severity: Any
+    seed: Any
+    num_updates: Any
+    wall_seconds: Any
+    cohort_size: Any
+    error: Any
+
+
+def head_of(record: "RunRecord") -> Head:
+    """Return the head of a record."""
+    planned = _of(record.config, "coverage", {})
+    return Head(
+        record.run_id,
+        record.status,
+        record.code,
+        _of(_of(record.config, "algorithm"), "target"),
+        record.algorithm,
+        record.environment,
+        _of(record.dataset, "degradation", _of(planned, "name", "none")),
+        _of(record.dataset, "severity", _of(planned, "severity", 0.0)),
+        record.seed,
+        _of(record.config, "num_updates", 0),
+        _of(record.timing, "wall_seconds"),
+        _of(record.timing, "cohort_size"),
+        record.error,
+    )
+
+
+def _of(settings: Any, key: str, default: Any = None) -> Any:
+    return settings.get(key, default) if isinstance(settings, Mapping) else default
