@@ -37,7 +37,11 @@ def play(environments, generators, num_episodes, act):
     """Return the steps of a rollout as arrays ``[time, run, episode, ...]`` by name."""
     simulator = environments[0].simulator(environments, generators, num_episodes)
     steps = list(rollout(simulator, act, environments[0].spec.horizon))
-    return {name: np.stack([getattr(step, name) for step in steps]) for name in steps[0]._fields}
+    return {
+        name: np.stack([getattr(step, name) for step in steps])
+        for name in steps[0]._fields
+        if name != "measured"
+    }
 
 
 def returns_of(steps):

@@ -3,11 +3,11 @@
 from collections import defaultdict
 from statistics import mean, stdev
 
-from bench.measures.regret import FINAL
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.look.markup import csv_table, escape_markdown, markdown_table
 from plots.sections import Section, TextFile
+from plots.sections.account.runs import FIELDS
 
 PLACE = 6.3
 COLUMNS = ("environment", "degradation", "severity", "learner", "measure", "mean", "std",
@@ -23,7 +23,7 @@ def section(frame: Frame) -> Section | None:
     for record in frame.completed():
         place, learner = frame.places[record.run_id], frame.labels[record.run_id]
         for name, value in record.final.items():
-            if name not in FINAL and value is not None:
+            if name not in FIELDS["final"] and value is not None:
                 found[place.environment, learner][name, place.severity].append(value)
                 cell = place.environment, place.degradation, place.severity, learner, name
                 cells[cell].append(value)

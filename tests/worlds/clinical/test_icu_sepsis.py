@@ -87,7 +87,11 @@ def test_without_the_package_one_sentence_says_what_to_install(monkeypatch):
         commands.plan("dataset=icu_sepsis", "algorithm=bc")
     # An experiment goes on with the worlds that are there.
     runs = commands.plan("experiment=real_world", "algorithm=bc", "seed=0").runs
-    assert {r.config.dataset.environment_name for r in runs} == {"sepsis_sim", "glucose"}
+    assert {r.config.dataset.environment_name for r in runs} == {
+        "sepsis_sim",
+        "glucose",
+        "glucose_in_units",
+    }
 
 
 def test_a_world_without_records_has_no_clinician():
