@@ -54,7 +54,7 @@ class Composer:
         if "experiment" in self.axes:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
-        self.templates: dict[tuple[tuple[str, Any], ...], bytes] = {}
+        self.templates: dict[tuple[tuple[str, Any], ...], tuple[bytes, bool]] = {}
         self.absent: dict[str, Absent] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
@@ -90,21 +90,24 @@ class Composer:
 
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
         groups = {k: v for k, v in point.items() if is_group(k)}
-        settings = pickle.loads(self._template(groups))
+        template, refers = self._template(groups)
+        settings = pickle.loads(template)
         for key, value in point.items():
             if key not in groups:
                 _set(settings, key, value)
-        if "${" in repr(settings):
+        if refers or "${" in repr(point):
             with composing.one_sentence():
                 settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
         return resolved(settings, self.said | point.keys())
 
-    def _template(self, groups: Mapping[str, Any]) -> bytes:
-        """Return the settings of a run under group choices, of which each run loads its own."""
+    def _template(self, groups: Mapping[str, Any]) -> tuple[bytes, bool]:
+        """Return the settings of a run under group choices, of which each run loads its own, and
+        whether some of them refer to others.
+        """
         key = tuple(groups.items())
         if key not in self.templates:
             chosen = {name: part for name, part in self._chosen(groups).items() if name != "grid"}
-            self.templates[key] = pickle.dumps(chosen)
+            self.templates[key] = pickle.dumps(chosen), "${" in repr(chosen)
         return self.templates[key]
 
     def _chosen(self, groups: Mapping[str, Any]) -> dict[str, Any]:

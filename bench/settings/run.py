@@ -90,6 +90,8 @@ HALFWAY = "halfway"
 # Settings that a run's settings hold only where they are not as usual: they came later, and runs
 # from before them are the same runs.
 LATER = ("value_estimates",)
+# Most of what settings consist of; only whole numbers are written in two ways.
+UNCHANGED = (str, float, bool)
 NOTHING_REMOVED = {"name": "none", "target": "bench.data.degradations.none", "severity": 0.0}
 
 
@@ -179,7 +181,9 @@ def content(recipe: Mapping[str, Any]) -> str:
 
 def _canonical(value: Any) -> Any:
     """Return the value with whole floats and ints alike, so that 1 and 1.0 are one setting."""
-    if isinstance(value, Mapping):
+    if value is None or type(value) in UNCHANGED:
+        return value
+    if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]

@@ -1,10 +1,7 @@
 """The head of a record: what plans and progress ask of every record, a twentieth of its size."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from bench.store.records import RunRecord
+from typing import Any, NamedTuple
 
 
 class Head(NamedTuple):
@@ -31,23 +28,30 @@ class Head(NamedTuple):
     error: Any
 
 
-def head_of(record: "RunRecord") -> Head:
-    """Return the head of a record."""
-    planned = _of(record.config, "coverage", {})
+def head_of(record: Mapping[str, Any]) -> Head:
+    """Return the head of a record, given by its fields.
+
+    Raises:
+        TypeError: If a field that it is taken from is no mapping.
+    """
+    for name in ("config", "dataset", "timing"):
+        if not isinstance(record[name], Mapping):
+            raise TypeError(f"its `{name}` is not a mapping")
+    planned = _of(record["config"], "coverage", {})
     return Head(
-        record.run_id,
-        record.status,
-        record.code,
-        _of(_of(record.config, "algorithm"), "target"),
-        record.algorithm,
-        record.environment,
-        _of(record.dataset, "degradation", _of(planned, "name", "none")),
-        _of(record.dataset, "severity", _of(planned, "severity", 0.0)),
-        record.seed,
-        _of(record.config, "num_updates", 0),
-        _of(record.timing, "wall_seconds"),
-        _of(record.timing, "cohort_size"),
-        record.error,
+        record["run_id"],
+        record["status"],
+        record["code"],
+        _of(_of(record["config"], "algorithm"), "target"),
+        record["algorithm"],
+        record["environment"],
+        _of(record["dataset"], "degradation", _of(planned, "name", "none")),
+        _of(record["dataset"], "severity", _of(planned, "severity", 0.0)),
+        record["seed"],
+        _of(record["config"], "num_updates", 0),
+        _of(record["timing"], "wall_seconds"),
+        _of(record["timing"], "cohort_size"),
+        record["error"],
     )
 
 

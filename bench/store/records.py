@@ -283,10 +283,10 @@ class RunStore:
         path = self.root / experiment / name
         record = self.load(path)
         try:
-            short = shortened(replace(record, metrics={}))
+            head, short = head_of(vars(record)), shortened(replace(record, metrics={}))
         except TypeError as error:
             raise DamagedRecordError(f"{path} is not a run record: {error}") from error
-        return Entry(json.dumps(head_of(record)), json.dumps(vars(short)))
+        return Entry(json.dumps(head), json.dumps(vars(short)))
 
     def _of_runs(
         self, experiment: str, run_ids: Collection[str]

@@ -159,7 +159,7 @@ class Sweep:
     def _count(self, run_id: str) -> None:
         """Add a record that this sweep has made, and mirror it."""
         record = self.store.load(self.store.path(self.experiment, run_id))
-        self.trained[run_id] = head_of(record)
+        self.trained[run_id] = head_of(vars(record))
         if sentence := record.dataset.get("world_check", {}).get("said"):
             self.said.add(sentence)
         self.mirror.write(record)

@@ -37,7 +37,7 @@ def head(run: Any, status: str = "completed", seconds: float | None = 20.0) -> H
         run.settings,
         timing=timing,  # type: ignore[arg-type]
     )
-    return head_of(made)
+    return head_of(vars(made))
 
 
 def beat(folder: Path, run_ids: list[str], update: int, seconds: float) -> None:

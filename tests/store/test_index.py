@@ -231,3 +231,32 @@ def test_whatever_happens_to_records_the_index_tells_what_the_files_say(
                     status(store, one)
             else:
                 assert status(store, one) == expected
+
+
+@pytest.mark.parametrize("count", [COUNT, 4 * COUNT])
+def test_a_second_look_opens_a_few_files_and_looks_at_each_record_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    for i in range(count):
+        RunStore(tmp_path).write(replace(RECORD, run_id=f"{i:02d}"))
+    age(tmp_path)
+    ids = {f"{i:02d}": RECORD.code for i in range(count)}
+    RunStore(tmp_path).look_up(ids, "sweep")
+    opened: list[str] = []
+    looked_at: list[str] = []
+    stat, open_path, read = os.stat, Path.open, Path.read_bytes
+    monkeypatch.setattr(os, "stat", lambda p, **k: looked_at.append(str(p)) or stat(p, **k))
+    monkeypatch.setattr(Path, "open", lambda p, *a, **k: opened.append(p.name) or open_path(p, *a))
+    monkeypatch.setattr(Path, "read_bytes", lambda p: opened.append(p.name) or read(p))
+    store = RunStore(tmp_path)
+    for ask in (lambda: store.look_up(ids, "sweep"), lambda: store.heads("sweep")):
+        opened.clear(), looked_at.clear()
+        assert len(ask()) == count
+        assert set(opened) <= {"index", "records.zip"}
+        assert len(opened) <= 2
+        assert sum(name.endswith(".json") for name in looked_at) == count
+        assert len(looked_at) <= count + 4
+    opened.clear()
+    assert len(list(store.summaries("sweep"))) == count
+    assert set(opened) <= {"index", "summaries", "records.zip"}
+    assert len(opened) <= 3

@@ -109,11 +109,11 @@ def test_a_new_record_goes_before_the_packed_one_and_is_merged(store: RunStore) 
     added = replace(RECORD, run_id="f" * 16)
     for record in (new, added):
         store.write(record)
-    for _ in range(2):
+    for moved in (2, 0):
         assert store.load(store.path("sweep", IDS[1])) == new
         assert [head.status for head in store.heads("sweep")].count("failed") == 1
         assert len(store.paths("sweep")) == len(IDS) + 1
-        assert pack_records(store, "sweep").records == (0 if files(store) == {} else 2)
+        assert pack_records(store, "sweep").records == moved
         assert files(store) == {}
 
 
