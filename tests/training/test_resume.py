@@ -1,5 +1,6 @@
 """Sweeps that are stopped in the middle and go on: their records are those of an unbroken one."""
 
+import fcntl
 import os
 import signal
 from pathlib import Path
@@ -208,7 +209,8 @@ def test_a_cohort_too_large_for_memory_is_trained_in_equal_parts(
 def test_runs_that_another_process_holds_are_left_out_and_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Claims, "_lock", lambda self, run_id: False)
+    # The experiment can be shared, its runs cannot.
+    monkeypatch.setattr(Claims, "hold", lambda self, name, kind: kind == fcntl.LOCK_SH)
     assert sweeps.run_here(monkeypatch, *TINY) == 1
     message = capfd.readouterr().err.splitlines()[-1]
     assert message == (
