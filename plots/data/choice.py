@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from bench import CONF
 from bench.store.labels import learner_labels
 from bench.store.records import RunRecord
 from plots.data.records import UnusableRecords
@@ -16,13 +17,20 @@ def chosen_records(
 
     Args:
         records: Those of one experiment.
-        worlds: Names of environments, commas between them.
+        worlds: Names of environments, commas between them; without who collects it is all who do.
         learners: Algorithms or labels of figures, commas between them.
 
     Raises:
         UnusableRecords: If a name is none of the experiment's.
     """
-    kept = _named(records, worlds, "world", lambda r: (r.environment,))
+    present = {record.environment for record in records}
+
+    def of_world(record: RunRecord) -> tuple[str, ...]:
+        world = _world(record.environment)
+        # Where the bare name is a dataset of its own, it is that one alone.
+        return (record.environment,) if world in present else (record.environment, world)
+
+    kept = _named(records, worlds, "world", of_world)
     if learners is None:
         return kept
     labels = learner_labels(records)
@@ -36,6 +44,14 @@ def check_chosen(records: Sequence[RunRecord], chosen: str) -> None:
         UnusableRecords: If none is.
     """
     _named(records, chosen, "learner", lambda r: (r.algorithm,))
+
+
+def _world(environment: str) -> str:
+    """Return an environment's name without the behavior that its data is of."""
+    endings = (f"_{path.stem}" for path in (CONF / "behavior").glob("*.yaml"))
+    # `medium_replay` is not `replay`, and no ending of another.
+    longest = max((e for e in endings if environment.endswith(e)), key=len, default="")
+    return environment.removesuffix(longest)
 
 
 def _named(
