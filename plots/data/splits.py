@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from bench.store.records import RunRecord
 from plots.data.frame import Frame
-from plots.data.records import Condition
+from plots.data.records import Condition, UnusableRecords
 
 # As records name them (bench/measures/splits.py), in the order in which they are shown.
 OFF_SUPPORT = "off_support_error"
@@ -56,7 +56,8 @@ def unsplit(frame: Frame) -> dict[str, Counter[str]]:
     for record in frame.completed():
         # The best policy on seen actions is known of tables and nowhere else.
         if not record.regret_split.get("terms") and record.values.get("best_supported") is not None:
-            why = record.regret_split.get("reasons", {}).get("terms", MADE_BEFORE)
+            said = record.regret_split.get("reasons")
+            why = str(said.get("terms", MADE_BEFORE)) if isinstance(said, dict) else MADE_BEFORE
             reasons[frame.labels[record.run_id]][why] += 1
     return reasons
 
@@ -87,7 +88,17 @@ def _of_run(record: RunRecord) -> Split | None:
     split, unit = record.regret_split, _unit(record)
     if not split.get("terms") or unit is None:
         return None
-    terms: dict[str, Any] = split["terms"]
+    try:
+        return _in_units(split, record, unit)
+    except (AttributeError, KeyError, TypeError):
+        raise UnusableRecords(
+            f"The record of run {record.run_id} is not usable: its `regret_split` is not what this "
+            "version writes. Remove it, or draw other runs."
+        ) from None
+
+
+def _in_units(split: dict[str, Any], record: RunRecord, unit: float) -> Split:
+    terms = split["terms"]
     comparator, learned = (split["by_policy"][name] for name in ("comparator", "learned"))
     return Split(
         1,

@@ -8,7 +8,7 @@ import pytest
 from bench.measures import splits as measured
 from plots.data import splits as told
 from plots.data.frame import build_frame
-from plots.data.records import usable
+from plots.data.records import UnusableRecords, usable
 from plots.look import style
 from plots.report import write_report
 from plots.sections.curves import regret_split
@@ -158,3 +158,18 @@ def test_many_settings_of_a_learner_are_in_the_csv_alone():
     section = regret_split.section(frame_of(sweep(learners, (0.5,), seeds=1)))
     assert section.illustrations == ()
     assert len(section.files[0].text.splitlines()) == 1 + 3 * 17
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"terms": [1]},
+        {"terms": {"optimization": 1.0}, "by_policy": {"comparator": {}, "learned": {}}},
+        {"terms": PARTS, "by_policy": None},
+        {"terms": {**PARTS, "optimization": "much"}, "by_policy": {}},
+    ],
+)
+def test_a_split_that_is_damaged_is_refused_in_a_sentence(damaged):
+    records = [*sweep()[1:], replace(sweep()[0], regret_split=damaged)]
+    with pytest.raises(UnusableRecords, match="its `regret_split` is not what"):
+        told.splits(build_frame("rooms", records))
