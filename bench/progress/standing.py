@@ -114,7 +114,7 @@ def stand(root: Path, experiment: str) -> Standing:
     store = RunStore(root)
     heads = {head.run_id: head for head in store.heads(experiment)}
     manifests, damaged = manifest.read(root / experiment)
-    runs = {i: _recorded(head, store.path(experiment, i)) for i, head in heads.items()}
+    runs = {i: _recorded(head, root / experiment) for i, head in heads.items()}
     runs |= {run.run_id: run for plan in manifests for run in plan.runs}
     recorded = {run_id: _state(head) for run_id, head in heads.items()}
     heard = heartbeats.read(SweepFiles(root / experiment).heartbeats)
@@ -206,7 +206,7 @@ def _running_costs(standing: Standing) -> dict[Kind, float]:
     }
 
 
-def _recorded(head: Head, path: Path) -> PlannedRun:
+def _recorded(head: Head, folder: Path) -> PlannedRun:
     """Return what a record was planned as, whatever old ones lack."""
     try:
         if head.status not in get_args(Status):
@@ -221,4 +221,5 @@ def _recorded(head: Head, path: Path) -> PlannedRun:
             int(head.num_updates),
         )
     except (TypeError, ValueError) as error:
+        path = folder / f"{head.run_id}.json"
         raise DamagedRecordError(f"{path} is not a usable run record: {error}.") from error

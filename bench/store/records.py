@@ -269,10 +269,11 @@ class RunStore:
         known: dict[str, str] = {}
         if len(stamps) > FEW:
             known = self._index(experiment).heads(stamps, there)
-        for name in stamps:
-            # What the index could not read is read again, so that it is named.
-            head = known.get(name) or self._entry(experiment, name).head
-            yield name, Head(*json.loads(head))
+        # What the index could not read is read again, so that it is named.
+        texts = [known.get(name) or self._entry(experiment, name).head for name in stamps]
+        # Parsed together: one by one they take twice as long.
+        heads = map(Head._make, json.loads(f"[{','.join(texts)}]"))
+        return zip(stamps, heads, strict=True)
 
     def _index(self, experiment: str) -> Index:
         read = partial(self._entry, experiment)

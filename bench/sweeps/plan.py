@@ -1,14 +1,13 @@
 """The plan of a sweep: which runs it asks for, what is stored, and what is trained together."""
 
-import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 from bench.data import degradations
 from bench.data.degradations import Degradation
+from bench.garbage import all_of_it_stays
 from bench.settings.checks import Unsuited, check_together
 from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, run_config, run_id
 from bench.settings.sizes import check_sizes, memory_here
@@ -91,19 +90,7 @@ class Plan:
         return going_on + grouping.cohorts(new, self.harness.launcher.cohort_size)
 
 
-@contextmanager
-def _all_of_it_stays() -> Iterator[None]:
-    """Look for no garbage: of ten thousand runs it would take a sixth of the time and find none."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-@_all_of_it_stays()
+@all_of_it_stays()
 def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     """Return the plan of composed settings, every one checked; equal runs are planned once.
 

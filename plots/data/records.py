@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any, get_args
 
 from bench.errors import UserError
+from bench.garbage import all_of_it_stays
 from bench.store.conditions import Condition as Condition
 from bench.store.conditions import condition as condition
 from bench.store.conditions import degradation_of
@@ -16,12 +17,15 @@ from bench.store.records import RunRecord, RunStore, Status
 # Numbers are drawn, written and kept with so many significant digits, episode returns and all that
 # no figure shows with fewer: what is drawn from kept records is what is drawn from the store.
 DIGITS, RETURN_DIGITS, SIDE_DIGITS = 9, 5, 4
+# Values of JSON without a fraction: most of a record.
+EXACT = (str, int, bool, type(None))
 
 
 class UnusableRecords(UserError):
     """Nothing can be drawn; the message is one sentence for the person at the terminal."""
 
 
+@all_of_it_stays()
 def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
     """Return the records of `experiment`, each fit to be drawn.
 
@@ -102,6 +106,8 @@ def error_line(record: RunRecord) -> str:
 
 def significant(value: Any, digits: int) -> Any:
     """Return a value of JSON, every number with a fraction in it rounded to so many digits."""
+    if type(value) in EXACT:
+        return value
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
