@@ -11,18 +11,14 @@ from torch import fx
 
 
 def make_new_tensors(graph: fx.Graph) -> None:
-    """Replace, in place, those whose change nothing else can see.
+    """Replace, in place, those that change what nothing else can see.
 
-    They change the shape alone, or what an operation has just made and nobody makes use of
-    afterwards. Tensors of one dtype: with others a new one's may be wider than the changed one's.
+    That is what an operation has just made, no view, and only they make use of. Tensors of one
+    dtype alone: with others a new tensor's may be wider than that of the changed one.
     """
-    seen: set[fx.Node] = set()
     for node in graph.nodes:
         other = _counterpart(node)
-        seen.add(node)
-        if other is None:
-            continue
-        if torch.Tag.inplace_view in node.target.tags or _is_free(node.args[0], seen):
+        if other is not None and _is_its_own(node.args[0], node):
             node.target = other
 
 
@@ -37,24 +33,11 @@ def _counterpart(node: fx.Node) -> Any:
     return other if len(dtypes) == 1 and None not in dtypes else None
 
 
-def _is_free(changed: Any, past: set[fx.Node]) -> bool:
-    """Return whether a tensor shares no memory and is not used beyond the past."""
+def _is_its_own(changed: Any, node: fx.Node) -> bool:
+    """Return whether a tensor was made for an operation alone."""
+    made = isinstance(changed, fx.Node) and isinstance(changed.target, torch._ops.OpOverload)
     return (
-        isinstance(changed, fx.Node)
-        and _is_new(changed)
-        and all(user in past for user in changed.users)
-        and not any(_shares(user, changed) for user in changed.users)
+        made
+        and list(changed.users) == [node]
+        and all(result.alias_info is None for result in changed.target._schema.returns)
     )
-
-
-def _is_new(node: fx.Node) -> bool:
-    """Return whether an operation gives memory of its own."""
-    return isinstance(node.target, torch._ops.OpOverload) and all(
-        result.alias_info is None for result in node.target._schema.returns
-    )
-
-
-def _shares(user: fx.Node, changed: fx.Node) -> bool:
-    """Return whether what a node gives may be a view of what it was given."""
-    mutable = isinstance(user.target, torch._ops.OpOverload) and user.target._schema.is_mutable
-    return not _is_new(user) and not (mutable and user.args[0] is changed)
