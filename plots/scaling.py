@@ -3,7 +3,6 @@
 import csv
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,17 +11,8 @@ from matplotlib.ticker import StrMethodFormatter
 from plots.data import names as printed
 from plots.look.style import COLORS, MARKERS, save, styled, text_width
 
-
-class Point(NamedTuple):
-    """Run-updates per second of so many runs at once; a width of 0 is that of tables."""
-
-    algorithm: str
-    world: str
-    width: int
-    batch_size: int
-    threads: int
-    runs: int
-    rate: float
+Panel = tuple[int, int, int]
+"""Width of the hidden layers, 0 where there is none, transitions of a minibatch, and threads."""
 
 
 def draw(folder: Path, note: str) -> None:
@@ -31,20 +21,15 @@ def draw(folder: Path, note: str) -> None:
     The note, which names the machine, is written below the panels.
     """
     with (folder / "scaling.csv").open(encoding="utf-8", newline="") as file:
-        measured = [
-            Point(
-                row["algorithm"], row["world"], int(row["width"]), int(row["batch_size"]),
-                int(row["threads"]), int(row["runs"]), float(row["rate"]),
-            )
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
-    curves = list(dict.fromkeys((p.algorithm, p.world) for p in measured))
-    panels: dict[tuple[int, int, int], list[Point]] = {}
+        measured = list(csv.DictReader(file))
+    curves = list(dict.fromkeys((row["algorithm"], row["world"]) for row in measured))
+    panels: dict[Panel, list[dict[str, str]]] = {}
     # Tables have no width: they stand beside the networks of the first.
-    widths = [p.width for p in measured if p.width]
-    for point in measured:
-        width = point.width or min(widths, default=0)
-        panels.setdefault((width, point.batch_size, point.threads), []).append(point)
+    widths = [int(row["width"]) for row in measured if row["width"] != "0"]
+    for row in measured:
+        width = int(row["width"]) or min(widths, default=0)
+        panel = width, int(row["batch_size"]), int(row["threads"])
+        panels.setdefault(panel, []).append(row)
     with styled():
         figure = Figure(layout="constrained")
         figure.set_size_inches(text_width(), 1.6 * ((len(panels) + 1) // 2) + 0.4)
@@ -65,18 +50,18 @@ def draw(folder: Path, note: str) -> None:
 
 
 def _draw_panel(
-    axes: Axes, setting: tuple[int, int, int], own: list[Point], curves: list[tuple[str, str]]
+    axes: Axes, panel: Panel, own: list[dict[str, str]], curves: list[tuple[str, str]]
 ) -> None:
-    width, batch_size, threads = setting
-    for (algorithm, world), points in groupby(own, key=lambda p: (p.algorithm, p.world)):
+    width, batch_size, threads = panel
+    for (algorithm, world), rows in groupby(own, key=lambda r: (r["algorithm"], r["world"])):
         place = curves.index((algorithm, world))
-        runs, rates = zip(*((p.runs, p.rate) for p in points), strict=True)
+        runs, rates = zip(*((int(row["runs"]), float(row["rate"])) for row in rows), strict=True)
         label = f"{printed.learner(algorithm)}, {printed.environment(world)}"
         color, marker = COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
         axes.plot(runs, rates, color=color, marker=marker, label=label)
     axes.set_xscale("log", base=4)
     axes.set_yscale("log")
-    axes.set_xticks(sorted({p.runs for p in own}))
+    axes.set_xticks(sorted({int(row["runs"]) for row in own}))
     axes.minorticks_off()
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
