@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from bench.programs.agreement import agree
+from bench.programs.inplace import make_new_tensors
 from bench.programs.native import call_natively
 from bench.programs.rewriting import rewrite
 from bench.programs.tracing import Recorded, record
@@ -48,6 +49,7 @@ class Traced:
         with torch.no_grad():
             self.recorded = record(flat, *self.tensors)
         _let_layouts_change(self.recorded.graph)
+        make_new_tensors(self.recorded.graph)
 
     def fed(self, source: "Traced", places: dict[int, int | None]) -> "Traced":
         """Return the function with some of its inputs computed by another.

@@ -40,7 +40,7 @@ def record(function: Callable[..., list[list[Tensor]]], *inputs: Tensor) -> Reco
     """Return a function's operations on some inputs as a graph of the same outputs."""
     recorder = _Recorder()
     for number, given in enumerate(inputs):
-        recorder.nodes[given] = recorder.graph.placeholder(f"input_{number}")
+        recorder.note(given, recorder.graph.placeholder(f"input_{number}"))
     with recorder:
         outputs = function(*inputs)
     recorder.graph.output(tree_map_only(Tensor, recorder.node_of, outputs))
@@ -61,9 +61,14 @@ class _Recorder(TorchDispatchMode):
         if tensor not in self.nodes:
             name = f"constant_{len(self.constants._buffers)}"
             self.constants.register_buffer(name, tensor)
-            self.nodes[tensor] = self.graph.get_attr(name)
+            self.note(tensor, self.graph.get_attr(name))
         found: fx.Node = self.nodes[tensor]
         return found
+
+    def note(self, tensor: Tensor, node: fx.Node) -> None:
+        """Note what gives a tensor."""
+        self.nodes[tensor] = node
+        node.meta["dtype"] = tensor.dtype
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation and note it."""
@@ -74,11 +79,11 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         node = self.graph.call_function(func, given, named)
         if isinstance(result, Tensor):
-            self.nodes[result] = node
+            self.note(result, node)
         elif isinstance(result, tuple | list):
             for index, part in enumerate(result):
                 if isinstance(part, Tensor):
-                    self.nodes[part] = self.graph.call_function(operator.getitem, (node, index))
+                    self.note(part, self.graph.call_function(operator.getitem, (node, index)))
         return result
 
     @classmethod

@@ -381,6 +381,15 @@ def test_a_run_alone_is_the_run_in_a_cohort_traced_or_not(name, kind):
 
 
 @every_case
+def test_every_program_of_its_update_is_rewritten(name, kind):
+    """One operation that changes a tensor in place would leave all of an update as it is, slow."""
+    updates = trained_traced(name, kind)[0]._updates._updates
+    programs = [made for update in updates.values() for made, _ in update._programs.values()]
+    assert programs
+    assert all(made.ahead is not None for made in programs)
+
+
+@every_case
 def test_it_solves_a_trivial_problem(name, kind):
     cohort = trained_traced(name, kind)[0]
     places = np.arange(3) if kind == "discrete" else PLACES.astype(np.float32)
