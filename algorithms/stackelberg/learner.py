@@ -34,7 +34,7 @@ from algorithms.optimizers import AdamState, adam, adam_init
 from algorithms.stackelberg.followers.base import WARM_START, Follower, Played, Turn, WarmStart
 from algorithms.stackelberg.game.game import Aims, Objective, Pessimism, Units, units
 from algorithms.stackelberg.game.implicit import LeaderGradient, cosine, norm, tilted_gradient
-from algorithms.stackelberg.game.kernels import Kernel
+from algorithms.stackelberg.game.kernels import SMOOTH, Kernel
 from algorithms.stackelberg.game.terms import Form, KernelLoss, Terms
 from algorithms.stackelberg.leaders import LEADERS, Leader, LeaderName
 from bench.types import ActionKind, Batch, Count, DataSummary, EnvSpec, NonNegative, Positive
@@ -180,6 +180,11 @@ class StackelbergLearner(Algorithm):
     def tabular_only(self) -> bool:  # type: ignore[override]
         """Whether the follower is a table."""
         return self.follower.tabular_only
+
+    @property
+    def dense_counts(self) -> bool:
+        """Whether a table's follower makes something as large as all successors of all cells."""
+        return self.kernel_loss == "squared" or self.kernel in SMOOTH or self.ridge is not None
 
     def policy(self, state: State, observation: Tensor) -> ActionDistribution:
         """Return the leader's policy."""

@@ -56,6 +56,7 @@ class PessimisticSoftPolicyIteration(Algorithm):
 
     num_minibatches: ClassVar[int] = 0
     tabular_only: ClassVar[bool] = True
+    dense_counts: ClassVar[bool] = False
 
     def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
         """Return the uniform policy."""

@@ -102,9 +102,7 @@ class TableFollower(Follower):
             )
             tiny = torch.finfo(whole.dtype).tiny
             share = diagonal / summary.num_transitions.double() / whole.clamp_min(tiny)
-        smallest = table_response.smallest_curvature(
-            game, weights, points.observation, response.multiplier
-        )
+        smallest = table_response.smallest_curvature(game, weights, response)
         return {"kernel_diagonal_share": share, "smallest_curvature": smallest}
 
     def critic_values(self, turn: Turn) -> Tensor:

@@ -1,4 +1,8 @@
-"""The game on a table: on the empirical MDP of its counts, by cells or by transitions."""
+"""The game on a table: on the empirical MDP of its counts, by cells or by transitions.
+
+Nothing is as large as all states times all cells: transitions are held where the data has them, as
+its counts are.
+"""
 
 from typing import NamedTuple
 
@@ -13,13 +17,18 @@ class TableGame(NamedTuple):
     """The game on the empirical MDP of a table; cells without data have no residual.
 
     Attributes:
-        transition: ``[states, actions, states]``, discounted probability of going on to a state.
+        pair: ``[different]``, cell ``state * actions + action`` that a transition left.
+        successor: ``[different]``, the state that it led to.
+        probability: ``[different]``, discounted, of going from that cell to that state; 0 is
+            padding.
         reward: ``[states, actions]``, mean reward, normalised.
         share: ``[states, actions]``, share of the data (mu).
         initial_share: ``[states]``, share of the initial observations.
     """
 
-    transition: Tensor
+    pair: Tensor
+    successor: Tensor
+    probability: Tensor
     reward: Tensor
     share: Tensor
     initial_share: Tensor
@@ -28,6 +37,31 @@ class TableGame(NamedTuple):
     def covered(self) -> Tensor:
         """Whether a cell has data ``[states, actions]``."""
         return self.share > 0
+
+    def following(self, value: Tensor) -> Tensor:
+        """Return ``P value``, the mean ``[states, actions]`` of successors' values ``[states]``."""
+        moved = self.probability * value.gather(0, self.successor)
+        return _sums(moved, self.pair, self.share.numel()).reshape(self.share.shape)
+
+    def inflow(self, x: Tensor) -> Tensor:
+        """Return ``P^T x``, what arrives at states ``[states]`` of what leaves cells."""
+        moved = self.probability * x.flatten().gather(0, self.pair)
+        return _sums(moved, self.successor, len(self.share))
+
+    def step(self, policy: Tensor) -> Tensor:
+        """Return ``pi P`` on states ``[states, states]``."""
+        states, actions = self.share.shape
+        place = self.pair.div(actions, rounding_mode="floor") * states + self.successor
+        moved = self.probability * policy.flatten().gather(0, self.pair)
+        return _sums(moved, place, states * states).reshape(states, states)
+
+    def dense(self) -> Tensor:
+        """Return P ``[states, actions, states]``: large where states are many."""
+        states = len(self.share)
+        place = self.pair * states + self.successor
+        return _sums(self.probability, place, self.share.numel() * states).reshape(
+            *self.share.shape, states
+        )
 
     def mean_value(self, policy: Points, q: Points) -> Tensor:
         """Return ``E_data[ q(s, pi) ]``."""
@@ -47,8 +81,14 @@ class TableGame(NamedTuple):
 
     def residual_along(self, policy: Points, direction: Points) -> Tensor:
         """Return the residual's derivative ``[states, actions]`` as q moves in a direction."""
-        following = self.transition @ (policy.following * direction.following).sum(-1)
+        following = self.following((policy.following * direction.following).sum(-1))
         return (following - direction.observation) * self.covered
+
+
+def _sums(values: Tensor, place: Tensor, size: int) -> Tensor:
+    """Return the sums ``[size]`` of values by their place."""
+    zeros = torch.zeros(size, dtype=values.dtype, device=values.device)
+    return zeros.scatter_add(0, place, values)
 
 
 def table_game(
@@ -59,11 +99,12 @@ def table_game(
 ) -> TableGame:
     """Return the game on the counts of a dataset and its initial states, in float64."""
     states = torch.arange(len(counts.termination_counts), device=initial_observations.device)
-    successors = counts.successor_counts.double()
-    visits = successors.sum(-1) + counts.termination_counts.double()
+    visits = counts.visits.double()
     seen = visits.clamp_min(1)
     return TableGame(
-        transition=discount * successors / seen.unsqueeze(-1),
+        pair=counts.pair,
+        successor=counts.successor,
+        probability=discount * counts.number.double() / seen.flatten().gather(0, counts.pair),
         reward=counts.reward_sums.double() / seen / width,
         share=visits / visits.sum().clamp_min(1),
         initial_share=(initial_observations.unsqueeze(-1) == states).double().mean(0),
@@ -79,8 +120,8 @@ class TransitionGame(NamedTuple):
 
     Attributes:
         table: The game on the cells.
-        rewards: ``[states, actions, states + 1]``, mean by successor, the last where it terminated.
-        weight: Likewise, share of the data; sums to 1.
+        rewards: ``[transitions]``, mean by successor, then where cells terminated.
+        weight: ``[transitions]``, share of the data; sums to 1.
         discount: ``[]``.
     """
 
@@ -88,11 +129,6 @@ class TransitionGame(NamedTuple):
     rewards: Tensor
     weight: Tensor
     discount: Tensor
-
-    @property
-    def transition(self) -> Tensor:
-        """Discounted probability of going on to a state ``[states, actions, states]``."""
-        return self.table.transition
 
     @property
     def share(self) -> Tensor:
@@ -122,25 +158,30 @@ class TransitionGame(NamedTuple):
         return self.table.taken_value(q)
 
     def residual(self, policy: Points, q: Points) -> Tensor:
-        """Return the Bellman residuals ``[states, actions, states + 1]``, 0 without data."""
+        """Return the Bellman residuals ``[transitions]``, 0 of padding."""
         return self.rewards + self.residual_along(policy, q)
 
     def residual_along(self, policy: Points, direction: Points) -> Tensor:
         """Return their derivative, likewise, as q moves in a direction."""
         value = self.discount * (policy.following * direction.following).sum(-1)
-        following = torch.cat([value, torch.zeros_like(value[:1])])
-        return (following - direction.observation.unsqueeze(-1)) * (self.weight > 0)
+        going = value.gather(0, self.table.successor)
+        ended = torch.zeros_like(direction.observation).flatten()
+        following = torch.cat([going, ended])
+        return (following - self.of_cells(direction.observation)) * (self.weight > 0)
+
+    def of_cells(self, x: Tensor) -> Tensor:
+        """Return, for each transition, the number ``[states, actions]`` of the cell it left."""
+        cells = x.flatten()
+        return torch.cat([cells.gather(0, self.table.pair), cells])
 
 
 def transition_game(
     counts: TabularStatistics, table: TableGame, discount: Tensor, width: Tensor
 ) -> TransitionGame:
     """Return the game on the transitions that the counts of a dataset stand for, in float64."""
-    going = counts.successor_reward_sums.double()
-    ended = (counts.reward_sums.double() - going.sum(-1)).unsqueeze(-1)
-    ends = counts.termination_counts.double().unsqueeze(-1)
-    number = torch.cat([counts.successor_counts.double(), ends], dim=-1)
-    rewards = torch.cat([going, ended], dim=-1) * (number > 0)
+    ended = counts.reward_sums - counts.by_pair(counts.rewards)
+    number = torch.cat([counts.number, counts.termination_counts.flatten()]).double()
+    rewards = torch.cat([counts.rewards, ended.flatten()]).double() * (number > 0)
     return TransitionGame(
         table=table,
         rewards=rewards / number.clamp_min(1) / width,

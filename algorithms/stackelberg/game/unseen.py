@@ -38,14 +38,14 @@ def behavior_values(table: TableGame) -> tuple[Tensor, Tensor]:
     """Return A and B ``[states, actions]``: the values of the data's behavior are ``A + B x``."""
     visits = table.share.sum(-1, keepdim=True)
     behavior = table.share / torch.where(visits > 0, visits, 1.0)
-    step = (behavior.unsqueeze(-1) * table.transition).sum(1)
+    step = table.step(behavior)
     operator = torch.eye(len(step), dtype=step.dtype, device=step.device) - step
     reward = (behavior * table.reward).sum(-1)
     unvisited = (visits.squeeze(-1) == 0).to(step.dtype)
     right = torch.stack([reward, unvisited], dim=-1)
     value = torch.linalg.solve_ex(operator, right)[0]
-    base = table.reward + table.transition @ value[:, 0]
-    return base, table.transition @ value[:, 1]
+    base = table.reward + table.following(value[:, 0])
+    return base, table.following(value[:, 1])
 
 
 def unvisited(table: TableGame, base: Tensor, slope: Tensor, quantile: float | Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class TransitionWeights(NamedTuple):
     share: Tensor
 
     def weigh(self, x: Tensor) -> Tensor:
-        """Return ``W x``, ``[states, actions, states + 1]``."""
+        """Return ``W x``, ``[transitions]``."""
         return self.share * x
 
 
@@ -42,7 +42,7 @@ def diagonal_loss(game: TransitionGame, own: Tensor, policy: Tensor, q: Tensor) 
     below where equal transitions differ in their rewards, whose mean `game` holds.
     """
     error = game.residual(Points(policy, policy, policy), Points(q, q, q))
-    return (own.unsqueeze(-1) * game.weight * error**2).sum()
+    return (game.of_cells(own) * game.weight * error**2).sum()
 
 
 def solve_squares(game: TransitionGame, policy: Tensor, x: Tensor) -> Tensor:
@@ -54,18 +54,18 @@ def solve_squares(game: TransitionGame, policy: Tensor, x: Tensor) -> Tensor:
     x = torch.where(covered, x, 0.0)
     policy = policy * covered
     inverse = torch.where(covered, 1 / torch.where(covered, table.share, 1.0), 0.0)
-    flat = table.transition.flatten(0, 1)
+    flat = table.dense().flatten(0, 1)
     share = table.share.flatten().unsqueeze(-1)
-    step = (policy.unsqueeze(-1) * table.transition).sum(1)
+    step = table.step(policy)
     eye = torch.eye(len(step), dtype=step.dtype, device=step.device)
     noise = game.discount * torch.diag((share * flat).sum(0)) - flat.mT @ (share * flat)
     spread = torch.diag((policy**2 * inverse).sum(-1))
     upper = torch.cat([eye - step, -spread], dim=-1)
     lower = torch.cat([noise, (eye - step).mT], dim=-1)
-    right = torch.cat([(policy * inverse * x).sum(-1), flat.mT @ x.flatten()])
+    right = torch.cat([(policy * inverse * x).sum(-1), table.inflow(x)])
     found = torch.linalg.solve_ex(torch.cat([upper, lower]), right)[0]
     value, back = found[: len(step)], found[len(step) :]
-    return inverse * (x + policy * back.unsqueeze(-1)) + table.transition @ value * covered
+    return inverse * (x + policy * back.unsqueeze(-1)) + table.following(value) * covered
 
 
 def lowest(

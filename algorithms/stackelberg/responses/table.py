@@ -11,7 +11,7 @@ data, for p = d_q J_L and `normalized_delta` the occupancy over the data's share
 W weighs mean residuals of cells by how many pairs of transitions they stand for: mu^2 for the
 delta kernel, mu for the normalised one, mu K mu for a kernel between states. `regularization` has
 nothing to act on here. The squared residual of single transitions has a solve of its own
-(algorithms/squared_table.py).
+(squared_table.py).
 """  # noqa: E501
 
 from typing import NamedTuple
@@ -28,6 +28,7 @@ from algorithms.stackelberg.game.implicit import (
     keep_constraint,
 )
 from algorithms.stackelberg.game.kernels import SMOOTH, Kernel, state_gram
+from algorithms.stackelberg.game.operator import Operator, operator
 from algorithms.stackelberg.game.tables import OnTable, TableGame, TransitionGame
 from algorithms.stackelberg.responses import squared_table
 from algorithms.stackelberg.responses.squared_table import TransitionWeights
@@ -38,25 +39,6 @@ EIGENVALUE_STEPS = 8
 def on_states(table: Tensor) -> Points:
     """Return the points of a table ``[states, actions]``: its states, thrice."""
     return Points(table, table, table)
-
-
-def evaluate(game: OnTable, policy: Tensor, reward: Tensor) -> Tensor:
-    """Return ``M^-1 reward``, the action values ``[states, actions]`` under a reward."""
-    value = torch.linalg.solve_ex(_state_matrix(game, policy), (policy * reward).sum(-1))[0]
-    return reward + game.transition @ value
-
-
-def visits(game: OnTable, policy: Tensor, start: Tensor) -> Tensor:
-    """Return ``M^-T start``, the discounted visits ``[states, actions]`` from starts likewise."""
-    inflow = (start.unsqueeze(-1) * game.transition).sum((0, 1))
-    state = torch.linalg.solve_ex(_state_matrix(game, policy).mT, inflow)[0]
-    return start + policy * state.unsqueeze(-1)
-
-
-def _state_matrix(game: OnTable, policy: Tensor) -> Tensor:
-    """Return ``I - pi P`` on states."""
-    step = (policy.unsqueeze(-1) * game.transition).sum(1)
-    return torch.eye(step.shape[-1], dtype=step.dtype, device=step.device) - step
 
 
 class CellWeights(NamedTuple):
@@ -114,12 +96,14 @@ class TableResponse(NamedTuple):
     """The follower's best response.
 
     Attributes:
+        operator: The Bellman operator of the policy that it answers.
         q: ``[states, actions]``, `v_min` where there is no data.
         multiplier: ``[]``, lambda.
         follower_start: ``[states, actions]``, derivative of the pessimism in q.
         leader_start: ``[states, actions]``, derivative of J_L in q.
     """
 
+    operator: Operator
     q: Tensor
     multiplier: Tensor
     follower_start: Tensor
@@ -137,7 +121,7 @@ def best_response(
     allowed_loss: Tensor,
 ) -> TableResponse:
     """Return the exact response; without a multiplier, the one that makes the loss as allowed."""
-    points = on_states(policy)
+    points, bellman = on_states(policy), operator(game, policy)
 
     def follower(q: Tensor) -> Tensor:
         return aims.follower(game, points, on_states(q))
@@ -151,15 +135,16 @@ def best_response(
         assert isinstance(game, TransitionGame)
         assert multiplier is not None
         lowest = squared_table.lowest(game, aims, policy, v_min, multiplier)
-        return TableResponse(lowest, multiplier, start, leader_start)
+        return TableResponse(bellman, lowest, multiplier, start, leader_start)
     assert isinstance(game, TableGame)
-    cost = weights.unweigh(visits(game, policy, start))
+    visits = bellman.visits(start)
+    cost = weights.unweigh(visits)
     if multiplier is None:
         # L_K = u^T W^-1 u / (4 multiplier^2); it must not vanish where u does.
-        size = (visits(game, policy, start) * cost).sum().clamp_min(1e-24).sqrt()
+        size = (visits * cost).sum().clamp_min(1e-24).sqrt()
         multiplier = size / (2 * allowed_loss.sqrt())
     lowered = torch.where(game.covered, game.reward - cost / (2 * multiplier), v_min)
-    return TableResponse(evaluate(game, policy, lowered), multiplier, start, leader_start)
+    return TableResponse(bellman, bellman.evaluate(lowered), multiplier, start, leader_start)
 
 
 def direction(
@@ -179,7 +164,7 @@ def direction(
             dense = dense_curvature(game, weights, policy, response.multiplier)
             ridged = dense + ridge * torch.eye(len(dense), dtype=dense.dtype, device=dense.device)
             return solvers.cholesky(ridged, start.flatten()).x.reshape(start.shape)
-        return solve_curvature(game, weights, policy, response.multiplier, start)
+        return solve_curvature(game, weights, response, start)
 
     along = solve(response.leader_start)
     if not constrained:
@@ -194,15 +179,13 @@ def constraint_gradient(game: OnTable, response: TableResponse) -> Tensor:
     return torch.where(game.covered, -response.follower_start / response.multiplier, 0.0)
 
 
-def solve_curvature(
-    game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor, x: Tensor
-) -> Tensor:
+def solve_curvature(game: OnTable, weights: Weights, response: TableResponse, x: Tensor) -> Tensor:
     """Return ``H^-1 x`` for the curvature ``H = 2 multiplier M^T W M`` of the cells with data."""
+    bellman, doubled = response.operator, 2 * response.multiplier
     if isinstance(weights, TransitionWeights):
         assert isinstance(game, TransitionGame)
-        return squared_table.solve_squares(game, policy, x) / (2 * multiplier)
-    cost = weights.unweigh(visits(game, policy, x)) / (2 * multiplier)
-    return evaluate(game, policy, cost)
+        return squared_table.solve_squares(game, bellman.policy, x) / doubled
+    return bellman.evaluate(weights.unweigh(bellman.visits(x)) / doubled)
 
 
 def apply_curvature(
@@ -239,16 +222,17 @@ def reply(
     return Reply(q, q_dot, pull, pull_dot + moves.multiplier / response.multiplier * pull)
 
 
-def smallest_curvature(
-    game: OnTable, weights: Weights, policy: Tensor, multiplier: Tensor
-) -> Tensor:
+def smallest_curvature(game: OnTable, weights: Weights, response: TableResponse) -> Tensor:
     """Return the smallest eigenvalue of the curvature, from above."""
+    shape = game.share.shape
 
     def solve(x: Tensor) -> Tensor:
-        cells = torch.where(game.covered, x.reshape(policy.shape), 0.0)
-        return solve_curvature(game, weights, policy, multiplier, cells).flatten()
+        cells = torch.where(game.covered, x.reshape(shape), 0.0)
+        return solve_curvature(game, weights, response, cells).flatten()
 
-    return solvers.smallest_eigenvalue(solve, torch.ones_like(policy).flatten(), EIGENVALUE_STEPS)
+    return solvers.smallest_eigenvalue(
+        solve, torch.ones_like(game.share).flatten(), EIGENVALUE_STEPS
+    )
 
 
 def metrics(
@@ -276,7 +260,8 @@ def metrics(
 
     gradient, loss = torch.func.grad(objective, has_aux=True)(response.q)
     gradient = torch.where(game.covered, gradient, 0.0)
-    occupancy = (1 - discount) * visits(game, policy, game.initial_share.unsqueeze(-1) * policy)
+    starts = game.initial_share.unsqueeze(-1) * policy
+    occupancy = (1 - discount) * response.operator.visits(starts)
     share = torch.where(game.covered, game.share, 1.0)
     covered = occupancy * game.covered
     image = apply_curvature(game, weights, policy, multiplier, moves.along)

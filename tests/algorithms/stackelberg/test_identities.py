@@ -15,11 +15,13 @@ from algorithms.stackelberg.game import implicit
 from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient, norm
-from algorithms.stackelberg.game.tables import TableGame
+from algorithms.stackelberg.game.operator import Operator, operator
+from algorithms.stackelberg.game.tables import TableGame, table_game
 from algorithms.stackelberg.responses import linear as linear_response
 from algorithms.stackelberg.responses import table as table_response
+from bench.data.summary import tabular_statistics
 from bench.worlds import exact
-from tests.support.builders import make_spec, random_batch, random_network
+from tests.support.builders import make_spec, random_batch, random_dataset, random_network
 from tests.support.worlds import random_mdp
 
 DISCOUNT = 0.9
@@ -47,6 +49,50 @@ def world(seed=0, states=6, actions=3):
     return random_mdp(seed, num_states=states, num_actions=actions)
 
 
+def dense_game(transition, reward, share, initial):
+    """Return the game with discounted transitions ``[states, actions, states]``, in mixed order."""
+    size = transition.numel()
+    place = torch.randperm(size, generator=torch.Generator().manual_seed(0))
+    states = transition.shape[-1]
+    return TableGame(
+        pair=place // states,
+        successor=place % states,
+        probability=transition.flatten()[place],
+        reward=reward,
+        share=share,
+        initial_share=initial,
+    )
+
+
+def test_transitions_where_the_data_has_them_do_what_dense_ones_do():
+    game, policy = game_of(world(), uncovered=4), logits_of().softmax(-1)
+    dense, x = game.dense(), logits_of(seed=2)
+    seen = game.covered.numpy()[..., None]
+    np.testing.assert_array_equal(dense, DISCOUNT * world().continuation * seen)
+    torch.testing.assert_close(game.following(x[:, 0]), dense @ x[:, 0])
+    torch.testing.assert_close(game.inflow(x), torch.einsum("sa,sat->t", x, dense))
+    torch.testing.assert_close(game.step(policy), torch.einsum("sa,sat->st", policy, dense))
+    matrix = torch.eye(x.numel()).double() - torch.einsum("sat,tb->satb", dense, policy).reshape(
+        x.numel(), x.numel()
+    )
+    bellman = operator(game, policy)
+    torch.testing.assert_close(matrix @ bellman.evaluate(x).flatten(), x.flatten())
+    torch.testing.assert_close(matrix.T @ bellman.visits(x).flatten(), x.flatten())
+
+
+def test_padding_of_counts_changes_nothing():
+    data = random_dataset("discrete", 90, 0)
+    counts, seen = tabular_statistics(data), [0, 1]
+    padded = counts._replace(
+        **{name: torch.cat([getattr(counts, name), torch.zeros_like(getattr(counts, name))])
+           for name in ("pair", "successor", "number", "rewards")}
+    )  # fmt: skip
+    games = [table_game(x, torch.tensor(seen), 0.9, torch.tensor(2.0)) for x in (counts, padded)]
+    q, points = logits_of(*games[0].share.shape), policy_of(logits_of(*games[0].share.shape))
+    errors = [game.residual(points, table_response.on_states(q)) for game in games]
+    torch.testing.assert_close(errors[1], errors[0], rtol=0, atol=0)
+
+
 def game_of(mdp, uncovered=0, seed=0):
     """Return the game on the MDP's own transitions, every cell but some with a random share."""
     rng = np.random.default_rng(seed)
@@ -54,11 +100,11 @@ def game_of(mdp, uncovered=0, seed=0):
     share[rng.permutation(len(share))[:uncovered]] = 0
     share = share.reshape(mdp.num_states, mdp.num_actions) / share.sum()
     seen = torch.tensor(share > 0)
-    return TableGame(
-        transition=DISCOUNT * torch.tensor(mdp.continuation) * seen.unsqueeze(-1),
-        reward=torch.tensor(mdp.expected_reward) * seen,
-        share=torch.tensor(share),
-        initial_share=torch.tensor(mdp.initial),
+    return dense_game(
+        DISCOUNT * torch.tensor(mdp.continuation) * seen.unsqueeze(-1),
+        torch.tensor(mdp.expected_reward) * seen,
+        torch.tensor(share),
+        torch.tensor(mdp.initial),
     )
 
 
@@ -335,7 +381,7 @@ def test_in_features_that_are_a_table_the_linear_response_is_the_table():
     policy = logits.softmax(-1)
     size = policy.numel()
     share = game.share.flatten()
-    step = torch.einsum("sat,tb->satb", game.transition, policy).reshape(size, size)
+    step = torch.einsum("sat,tb->satb", game.dense(), policy).reshape(size, size)
     matrix = torch.eye(size, dtype=torch.float64) - step
     root = torch.diag(share.sqrt())
     loss = linear_response.Quadratic(
@@ -381,11 +427,11 @@ def _pull_without_its_two(monkeypatch):
 
 
 def _visits_not_transposed(monkeypatch):
-    monkeypatch.setattr(table_response, "visits", table_response.evaluate)
+    monkeypatch.setattr(Operator, "visits", Operator.evaluate)
 
 
 def _values_transposed(monkeypatch):
-    monkeypatch.setattr(table_response, "evaluate", table_response.visits)
+    monkeypatch.setattr(Operator, "evaluate", Operator.visits)
 
 
 def _multiplier_doubled(monkeypatch):

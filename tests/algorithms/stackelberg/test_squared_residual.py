@@ -7,6 +7,7 @@ from algorithms import networks
 from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient
+from algorithms.stackelberg.game.operator import operator
 from algorithms.stackelberg.game.tables import table_game, transition_game
 from algorithms.stackelberg.responses import linear as linear_response
 from algorithms.stackelberg.responses import neural as neural_follower
@@ -172,13 +173,12 @@ def test_noise_makes_it_prefer_values_that_vary_little():
     data, aims = random_dataset("discrete", 600, 0, spec=TABLE), Indifferent("data", "relative")
     game, response, _ = answer(data, aims, logits())
     policy, exact = logits().softmax(-1), delta_answer(data, aims)
-    torch.testing.assert_close(exact, table_response.evaluate(games(data)[0], policy, (
-        games(data)[0].reward
-    )))  # fmt: skip
+    table = games(data)[0]
+    torch.testing.assert_close(exact, operator(table, policy).evaluate(table.reward))
 
     def variance(q):
         value = DISCOUNT * (policy * q).sum(-1)
-        likely = game.weight[..., :-1] / game.share.unsqueeze(-1)
+        likely = table.dense() / DISCOUNT
         mean = likely @ value
         return (game.share * (likely @ value**2 - mean**2)).sum()
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from algorithms.stackelberg.followers.base import LEAD
-from algorithms.stackelberg.game.tables import TableGame
 from algorithms.stackelberg.game.unseen import worth
+from tests.algorithms.stackelberg.test_identities import dense_game
 from tests.support.builders import build_algorithm, make_cohort, of_run, random_dataset
 
 STATES, ACTIONS, DISCOUNT = 6, 3, 0.8
@@ -25,7 +25,7 @@ def game(seed=0):
     reward = rng.normal(size=(STATES, ACTIONS)) - 0.5
     seen = share > 0
     tensors = (torch.tensor(x) for x in (move * seen[..., None], reward * seen, share))
-    return TableGame(*tensors, torch.full((STATES,), 1 / STATES, dtype=torch.float64))
+    return dense_game(*tensors, torch.full((STATES,), 1 / STATES, dtype=torch.float64))
 
 
 def behavior_values(table, x):
@@ -37,7 +37,7 @@ def behavior_values(table, x):
         value = [
             x if visits[s] == 0 else (share[s] * q[s]).sum() / visits[s] for s in range(STATES)
         ]
-        q = table.reward.numpy() + table.transition.numpy() @ np.array(value)
+        q = table.reward.numpy() + table.dense().numpy() @ np.array(value)
     return q
 
 

@@ -128,7 +128,20 @@ def test_where_unseen_actions_end_episodes_the_uniform_policy_is_worth_nearly_no
     assert environment.optimum == pytest.approx(0.801334390, abs=1e-6)
 
 
-@pytest.mark.parametrize("algorithm", ["cppo", "stackelberg"])
-def test_a_learner_that_would_make_too_large_tables_says_so(algorithm, folder):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("algorithm=cppo",),
+        ("algorithm=stackelberg", "algorithm.kernel=gaussian"),
+        ("algorithm=stackelberg", "algorithm.kernel_loss=squared"),
+        ("algorithm=stackelberg", "algorithm.ridge=0.1"),
+    ],
+)
+def test_a_learner_that_would_make_too_large_tables_says_so(words, folder):
     with pytest.raises(ConfigError, match="states x actions x states, of at most 10,000,000"):
-        commands.plan("dataset=icu_sepsis", f"algorithm={algorithm}")
+        commands.plan("dataset=icu_sepsis", *words)
+
+
+@pytest.mark.parametrize("algorithm", ["pspi", "stackelberg"])
+def test_a_learner_that_counts_visited_pairs_alone_is_not_refused(algorithm, folder):
+    commands.plan("dataset=icu_sepsis", f"algorithm={algorithm}")
