@@ -183,7 +183,8 @@ class DataSummary(NamedTuple):
         return_quantiles: ``[101]``, entry p is what the best 100 - p percent of episodes reach.
         tabular: Counts of numbered states, for learners that need them (`tabular_only`), else None.
             A learner whose class says ``dense_counts = False`` makes no table of successors of
-            them, and is not refused where that would have no room.
+            them, and is not refused where that would have no room; ``dense_states = True`` that
+            it makes one of states by states.
     """
 
     num_transitions: Tensor

@@ -20,7 +20,7 @@ the plain mean squared residual instead, for comparison.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,6 +76,8 @@ class StackelbergLearner(Algorithm):
     tilt: Positive
     ridge: NonNegative | None
     follower: Follower
+
+    dense_states: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense together.

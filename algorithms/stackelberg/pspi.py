@@ -57,6 +57,7 @@ class PessimisticSoftPolicyIteration(Algorithm):
     num_minibatches: ClassVar[int] = 0
     tabular_only: ClassVar[bool] = True
     dense_counts: ClassVar[bool] = False
+    dense_states: ClassVar[bool] = True
 
     def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
         """Return the uniform policy."""

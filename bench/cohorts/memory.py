@@ -1,6 +1,7 @@
 """How many runs fit into memory together."""
 
 import ctypes
+import math
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from bench.cohorts import draws
 from bench.cohorts.cohort import Cohort
-from bench.settings.sizes import memory_here
+from bench.settings.sizes import largest_table, memory_here
 
 # Of the whole memory, not of what happens to be free: the same command should make the same
 # cohorts. The other half is for datasets, the interpreter and everybody else.
@@ -75,10 +76,11 @@ def bytes_per_run(cohort: Cohort) -> int:
 
 def _tables(cohort: Cohort) -> int:
     """Return the bytes of the tables that learners make of counts, transitions and rewards."""
-    if cohort.summary.tabular is None or not getattr(cohort.algorithm, "dense_counts", True):
+    if cohort.summary.tabular is None:
         return 0
     runs, states, actions = cohort.summary.tabular.termination_counts.shape
-    return 2 * 4 * runs * states * actions * states
+    shape = largest_table(cohort.algorithm, (states, actions))
+    return 2 * 4 * runs * math.prod(size for _, size in shape) if shape else 0
 
 
 def _tensors(tree: Any) -> list[torch.Tensor]:

@@ -1,5 +1,6 @@
 """Settings that are fine alone and impossible together, found before anything is trained."""
 
+import math
 from dataclasses import fields
 
 import numpy as np
@@ -9,10 +10,11 @@ from bench.data.recorded_losses import REWARD, TERMINATION
 from bench.data.sensing import Sensing
 from bench.data.sources import Facts
 from bench.settings.run import RunConfig
+from bench.settings.sizes import largest_table, shape_in_words
 from bench.settings.typed import ConfigError
 
-# Numbers of a table of states x actions x states. A learner that makes such tables holds up to ten
-# of them in float64 for each run.
+# Numbers of a table of states x actions x states, or of states x states. A learner that makes such
+# tables holds up to ten of them in float64 for each run.
 LARGEST_DENSE = 10_000_000
 
 
@@ -90,8 +92,7 @@ def _check_algorithm(config: RunConfig, facts: Facts) -> None:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs a tabular dataset, which {dataset} is not"
         )
-    if algorithm.tabular_only and getattr(algorithm, "dense_counts", True):
-        _check_dense(config, facts)
+    _check_dense(config, facts)
     if facts.action_kind == "continuous" and not facts.observation_names:
         raise ValueError(
             f"algorithm={config.algorithm_name} needs vector observations where actions are "
@@ -112,13 +113,13 @@ def _check_named(part: Degradation, facts: Facts) -> None:
 
 
 def _check_dense(config: RunConfig, facts: Facts) -> None:
-    """Refuse a learner that holds all successors of all pairs, several times, in a large table."""
-    states, actions = facts.table_shape or (0, 0)
-    if states * actions * states > LARGEST_DENSE:
+    """Refuse a learner that makes tables of counts, several at a time, that are too large."""
+    shape = largest_table(config.algorithm, facts.table_shape)
+    if math.prod(size for _, size in shape) > LARGEST_DENSE:
         raise ValueError(
-            f"algorithm={config.algorithm_name} holds tables of states x actions x states, of at "
-            f"most {LARGEST_DENSE:,} numbers, but dataset={config.dataset.name} would make them "
-            f"{states * actions * states:,}"
+            f"algorithm={config.algorithm_name} holds tables of "
+            f"{' x '.join(name for name, _ in shape)}, of at most {LARGEST_DENSE:,} numbers, but "
+            f"dataset={config.dataset.name} would make them {shape_in_words(shape)}"
         )
 
 

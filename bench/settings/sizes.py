@@ -73,19 +73,41 @@ def _sizes(config: RunConfig, facts: Facts) -> Iterator[tuple[str, int]]:
             f"dataset={config.dataset.name} has {states:,} states x {actions:,} actions",
             states * actions * BYTES_OF_NUMBER,
         )
-    # Who needs counts makes tables of them, unless it says that it does not.
-    dense = config.algorithm.tabular_only and getattr(config.algorithm, "dense_counts", True)
-    if facts.table_shape is not None and (facts.tabular or dense):
+    if facts.table_shape is not None and facts.tabular:
         states, actions = facts.table_shape
-        whose = (
-            f"dataset={config.dataset.name}"
-            if facts.tabular
-            else f"algorithm={config.algorithm_name}"
-        )
         yield (
-            f"{whose} needs tables of {states:,} states x {actions:,} actions x {states:,} states",
+            f"dataset={config.dataset.name} needs tables of {states:,} states x {actions:,} "
+            f"actions x {states:,} states",
             states * actions * states * BYTES_OF_COUNT,
         )
+    shape = largest_table(config.algorithm, facts.table_shape)
+    if shape:
+        yield (
+            f"algorithm={config.algorithm_name} needs tables of {shape_in_words(shape)}",
+            math.prod(size for _, size in shape) * BYTES_OF_COUNT,
+        )
+
+
+def largest_table(
+    algorithm: object, table_shape: tuple[int, int] | None
+) -> tuple[tuple[str, int], ...]:
+    """Return the axes, names and sizes, of the largest table that a learner makes of counts.
+
+    Who needs counts (`tabular_only`) makes tables of successors, unless it says that it does not
+    (``dense_counts = False``), and then perhaps of states (``dense_states = True``). Empty where
+    there is nothing as large.
+    """
+    if table_shape is None or not getattr(algorithm, "tabular_only", False):
+        return ()
+    states, actions = (("states", table_shape[0]), ("actions", table_shape[1]))
+    if getattr(algorithm, "dense_counts", True):
+        return states, actions, states
+    return (states, states) if getattr(algorithm, "dense_states", False) else ()
+
+
+def shape_in_words(shape: tuple[tuple[str, int], ...]) -> str:
+    """Return axes as ``716 states x 25 actions x 716 states``."""
+    return " x ".join(f"{size:,} {name}" for name, size in shape)
 
 
 def _container_limits() -> list[int]:
