@@ -8,6 +8,9 @@ from torch import Tensor
 
 # What another order of adding up float32 may change, and what is no rounding any more.
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
+# Of a tensor's numbers so many may differ by more: an optimiser divides by the size of a gradient,
+# so that of one that is nothing but rounding something as large as any other step is made.
+FEW = 1e-4
 # Beyond it a run is lost, and what follows is rounding alone.
 LOST = 1e10
 
@@ -30,4 +33,5 @@ def _close(one: Tensor, other: Tensor) -> bool:
     usable = one.abs() < LOST
     one, other = one[usable], other[usable]
     size = float(one.abs().max()) if len(one) else 0.0
-    return torch.allclose(one, other, RELATIVE, ABSOLUTE * max(1.0, size))
+    same = torch.isclose(one, other, RELATIVE, ABSOLUTE * max(1.0, size))
+    return int((~same).sum()) <= FEW * one.numel()
