@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from bench.garbage import all_of_it_stays
 from bench.store.folders import report_path
 from bench.store.records import RunStore, shortened
 from plots.data.choice import check_chosen, chosen_records
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from plots.sections import Section
 
 
+@all_of_it_stays()
 def frame_of(experiment: str, options: argparse.Namespace) -> "Frame":
     """Return what an experiment's records say, of those that the words choose.
 

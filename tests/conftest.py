@@ -10,6 +10,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
+from bench.settings.run import typed_group
 from tests.support import files
 
 # The same examples every time and no limit on a single one: a slow machine is no failure.
@@ -24,6 +25,8 @@ def own_folders(tmp_path_factory, monkeypatch):
     for variable in ("STACKELBERG_BENCH_CACHE", "D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
     files.forget()
+    # Tests replace what settings name.
+    typed_group.cache_clear()
 
 
 @pytest.fixture

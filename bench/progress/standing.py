@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple, get_args
 
+from bench.garbage import all_of_it_stays
 from bench.store import heartbeats, manifest
 from bench.store.code import fingerprint
 from bench.store.folders import SweepFiles
@@ -105,19 +106,20 @@ def known(root: Path) -> list[str]:
     return sorted(planned | set(RunStore(root).experiments()))
 
 
+@all_of_it_stays()
 def stand(root: Path, experiment: str) -> Standing:
     """Return where an experiment under a store's root stands.
 
     Raises:
         DamagedRecordError: If a file of it is not a record; the message names it.
     """
-    store = RunStore(root)
+    store, folder = RunStore(root), root / experiment
     heads = {head.run_id: head for head in store.heads(experiment)}
-    manifests, damaged = manifest.read(root / experiment)
-    runs = {i: _recorded(head, root / experiment) for i, head in heads.items()}
+    manifests, damaged = manifest.read(folder)
+    runs = {i: _recorded(head, folder) for i, head in heads.items()}
     runs |= {run.run_id: run for plan in manifests for run in plan.runs}
     recorded = {run_id: _state(head) for run_id, head in heads.items()}
-    heard = heartbeats.read(SweepFiles(root / experiment).heartbeats)
+    heard = heartbeats.read(SweepFiles(folder).heartbeats)
     return Standing(runs, recorded, heads, heard, manifests, damaged)
 
 

@@ -8,7 +8,7 @@ import copy
 import itertools
 import math
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from bench.settings import composing
 from bench.settings.grid import Axes, narrowed
 from bench.settings.groups import file_of, is_group, known_names
-from bench.settings.resolution import resolved, settings_of_kinds
+from bench.settings.resolution import resolved, resolved_but_seed, seeded, settings_of_kinds
 from bench.settings.typed import Absent, ConfigError
 from bench.settings.words import (
     MOST_RUNS,
@@ -55,6 +55,7 @@ class Composer:
             raise ConfigError("experiment should name one experiment, not several.")
         self.composed: dict[tuple[str, ...], dict[str, Any]] = {}
         self.templates: dict[tuple[tuple[str, Any], ...], tuple[bytes, bool]] = {}
+        self.resolved: dict[bytes, dict[str, Any]] = {}
         self.absent: dict[str, Absent] = {}
         self.settings = self._compose(())
         self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
@@ -64,7 +65,8 @@ class Composer:
 
         What the command line names selects from the grid what the grid has (``dataset=lock`` keeps
         the lock) and adds what it has not. Runs whose data is not here are left out and the data
-        named in `absent`, unless it is all of them.
+        named in `absent`, unless it is all of them. Runs that differ in their seed alone share what
+        is nested in their settings, which is not to be changed.
 
         Raises:
             Absent: If the data of no run is here.
@@ -91,14 +93,19 @@ class Composer:
     def _job(self, point: Mapping[str, Any]) -> dict[str, Any]:
         groups = {k: v for k, v in point.items() if is_group(k)}
         template, refers = self._template(groups)
-        settings = pickle.loads(template)
-        for key, value in point.items():
-            if key not in groups:
-                _set(settings, key, value)
         if refers or "${" in repr(point):
+            # Anything may refer to the seed.
+            unresolved = _at(template, point, groups)
             with composing.one_sentence():
-                settings = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
-        return resolved(settings, self.said | point.keys())
+                settings: Any = OmegaConf.to_container(OmegaConf.create(unresolved), resolve=True)
+            return resolved(settings, self.said | point.keys())
+        seed = {key: value for key, value in point.items() if key == "seed"}
+        rest = {key: value for key, value in point.items() if key != "seed"}
+        known = pickle.dumps(rest)
+        if known not in self.resolved:
+            settings = _at(template, rest, groups)
+            self.resolved[known] = resolved_but_seed(settings, self.said | rest.keys())
+        return seeded(self.resolved[known] | seed)
 
     def _template(self, groups: Mapping[str, Any]) -> tuple[bytes, bool]:
         """Return the settings of a run under group choices, of which each run loads its own, and
@@ -239,6 +246,15 @@ def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
 
 def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != group}
+
+
+def _at(template: bytes, point: Mapping[str, Any], groups: Collection[str]) -> Any:
+    """Return the settings of a template with what a point says beside its groups."""
+    settings = pickle.loads(template)
+    for key, value in point.items():
+        if key not in groups:
+            _set(settings, key, value)
+    return settings
 
 
 def _set(settings: dict[str, Any], key: str, value: Any) -> None:

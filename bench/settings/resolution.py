@@ -36,13 +36,29 @@ def _of_class(kind: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[str, Any]:
-    """Return the settings of one run with everything filled in that others decide.
+    """Return the settings of one run, as `resolved_but_seed` and then `seeded` fill them in.
 
-    ``dataset.seed`` follows the seed and ``algorithm.discount`` the dataset; a behavior becomes
-    part of the dataset; what was chosen for the learner in worlds of the dataset's kind stands
-    where nobody has `said` otherwise (dotted names); a part of a learner that is named has its own
-    settings, a degradation inside another one those of its file; an evaluation without an interval
-    comes at the end.
+    Raises:
+        ConfigError: If a name is unknown, or data cannot be had.
+    """
+    return seeded(resolved_but_seed(settings, said))
+
+
+def seeded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings whose ``dataset.seed`` follows the seed, unless it is set."""
+    dataset, seed = settings["dataset"], settings.get("seed")
+    if dataset.get("seed") is None and seed is not None:
+        return {**settings, "dataset": {**dataset, "seed": seed}}
+    return dict(settings)
+
+
+def resolved_but_seed(settings: Mapping[str, Any], said: Collection[str]) -> dict[str, Any]:
+    """Return settings with everything filled in that others decide, seeds apart.
+
+    ``algorithm.discount`` follows the dataset; a behavior becomes part of the dataset; what was
+    chosen for the learner in worlds of the dataset's kind stands where nobody has `said` otherwise
+    (dotted names); a part of a learner that is named has its own settings, a degradation inside
+    another one those of its file; an evaluation without an interval comes at the end.
 
     Raises:
         ConfigError: If a name is unknown, or data cannot be had.
@@ -51,8 +67,6 @@ def resolved(settings: Mapping[str, Any], said: Collection[str] = ()) -> dict[st
     chosen, behavior = settings.pop("chosen", None), settings.pop("behavior", None)
     _check_names(settings)
     dataset = settings["dataset"]
-    if dataset.get("seed") is None and settings.get("seed") is not None:
-        dataset["seed"] = settings["seed"]
     halfway = dataset.pop(HALFWAY, None)
     differs = _differences(dataset)
     if behavior is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -92,6 +93,8 @@ HALFWAY = "halfway"
 LATER = ("value_estimates",)
 # Most of what settings consist of; only whole numbers are written in two ways.
 UNCHANGED = (str, float, bool)
+# Of a plan most runs share their groups, so that of each few different ones are met at a time.
+MET_AT_A_TIME = 4096
 NOTHING_REMOVED = {"name": "none", "target": "bench.data.degradations.none", "severity": 0.0}
 
 
@@ -101,17 +104,14 @@ def run_config(settings: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
     """
-    algorithm, dataset, coverage = (dict(mapping(settings, key)) for key in GROUPS)
+    groups = {key: mapping(settings, key) for key in GROUPS}
     training = {key: value for key, value in settings.items() if key not in GROUPS}
     checked(TrainingConfig, training, "", other_keys=(*GROUPS, *HARNESS_KEYS))
-    common = {key: dataset[key] for key in DatasetConfig.model_fields if key in dataset}
-    source = data_source(dataset)
-    parts = {
-        "dataset": checked(DatasetConfig, {**common, "source": source}, "dataset"),
-        "coverage": _degradation(coverage, "coverage"),
-        "algorithm_name": algorithm.pop("name", None),
-        "algorithm": typed_object(algorithm, "algorithm", ("name",), Algorithm),
-    }
+    dataset, coverage, (name, algorithm) = (
+        typed_group(key, pickle.dumps(groups[key])) for key in ("dataset", "coverage", "algorithm")
+    )
+    parts = {"dataset": dataset, "coverage": coverage}
+    parts |= {"algorithm_name": name, "algorithm": algorithm}
     config: RunConfig = checked(RunConfig, {**training, **parts}, "")
     return config
 
@@ -124,18 +124,41 @@ def data_source(dataset: Mapping[str, Any]) -> DataSource:
     """
     common = (*DatasetConfig.model_fields, HALFWAY)
     own = {key: value for key, value in dataset.items() if key not in common}
-    return _source(json.dumps(own, default=str))
-
-
-@lru_cache(1024)
-def _source(settings: str) -> DataSource:
-    source: DataSource = typed_object(
-        json.loads(settings), "dataset", DatasetConfig.model_fields, DataSource
-    )
+    source: DataSource = typed_group("source", pickle.dumps(own))
     return source
 
 
-def _degradation(settings: dict[str, Any], where: str) -> Degradation:
+@lru_cache(MET_AT_A_TIME)
+def typed_group(group: str, pickled: bytes) -> Any:
+    """Return what is made of a group's settings, once of the same ones: runs share it.
+
+    Pickled, settings are told apart in a microsecond, and come back exactly as they were.
+
+    Raises:
+        ConfigError: If a setting is unknown, missing, of the wrong type or out of range.
+    """
+    return MADE_OF[group](pickle.loads(pickled))
+
+
+def _dataset(settings: dict[str, Any]) -> DatasetConfig:
+    common = {key: settings[key] for key in DatasetConfig.model_fields if key in settings}
+    values = {**common, "source": data_source(settings)}
+    dataset: DatasetConfig = checked(DatasetConfig, values, "dataset")
+    return dataset
+
+
+def _source(settings: dict[str, Any]) -> DataSource:
+    source: DataSource = typed_object(settings, "dataset", DatasetConfig.model_fields, DataSource)
+    return source
+
+
+def _algorithm(settings: dict[str, Any]) -> tuple[Any, Algorithm]:
+    """Return a learner's name, not checked, and the learner."""
+    name = settings.pop("name", None)
+    return name, typed_object(settings, "algorithm", ("name",), Algorithm)
+
+
+def _degradation(settings: dict[str, Any], where: str = "coverage") -> Degradation:
     """Return the typed degradation, those inside it made first."""
     settings = dict(settings)
     applied = {key: settings.pop(key) for key in ("name", "severity") if key in settings}
@@ -149,6 +172,14 @@ def _degradation(settings: dict[str, Any], where: str) -> Degradation:
     return Degradation(found.name, found.degrade, found.severity)
 
 
+MADE_OF: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "algorithm": _algorithm,
+    "dataset": _dataset,
+    "source": _source,
+    "coverage": _degradation,
+}
+
+
 def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
     """Return the hash of resolved settings and the data's recipe, 16 hexadecimal digits."""
     source = config.dataset.source
@@ -157,14 +188,29 @@ def run_id(settings: Mapping[str, Any], config: RunConfig) -> str:
         # Wherever a file lies: its name and, in the recipe, its content's hash stand for it.
         dataset["path"] = source.environment_name("")
     named = {**settings, "dataset": dataset}
-    identity = {"settings": _canonical(named), "recipe": source.recipe()}
+    texts = {key: _identity(pickle.dumps(value)) for key, value in named.items()}
+    identity = {"settings": _object(texts), "recipe": _sorted_json(source.recipe())}
     if worse := worse_recipes(config):
-        identity["worse"] = worse
+        identity["worse"] = _sorted_json(worse)
     if not source.facts().can_evaluate:
         # Once there is a simulator, the run is another one.
-        identity["evaluation"] = None
-    text = json.dumps(identity, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        identity["evaluation"] = _sorted_json(None)
+    return hashlib.sha256(_object(identity).encode()).hexdigest()[:16]
+
+
+@lru_cache(MET_AT_A_TIME)
+def _identity(pickled: bytes) -> str:
+    """Return what stands for a setting or a group of them in the text that ids are hashes of."""
+    return _sorted_json(_canonical(pickle.loads(pickled)))
+
+
+def _object(members: Mapping[str, str]) -> str:
+    """Return what `_sorted_json` writes of an object, whose members are JSON already."""
+    return "{" + ", ".join(f'"{key}": {members[key]}' for key in sorted(members)) + "}"
+
+
+def _sorted_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
 def worse_recipes(config: RunConfig) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from bench.settings.typed import ConfigError
 
-# Of one command: a plan of as many takes minutes.
+# Of one command: a plan of as many takes a quarter of a minute and most of a GB.
 MOST_RUNS = 100_000
 # What begins something other than a plain value: a list, a mapping, a function, quotes.
 OPENS = re.compile(r"""[\[\](){}'"=]""")

@@ -11,6 +11,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -115,6 +116,8 @@ class DamagedRecordError(ValueError, UserError):
 
 # So few runs are looked up one by one: no folder is listed and no index read for them.
 FEW = 64
+# So many summaries are parsed together: names in them are then one text in memory for all.
+TOGETHER = 64
 
 
 class Stored(NamedTuple):
@@ -220,8 +223,9 @@ class RunStore:
         index = self._index(experiment)
         index.heads(stamps, there)
         found = dict(index.summaries(stamps))
-        for name in stamps:
-            yield RunRecord.from_json(found.pop(name))
+        names = iter(stamps)
+        while some := [found.pop(name) for name in islice(names, TOGETHER)]:
+            yield from (RunRecord(**record) for record in json.loads(f"[{','.join(some)}]"))
 
     def read(self, experiment: str) -> Iterator[RunRecord]:
         """Yield the records of one experiment in the order of their run ids."""

@@ -4,12 +4,14 @@ import math
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from bench.garbage import all_of_it_stays
 from bench.progress import printer
 from bench.progress.standing import Standing, State
 from bench.settings.run import GROUPS, TrainingConfig
@@ -28,7 +30,11 @@ AXES = {"algorithm": "algorithm", "dataset": "dataset", "coverage": "coverage",
 
 def print_opening(plan: Plan) -> None:
     """Print in one line what is planned, and in another what other code has made."""
-    axes = _axes(plan)
+    _print_opening(plan, _axes(plan))
+
+
+def _print_opening(plan: Plan, axes: dict[str, list[str]]) -> None:
+    axes = dict(axes)
     named = {name: len(axes.pop(key)) for name, key in AXES.items()}
     named |= {key: len(values) for key, values in axes.items()}
     sizes = f" ({' x '.join(named)}: {' x '.join(map(str, named.values()))})"
@@ -57,10 +63,12 @@ def _fate(kept: int, stale: int) -> str:
     return ", ".join([again] * (kept < stale) + [stay] * (kept > 0))
 
 
+@all_of_it_stays()
 def print_plan(plan: Plan) -> None:
     """Print the opening, the values of the grid, where its runs stand, and the cohorts."""
-    print_opening(plan)
-    for key, values in _axes(plan).items():
+    axes = _axes(plan)
+    _print_opening(plan, axes)
+    for key, values in axes.items():
         if len(values) > 1:
             shown = ", ".join(values[:SHOWN_VALUES])
             more = "" if len(values) <= SHOWN_VALUES else f", ... ({len(values)} values)"
@@ -98,25 +106,34 @@ def _axes(plan: Plan) -> dict[str, list[str]]:
     """
     values: dict[str, dict[str, None]] = {key: {} for key in AXES.values()}
     within: dict[tuple[str, ...], dict[str, set[str]]] = {}
+    met: set[tuple[str, ...]] = set()
     for run in plan.runs:
-        flat = _flat(run.settings)
-        kind = tuple(flat[group] for group in GROUPS)
-        for key, value in flat.items():
-            values.setdefault(key, {})[value] = None
-            within.setdefault(kind, {}).setdefault(key, set()).add(value)
+        kind = tuple(str(run.settings[group]["name"]) for group in GROUPS)
+        for group, own in _parts(run.settings):
+            # Of runs of one kind most share what is in a group; of each it is read once.
+            if (part := (*kind, group, repr(own))) in met:
+                continue
+            met.add(part)
+            for key, value in _flat(group, own).items():
+                values.setdefault(key, {})[value] = None
+                within.setdefault(kind, {}).setdefault(key, set()).add(value)
     varying = {key for found in within.values() for key, seen in found.items() if len(seen) > 1}
     named = [*AXES.values(), *sorted(varying - set(AXES.values()) - {"dataset.seed"})]
     return {key: list(values[key]) for key in named}
 
 
-def _flat(settings: dict[str, Any]) -> dict[str, str]:
-    """Return what may tell runs apart, by the name that it has in a command."""
-    flat = {group: str(settings[group]["name"]) for group in GROUPS}
-    for group in GROUPS:
-        own = settings[group].items()
-        flat |= {f"{group}.{k}": str(v) for k, v in own if k not in ("name", "target")}
-    own = TrainingConfig.model_fields.keys() & settings.keys()
-    return flat | {key: str(settings[key]) for key in own}
+def _parts(settings: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the groups of a run's settings by name and, without one, what belongs to none."""
+    yield from ((group, settings[group]) for group in GROUPS)
+    yield "", {key: settings[key] for key in TrainingConfig.model_fields if key in settings}
+
+
+def _flat(group: str, own: dict[str, Any]) -> dict[str, str]:
+    """Return what may tell runs apart in a group, by the name that it has in a command."""
+    if not group:
+        return {key: str(value) for key, value in own.items()}
+    flat = {f"{group}.{k}": str(v) for k, v in own.items() if k not in ("name", "target")}
+    return {group: str(own["name"])} | flat
 
 
 def _cohorts(plan: Plan) -> Table:

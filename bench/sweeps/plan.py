@@ -1,6 +1,7 @@
 """The plan of a sweep: which runs it asks for, what is stored, and what is trained together."""
 
-from collections.abc import Iterable
+import pickle
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -9,7 +10,7 @@ from bench.data import degradations
 from bench.data.degradations import Degradation
 from bench.garbage import all_of_it_stays
 from bench.settings.checks import Unsuited, check_together
-from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, run_config, run_id
+from bench.settings.run import HARNESS_KEYS, NOTHING_REMOVED, RunConfig, run_config, run_id
 from bench.settings.sizes import check_sizes, memory_here
 from bench.settings.spec import RunSpec
 from bench.settings.typed import ConfigError
@@ -101,6 +102,7 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     runs: dict[str, RunSpec] = {}
     harness: HarnessConfig | None = None
     memory: int | None = None
+    checked: dict[bytes, Unsuited | None] = {}
     left_out: dict[str, Unsuited] = {}
     for settings in jobs:
         own = {key: settings.pop(key) for key in HARNESS_KEYS if key in settings}
@@ -108,13 +110,15 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
             harness = harness_config(own)
             # Of another machine nothing is known.
             memory = None if harness.launcher.engine.elsewhere else memory_here()
-        try:
-            spec = _spec(settings)
-            if memory is not None:
-                check_sizes(spec.config, memory)
-        except Unsuited as reason:
+        config = run_config(settings)
+        # No check asks for seeds: of runs that differ in nothing else one is checked.
+        alike = _without_seeds(settings)
+        if alike not in checked:
+            checked[alike] = _unsuited(config, memory)
+        if reason := checked[alike]:
             left_out.setdefault(str(reason), reason)
             continue
+        spec = _spec(settings, config)
         runs.setdefault(spec.run_id, spec)
     if harness is None:
         raise ConfigError("The grid is empty: it needs at least one sub-grid with values.")
@@ -126,10 +130,29 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
     return replace(plan, interrupted=_usable(plan))
 
 
-def _spec(settings: dict[str, Any]) -> RunSpec:
-    """Return the run of resolved settings, typed and checked."""
-    config = run_config(settings)
-    check_together(config)
+def _without_seeds(settings: Mapping[str, Any]) -> bytes:
+    """Return what is the same of runs that differ in seeds alone."""
+    dataset = {**settings["dataset"], "seed": None}
+    return pickle.dumps({**settings, "seed": None, "dataset": dataset})
+
+
+def _unsuited(config: RunConfig, memory: int | None) -> Unsuited | None:
+    """Return why a learner is left out of a run, None if it is not.
+
+    Raises:
+        ConfigError: If the run is wrong, or does not fit into so many bytes of memory.
+    """
+    try:
+        check_together(config)
+    except Unsuited as reason:
+        return reason
+    if memory is not None:
+        check_sizes(config, memory)
+    return None
+
+
+def _spec(settings: dict[str, Any], config: RunConfig) -> RunSpec:
+    """Return the run of resolved settings."""
     if config.coverage.severity == 0:
         # Taking nothing away is one run, whichever degradation is not applied.
         settings["coverage"] = NOTHING_REMOVED

@@ -18,7 +18,7 @@ from bench.store.records import RunRecord, RunStore, Status
 # no figure shows with fewer: what is drawn from kept records is what is drawn from the store.
 DIGITS, RETURN_DIGITS, SIDE_DIGITS = 9, 5, 4
 # Values of JSON without a fraction: most of a record.
-EXACT = (str, int, bool, type(None))
+EXACT = frozenset((str, int, bool, type(None)))
 
 
 class UnusableRecords(UserError):
@@ -106,14 +106,18 @@ def error_line(record: RunRecord) -> str:
 
 def significant(value: Any, digits: int) -> Any:
     """Return a value of JSON, every number with a fraction in it rounded to so many digits."""
-    if type(value) in EXACT:
-        return value
+    return _significant(value, f"%.{digits}g")
+
+
+def _significant(value: Any, form: str) -> Any:
+    """Return a value of JSON, every number with a fraction in it as a format writes it."""
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
+        return float(form % value)
+    # Without a call for each of the others: it would cost more than all else here.
     if isinstance(value, dict):
-        return {key: significant(inner, digits) for key, inner in value.items()}
+        return {k: v if type(v) in EXACT else _significant(v, form) for k, v in value.items()}
     if isinstance(value, list):
-        return [significant(inner, digits) for inner in value]
+        return [v if type(v) in EXACT else _significant(v, form) for v in value]
     return value
 
 

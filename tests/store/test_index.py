@@ -100,6 +100,20 @@ def test_a_summary_is_the_record_without_what_is_long(root: Path) -> None:
         assert list(found) == [replace(SUMMARY, run_id="01", experiment="other")]
 
 
+@pytest.mark.parametrize("together", [1, 3, COUNT, 64])
+def test_summaries_come_in_order_however_many_are_parsed_together(
+    root: Path, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.store.records.TOGETHER", together)
+    found = list(RunStore(root).summaries("sweep"))
+    assert [record.run_id for record in found] == [f"{i:02d}" for i in range(COUNT)]
+    assert [replace(record, run_id="", status="completed") for record in found] == [
+        replace(SUMMARY, run_id="")
+    ] * COUNT
+    # Names in what is parsed together are one text.
+    assert len({id(list(record.final)[1]) for record in found}) == -(-COUNT // together)
+
+
 @pytest.mark.parametrize("keep_times", [False, True], ids=["edited", "edited, old time restored"])
 def test_a_record_changed_by_hand_is_noticed(root: Path, keep_times: bool) -> None:
     parsed(root)
