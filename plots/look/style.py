@@ -142,8 +142,9 @@ def save(
     """
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     # The layout is found once: all formats show the same, and none pays for it again.
-    figure.draw_without_rendering()
-    figure.set_layout_engine(None)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     page = _page_with(figure, note) if note else None
     for suffix in suffixes:
         figure.savefig(folder / f"{stem}.{suffix}", metadata=metadata[suffix], bbox_inches=page)

@@ -4,6 +4,7 @@ import itertools
 from collections import Counter
 
 import pytest
+from matplotlib.figure import Figure
 
 from plots.data.frame import Learner
 from plots.look import style
@@ -76,3 +77,17 @@ def test_the_first_ten_learners_have_a_colour_each():
     numbered = ["bc", "bcq", "cql", "fqi", "fqi_exact", "stackelberg", "crr"]
     looks = style.looks(one_of_each([*numbered, "atac", "iql", "td3_bc"])).values()
     assert len({look.color for look in looks}) == 10
+
+
+def test_a_saved_figure_is_laid_out_as_a_drawn_one(tmp_path):
+    places = []
+    for found in (Figure.draw_without_rendering, lambda figure: style.save(figure, tmp_path, "x")):
+        figure = Figure(layout="constrained")
+        for number, axes in enumerate(figure.subplots(2, 2).ravel()):
+            axes.plot([0, 10**number])
+            axes.set_ylabel("wide\n" * number)
+        figure.legend(handles=axes.lines, labels=["line"], loc="outside upper center")
+        found(figure)
+        places.append([axes.get_position().bounds for axes in figure.axes])
+    assert places[0] == places[1]
+    assert len(set(places[0])) == 4

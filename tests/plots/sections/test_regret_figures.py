@@ -189,6 +189,18 @@ def test_a_single_run_is_drawn_without_a_band():
     assert sorted(len(drawn.get_paths()) for drawn in axes.collections) == [1, 2, 2]
 
 
+def test_bars_are_the_intervals_of_the_cells():
+    frame = build_frame("x", sweep(**SMALL), chosen="none of them")
+    with style.styled():
+        (axes,) = draw(frame, PLOTS[0]).axes
+    shown = [tuple(bar.ravel()) for bars in axes.collections for bar in bars.get_segments()]
+    found = {c: cell.estimates["normalized_regret"] for c, cell in frame.cells.items()}
+    assert sorted(shown) == sorted(
+        (place.severity, estimate.low, place.severity, estimate.high)
+        for (place, _), estimate in found.items()
+    )
+
+
 def test_every_marker_stands_at_its_severity_and_later_ones_are_smaller(frame):
     with style.styled():
         figure = draw(frame, PLOTS[0])
