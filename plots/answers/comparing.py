@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.measures.statistics.aggregates import mean_of_tasks
 from bench.measures.statistics.improvement import holm, sign_flip_p_value
-from bench.measures.statistics.intervals import Estimate, percentile_bootstrap
+from bench.measures.statistics.intervals import Estimate, Resampled
 from plots.data.frame import Frame
 from plots.data.records import Condition, UnusableRecords, replicate
 from plots.look.markup import csv_table
@@ -52,8 +52,7 @@ def compare(before: Frame, after: Frame, measure: str = "normalized_regret") -> 
         if seeds:
             pair = np.array([[cell[place][seed] for seed in seeds] for cell in (one, other)])
             differences = pair[1] - pair[0]
-            rng = np.random.default_rng(0)
-            estimate = percentile_bootstrap([differences], mean_of_tasks, rng)
+            estimate = Resampled([differences]).percentile(mean_of_tasks)
             found.append((place, pair.mean(axis=1), estimate, sign_flip_p_value(differences)))
     if not found:
         raise UnusableRecords(

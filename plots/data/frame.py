@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.measures.statistics.aggregates import bootstrap_interquartile_mean
-from bench.measures.statistics.intervals import Estimate
+from bench.measures.statistics.aggregates import pooled_interquartile_mean
+from bench.measures.statistics.intervals import Estimate, Resampled
 from bench.store.labels import degradation_labels, learner_labels
 from bench.store.records import RunRecord
 from plots.data.records import Condition, condition, replicate
@@ -177,9 +177,7 @@ def _cell(records: list[RunRecord], num_replicates: int) -> Cell:
         scores = [r.final.get(measure) for r in records if r.status == "completed"]
         known = np.array([score for score in scores if score is not None], dtype=float)
         if known.size:
-            # A fresh generator per cell: no cell's interval depends on which others exist.
-            rng = np.random.default_rng(0)
-            estimates[measure] = bootstrap_interquartile_mean([known], rng)
+            estimates[measure] = Resampled([known]).percentile(pooled_interquartile_mean)
     return Cell(
         num_runs=counts["completed"],
         num_empty=counts["empty"],

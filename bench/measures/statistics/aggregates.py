@@ -9,8 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.measures.statistics.intervals import NUM_RESAMPLES, Estimate, percentile_bootstrap
-
 
 def interquartile_mean(scores: np.ndarray, axis: int | None = None) -> np.ndarray:
     """Return the mean of the middle half of the scores along `axis` (of all if None)."""
@@ -24,9 +22,10 @@ def interquartile_mean(scores: np.ndarray, axis: int | None = None) -> np.ndarra
 def pooled_interquartile_mean(strata: Sequence[np.ndarray]) -> np.ndarray:
     """Return the interquartile mean of the runs of all tasks together."""
     pooled = np.concatenate([s.reshape(len(s), -1) for s in strata], axis=1)
-    known = np.sum(~np.isnan(pooled), axis=1)
-    if (known == pooled.shape[1]).all():
+    lacking = np.isnan(pooled)
+    if not lacking.any():
         return interquartile_mean(pooled, axis=1)
+    known = pooled.shape[1] - np.sum(lacking, axis=1)
     # NaN sorts last: of each row the middle half of what is known.
     sums = np.cumsum(np.nan_to_num(np.sort(pooled, axis=1)), axis=1)
     sums = np.concatenate([np.zeros((len(sums), 1)), sums], axis=1)
@@ -44,9 +43,10 @@ def mean_of_tasks(strata: Sequence[np.ndarray]) -> np.ndarray:
 def median_of_tasks(strata: Sequence[np.ndarray]) -> np.ndarray:
     """Return the median over tasks of the mean over their runs."""
     means = _task_means(strata)
-    if not np.isnan(means).any():
-        return np.median(means, axis=-1)
-    return np.array([np.median(row[~np.isnan(row)]) for row in means])
+    known = np.maximum(np.sum(~np.isnan(means), axis=-1), 1)
+    # NaN sorts last.
+    ordered, row = np.sort(means, axis=-1), np.arange(len(means))
+    return (ordered[row, (known - 1) // 2] + ordered[row, known // 2]) / 2
 
 
 def optimality_gap(strata: Sequence[np.ndarray]) -> np.ndarray:
@@ -63,23 +63,11 @@ AGGREGATES = {
 }
 
 
-def bootstrap_interquartile_mean(
-    strata: Sequence[np.ndarray],
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    num_resamples: int = NUM_RESAMPLES,
-) -> Estimate:
-    """Return the interquartile mean of all runs with a stratified percentile interval.
-
-    Arguments and errors are those of `percentile_bootstrap`.
-    """
-    statistic = pooled_interquartile_mean
-    return percentile_bootstrap(strata, statistic, rng, confidence, num_resamples)
-
-
 def known_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean along the last axis of what is no NaN; NaN where all is."""
     known = ~np.isnan(values)
+    if known.all():
+        return values.mean(axis=-1)
     number = known.sum(axis=-1)
     total = np.where(known, values, 0.0).sum(axis=-1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)

@@ -6,6 +6,7 @@ pairs differ by less noise than runs drawn apart do.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -85,12 +86,19 @@ def sign_flip_p_value(effects: np.ndarray) -> float:
         patterns = np.arange(2**effects.size)[:, None] >> np.arange(effects.size) & 1
         signs = 1.0 - 2.0 * patterns
     else:
-        rng = np.random.default_rng([0, effects.size])
-        signs = rng.choice([-1.0, 1.0], size=(NUM_FLIPS, effects.size))
-        signs[0] = 1.0
+        signs = _random_signs(effects.size)
     totals = np.abs(signs @ effects)
     # Sums round by their order: what is equal but for that is equal.
     return float(np.mean(totals >= abs(effects.sum()) * (1 - 1e-9)))
+
+
+@lru_cache(maxsize=2)  # most pairs of learners have as many seeds, and a table takes megabytes
+def _random_signs(size: int) -> np.ndarray:
+    """Return patterns ``[flips, size]``, the observed one first; not to be written."""
+    signs = np.random.default_rng([0, size]).choice([-1.0, 1.0], size=(NUM_FLIPS, size))
+    signs[0] = 1.0
+    signs.setflags(write=False)
+    return signs
 
 
 def _weighted(wins: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:

@@ -31,60 +31,75 @@ class Estimate(NamedTuple):
     num_runs: int
 
 
-def percentile_bootstrap(
-    strata: Sequence[np.ndarray],
-    statistic: Statistic,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    num_resamples: int = NUM_RESAMPLES,
-) -> Estimate:
-    """Return the statistic of the scores with a stratified percentile interval.
+class Resampled:
+    """Scores with resamples of them: what is drawn once gives intervals of several statistics."""
 
-    Args:
-        strata: Scores ``[..., seeds]``; every resample keeps the strata's sizes. NaN is a score
-            that is lacking; whether it may be is the statistic's matter.
-        statistic: What is estimated.
-        rng: Where the resamples come from, stratum by stratum.
-        confidence: Coverage of the interval.
-        num_resamples: Bootstrap repetitions.
+    def __init__(
+        self, strata: Sequence[np.ndarray], num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    ):
+        """Draw seeds anew within each stratum.
 
-    Raises:
-        ValueError: If there is no score at all.
+        Args:
+            strata: Scores ``[..., seeds]``; every resample keeps the strata's sizes. NaN is a score
+                that is lacking; whether it may be is the statistic's matter.
+            num_resamples: Bootstrap repetitions.
+            seed: Of the draws.
+
+        Raises:
+            ValueError: If there is no score at all.
+        """
+        self._strata = [scores for scores in strata if scores.size and not np.isnan(scores).all()]
+        if not self._strata:
+            raise ValueError("An estimate needs at least one score.")
+        sizes = tuple(scores.shape[-1] for scores in self._strata)
+        drawn = zip(self._strata, seed_picks(sizes, num_resamples, seed), strict=True)
+        self._resamples = [np.moveaxis(scores[..., picks], -2, 0) for scores, picks in drawn]
+        self._replicas: dict[Statistic, np.ndarray] = {}
+
+    def percentile(self, statistic: Statistic, confidence: float = 0.95) -> Estimate:
+        """Return the statistic of the scores with a stratified percentile interval."""
+        tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+        return self._estimate(statistic, tails)
+
+    def bca(self, statistic: Statistic, confidence: float = 0.95) -> Estimate:
+        """Return the statistic with a bias-corrected and accelerated interval.
+
+        With one seed in every stratum, or where nothing varies, there is nothing to correct by: the
+        interval is the percentile one.
+        """
+        replicas, point = self._replicas_of(statistic), _point(self._strata, statistic)
+        below = (np.sum(replicas < point) + np.sum(replicas <= point)) / (2 * len(replicas))
+        tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+        acceleration = _acceleration(self._strata, statistic) if 0 < below < 1 else None
+        if acceleration is not None:
+            bias = NORMAL.inv_cdf(below)
+            shifted = bias + np.array([NORMAL.inv_cdf(tail) for tail in tails])
+            tails = np.array([NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted])
+        return self._estimate(statistic, tails)
+
+    def _replicas_of(self, statistic: Statistic) -> np.ndarray:
+        if statistic not in self._replicas:
+            self._replicas[statistic] = statistic(self._resamples)
+        return self._replicas[statistic]
+
+    def _estimate(self, statistic: Statistic, tails: np.ndarray) -> Estimate:
+        low, high = np.quantile(self._replicas_of(statistic), tails)
+        num_runs = int(sum(np.sum(~np.isnan(scores)) for scores in self._strata))
+        return Estimate(_point(self._strata, statistic), float(low), float(high), num_runs)
+
+
+@lru_cache(maxsize=64)
+def seed_picks(sizes: tuple[int, ...], num_resamples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Return which seeds resamples hold, per stratum ``[resamples, seeds]``; not to be written.
+
+    The same sizes always get the same resamples, so that no interval depends on what else is
+    estimated, and hundreds of cells of as many runs share them.
     """
-    strata = _filled(strata)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(_replicas(strata, statistic, rng, num_resamples), [tail, 1 - tail])
-    return Estimate(_point(strata, statistic), float(low), float(high), _num_runs(strata))
-
-
-def bca_bootstrap(
-    strata: Sequence[np.ndarray],
-    statistic: Statistic,
-    rng: np.random.Generator,
-    confidence: float = 0.95,
-    num_resamples: int = NUM_RESAMPLES,
-) -> Estimate:
-    """Return the statistic with a bias-corrected and accelerated interval.
-
-    Arguments and errors are those of `percentile_bootstrap`. With one seed in every stratum, or
-    where nothing varies, there is nothing to correct by: the interval is the percentile one.
-    """
-    strata = _filled(strata)
-    replicas, point = _replicas(strata, statistic, rng, num_resamples), _point(strata, statistic)
-    below = (np.sum(replicas < point) + np.sum(replicas <= point)) / (2 * num_resamples)
-    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    if 0 < below < 1 and (acceleration := _acceleration(strata, statistic)) is not None:
-        bias = NORMAL.inv_cdf(below)
-        shifted = bias + np.array([NORMAL.inv_cdf(tail) for tail in tails])
-        tails = np.array([NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in shifted])
-    low, high = np.quantile(replicas, tails)
-    return Estimate(point, float(low), float(high), _num_runs(strata))
-
-
-def resampled(scores: np.ndarray, rng: np.random.Generator, num_resamples: int) -> np.ndarray:
-    """Return scores ``[..., seeds]`` with seeds drawn anew: ``[resamples, ..., seeds]``."""
-    picks = rng.integers(0, scores.shape[-1], (num_resamples, scores.shape[-1]))
-    return np.moveaxis(scores[..., picks], -2, 0)
+    rng = np.random.default_rng(seed)
+    picks = tuple(rng.integers(0, size, (num_resamples, size)) for size in sizes)
+    for of_one in picks:
+        of_one.setflags(write=False)
+    return picks
 
 
 @lru_cache(maxsize=64)
@@ -98,12 +113,6 @@ def seed_counts(num_seeds: int, num_resamples: int = NUM_RESAMPLES, seed: int = 
     counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
     counts.setflags(write=False)
     return counts
-
-
-def _replicas(
-    strata: Sequence[np.ndarray], statistic: Statistic, rng: np.random.Generator, number: int
-) -> np.ndarray:
-    return statistic([resampled(scores, rng, number) for scores in strata])
 
 
 def _acceleration(strata: Sequence[np.ndarray], statistic: Statistic) -> float | None:
@@ -124,16 +133,5 @@ def _acceleration(strata: Sequence[np.ndarray], statistic: Statistic) -> float |
     return None if squares == 0 else float(cubes / (6 * squares**1.5))
 
 
-def _filled(strata: Sequence[np.ndarray]) -> list[np.ndarray]:
-    found = [scores for scores in strata if scores.size and not np.isnan(scores).all()]
-    if not found:
-        raise ValueError("An estimate needs at least one score.")
-    return found
-
-
 def _point(strata: Sequence[np.ndarray], statistic: Statistic) -> float:
     return float(statistic([scores[None] for scores in strata])[0])
-
-
-def _num_runs(strata: Sequence[np.ndarray]) -> int:
-    return int(sum(np.sum(~np.isnan(scores)) for scores in strata))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.measures.statistics.aggregates import AGGREGATES, pooled_interquartile_mean
-from bench.measures.statistics.intervals import Estimate, bca_bootstrap, percentile_bootstrap
+from bench.measures.statistics.intervals import Estimate, Resampled
 from bench.measures.statistics.profiles import performance_profile
 from plots.data import names as printed
 from plots.data.frame import Frame
@@ -56,15 +56,9 @@ def standings(field: Field) -> list[Standing]:
     """Return the learners by their interquartile mean, the lowest first."""
     found = []
     for learner in field.learners:
-        scores = field.of(learner)
-        aggregates = {
-            name: percentile_bootstrap(scores, statistic, np.random.default_rng(0))
-            for name, statistic in AGGREGATES.items()
-        }
-        rng = np.random.default_rng(0)
-        found.append(
-            Standing(learner, aggregates, bca_bootstrap(scores, pooled_interquartile_mean, rng))
-        )
+        drawn = Resampled(field.of(learner))
+        aggregates = {name: drawn.percentile(f) for name, f in AGGREGATES.items()}
+        found.append(Standing(learner, aggregates, drawn.bca(pooled_interquartile_mean)))
     return sorted(found, key=lambda s: (s.aggregates["interquartile mean"].point, s.learner))
 
 

@@ -6,19 +6,18 @@ from scipy import stats
 
 from bench.measures.statistics.aggregates import (
     AGGREGATES,
-    bootstrap_interquartile_mean,
     interquartile_mean,
     mean_of_tasks,
     median_of_tasks,
     optimality_gap,
     pooled_interquartile_mean,
 )
-from bench.measures.statistics.intervals import bca_bootstrap, percentile_bootstrap
+from bench.measures.statistics.intervals import Resampled
 
 
-def bootstrap(*strata, seed=0, **settings):
+def bootstrap(*strata, confidence=0.95, **settings):
     scores = [np.asarray(scores, dtype=float) for scores in strata]
-    return bootstrap_interquartile_mean(scores, np.random.default_rng(seed), **settings)
+    return Resampled(scores, **settings).percentile(pooled_interquartile_mean, confidence)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ def test_the_estimate_is_the_interquartile_mean_of_all_runs():
     assert estimate.low <= estimate.point <= estimate.high
 
 
-def test_the_same_generator_gives_the_same_interval():
+def test_the_same_seed_gives_the_same_interval():
     scores = np.random.default_rng(0).standard_normal(10)
     assert bootstrap(scores, seed=3) == bootstrap(scores, seed=3)
     assert bootstrap(scores, seed=3) != bootstrap(scores, seed=4)
@@ -87,8 +86,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(2)
     # The interquartile mean of a symmetric distribution is its center.
     estimates = [
-        bootstrap_interquartile_mean([rng.normal(3.0, 1.0, 30)], rng, num_resamples=400)
-        for _ in range(200)
+        bootstrap(rng.normal(3.0, 1.0, 30), num_resamples=400, seed=seed) for seed in range(200)
     ]
     covered = np.mean([estimate.low <= 3.0 <= estimate.high for estimate in estimates])
     assert 0.88 <= covered <= 0.99
@@ -165,8 +163,17 @@ def test_a_lacking_run_is_as_if_it_had_not_been(aggregate):
     np.testing.assert_allclose(aggregate(lacking), aggregate(whole), rtol=1e-14)
 
 
+def test_a_median_is_of_the_tasks_that_have_runs():
+    rng = np.random.default_rng(6)
+    scores = np.where(rng.random((50, 7, 1)) < 0.4, np.nan, rng.normal(size=(50, 7, 1)))
+    scores[0] = np.nan
+    assert np.isnan(median_of_tasks([scores])[0])
+    expected = np.nanmedian(scores[1:, :, 0], axis=1)
+    np.testing.assert_array_equal(median_of_tasks([scores[1:, :3], scores[1:, 3:]]), expected)
+
+
 @pytest.mark.parametrize("aggregate", AGGREGATES.values(), ids=AGGREGATES)
-@pytest.mark.parametrize("ours", [percentile_bootstrap, bca_bootstrap])
+@pytest.mark.parametrize("ours", [Resampled.percentile, Resampled.bca])
 def test_intervals_are_scipys_to_the_last_digits(aggregate, ours):
     rng = np.random.default_rng(5)
     strata = [rng.gamma(1.0, size=n) for n in (6, 9, 12)]
@@ -174,22 +181,20 @@ def test_intervals_are_scipys_to_the_last_digits(aggregate, ours):
     def statistic(*samples, axis):
         return aggregate([s if s.ndim > 1 else s[None] for s in samples]).squeeze()[()]
 
-    method = "percentile" if ours is percentile_bootstrap else "BCa"
+    method = "percentile" if ours is Resampled.percentile else "BCa"
     theirs = stats.bootstrap(
         strata, statistic, n_resamples=999, method=method, rng=np.random.default_rng(7), axis=-1
     )
-    found = ours(strata, aggregate, np.random.default_rng(7), num_resamples=999)
+    drawn = Resampled(strata, num_resamples=999, seed=7)
+    Resampled.percentile(drawn, mean_of_tasks)  # what else is estimated changes nothing
+    found = ours(drawn, aggregate)
     expected = theirs.confidence_interval
     assert found[1:3] == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_corrected_intervals_of_what_does_not_vary_have_no_width():
-    assert bca_bootstrap([np.full(5, 0.5)], mean_of_tasks, np.random.default_rng(0))[:3] == (
-        0.5,
-        0.5,
-        0.5,
-    )
-    assert bca_bootstrap([np.array([0.5])], mean_of_tasks, np.random.default_rng(0)).low == 0.5
+    assert Resampled([np.full(5, 0.5)]).bca(mean_of_tasks)[:3] == (0.5, 0.5, 0.5)
+    assert Resampled([np.array([0.5])]).bca(mean_of_tasks).low == 0.5
 
 
 # How often nominal 95 % intervals hold the truth, of regrets as they come: most small, some large.
@@ -198,13 +203,13 @@ COVERED = {5: (0.80, 0.91), 10: (0.85, 0.95), 20: (0.89, 0.97)}
 
 
 @pytest.mark.parametrize("num_seeds", COVERED)
-@pytest.mark.parametrize("interval", [percentile_bootstrap, bca_bootstrap])
+@pytest.mark.parametrize("interval", [Resampled.percentile, Resampled.bca])
 def test_nominal_intervals_of_few_seeds_cover_less_than_they_say(interval, num_seeds):
     rng = np.random.default_rng(num_seeds)
     covered = 0
-    for _ in range(400):
+    for seed in range(400):
         strata = [np.minimum(rng.gamma(1.0, 0.3, (1, num_seeds)), 1.0) for _ in range(2)]
-        found = interval(strata, mean_of_tasks, rng, num_resamples=500)
+        found = interval(Resampled(strata, 500, seed), mean_of_tasks)
         covered += found.low <= 0.3 * (1 - np.exp(-1 / 0.3)) <= found.high
     low, high = COVERED[num_seeds]
     assert low <= covered / 400 <= high
