@@ -5,8 +5,9 @@ environment therefore becomes part of the name; one that differs between environ
 discount, say) does not, since no panel holds both values.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from bench.store.conditions import condition, flatten
@@ -53,6 +54,14 @@ def learner_settings(record: RunRecord) -> Settings:
     }
 
 
+def varying(group: Collection[Settings]) -> set[str]:
+    """Return the names of what is not the same in all of the group, or lacks in some of it."""
+    pairs = set().union(*(settings.items() for settings in group))
+    values = Counter(name for name, _ in pairs)
+    having = Counter(chain.from_iterable(group))
+    return {name for name in having if values[name] > 1 or having[name] < len(group)}
+
+
 def _degradation_settings(planned: Mapping[str, Any]) -> Settings:
     flat = flatten(planned)
     return {
@@ -70,14 +79,9 @@ def _labels(named: Mapping[str, tuple[str, str, Settings]]) -> dict[str, str]:
     # What varies in one environment is spelled out in all, so that a label means one thing.
     telling: dict[str, set[str]] = defaultdict(set)
     for (_, name), group in groups.items():
-        telling[name] |= _varying(group)
+        telling[name] |= varying(group)
     labels = {}
     for run_id, (_, name, settings) in named.items():
         shown = [f"{key}={settings[key]}" for key in sorted(telling[name]) if key in settings]
         labels[run_id] = f"{name} ({', '.join(shown)})" if shown else name
     return labels
-
-
-def _varying(group: list[Settings]) -> set[str]:
-    keys = set().union(*group)
-    return {key for key in keys if len({settings.get(key) for settings in group}) > 1}

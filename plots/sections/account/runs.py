@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bench.store.labels import varying
 from bench.store.records import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import DIGITS, error_line, flatten
@@ -99,11 +100,11 @@ def runs_csv(frame: Frame) -> str:
     measure of coverage that has no column yet gets one with a dotted name too.
     """
     settings = {r.run_id: _settings(r) for r in frame.records}
-    names = sorted({name for own in settings.values() for name in own})
-    varying = [n for n in names if len({own.get(n) for own in settings.values()}) > 1]
-    rows = [_row(frame, record) | settings[record.run_id] for record in frame.records]
-    further = sorted({name for row in rows for name in row} - {*COLUMNS, *names})
-    return csv_table([*COLUMNS, *further, *varying], rows, DIGITS)
+    rows = [_row(frame, record) for record in frame.records]
+    further = sorted(set().union(*rows).difference(COLUMNS, *settings.values()))
+    for row in rows:
+        row |= settings[row["run_id"]]
+    return csv_table([*COLUMNS, *further, *sorted(varying(settings.values()))], rows, DIGITS)
 
 
 def _row(frame: Frame, record: RunRecord) -> dict[str, Any]:

@@ -66,7 +66,9 @@ class HeatMap:
 
 def section(frame: Frame) -> Section | None:
     """Return a figure for every two settings of which there is every combination."""
-    found = heat_maps(frame.records)
+    variants = Counter(learner.algorithm for learner in frame.learners)
+    # Runs of a learner that has one name differ in no setting within an environment.
+    found = heat_maps(record for record in frame.records if variants[record.algorithm] > 1)
     figures = tuple(_illustration(frame, heat_map) for heat_map in found)
     return Section("Sensitivity", figures) if figures else None
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench.store.labels import degradation_labels, learner_labels
+from bench.store.labels import degradation_labels, learner_labels, varying
 from plots.data.frame import build_frame
 from plots.data.records import Condition
 from tests.support.plotting import (
@@ -92,3 +92,9 @@ def test_a_degradation_made_of_others_is_labelled_by_their_names():
 def test_whole_numbers_are_one_setting_whatever_their_type():
     one, same = (make_record("lock", "thin", 0.5, ("cql", {"c": c}), 0) for c in (1, 1.0))
     assert set(learner_labels([one, replace(same, run_id="same")]).values()) == {"cql"}
+
+
+def test_what_varies_differs_or_lacks_somewhere():
+    group = [{"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "c": "1"}, {"a": "1", "b": "1"}]
+    assert varying(group) == {"b", "c"}
+    assert varying(group[:1]) == varying([]) == set()
