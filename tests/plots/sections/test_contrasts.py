@@ -255,7 +255,7 @@ def test_the_preset_gives_every_condition_to_every_learner():
         place = (config.dataset.environment_name, config.coverage.name, config.coverage.severity)
         seeds = cells.setdefault(place, {}).setdefault(config.algorithm_name, [])
         seeds.append(config.seed)
-    everywhere = {"bc", "bcq", "cql", "fqi", "pspi", "stackelberg"}
+    everywhere = {"atac", "awac", "bc", "bcq", "cql", "fqi", "iql", "pspi", "stackelberg"}
     on_tables = {"fqi_exact", "vi_lcb", "cppo", "spibb"}
     assert {severity for _, _, severity in cells} == {0.25, 0.5, 0.75}
     assert len(cells) == 14 * 2 * 3
