@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.measures.statistics.aggregates import known_mean
 from bench.measures.statistics.intervals import seed_counts
 
 
@@ -41,14 +42,11 @@ def performance_profile(
 
 def _shares(tasks: list[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray) -> np.ndarray:
     """Return ``[resamples, thresholds]`` from regrets ``[seeds]`` and weights per task."""
-    total = np.zeros((len(tasks[0][1]), len(thresholds)))
-    number = np.zeros((len(total), 1))
+    shares = []
     for scores, weights in tasks:
         known = ~np.isnan(scores)
         own = weights[:, known].astype(float)
         at_most = (scores[known, None] <= thresholds).astype(float)
         drawn = own.sum(axis=1, keepdims=True)
-        # A resample without any of the task's runs says nothing of it: 0 of 0.
-        total += own @ at_most / np.maximum(drawn, 1)
-        number += drawn > 0
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+        shares.append(np.where(drawn > 0, own @ at_most / np.maximum(drawn, 1), np.nan))
+    return known_mean(np.stack(shares, axis=-1))
