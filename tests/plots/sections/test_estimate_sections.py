@@ -169,7 +169,7 @@ def test_the_experiment_estimates_and_evaluates_everything():
 def test_the_clinical_worlds_are_met_with_those_who_keep_records_there():
     plan = commands.plan("experiment=real_world", "seed=0")
     names = {run.config.dataset.name for run in plan.runs}
-    assert names == {"sepsis_sim", "icu_sepsis", "glucose"}
+    assert names == {"sepsis_sim", "icu_sepsis", "glucose", "glucose_in_units"}
     lost = {run.config.coverage.name for run in plan.runs}
     assert lost == {"none", "actions", "thin", "propensity", "patients"}
 
