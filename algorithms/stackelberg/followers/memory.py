@@ -26,6 +26,7 @@ class Memory(NamedTuple):
 
     Attributes:
         critic: Its parameters.
+        slow_critic: Their Polyak average, whose values are targets.
         anchor: Those that `regularization` draws them to, as the warm start left them.
         optimizer: The critic's.
         features: Random features of the kernel.
@@ -36,6 +37,7 @@ class Memory(NamedTuple):
     """
 
     critic: Network
+    slow_critic: Network
     anchor: Network
     optimizer: AdamState
     features: Features
@@ -51,7 +53,7 @@ def remember(critic: Network, features: Features, num_actions: int) -> Memory:
     zero = torch.zeros((), dtype=torch.float64)
     along = tree_map(lambda x: torch.zeros_like(x, dtype=torch.float64), critic)
     gram = torch.eye(size, dtype=torch.float64)
-    return Memory(critic, critic, adam_init(critic), features, gram, along, zero, zero)
+    return Memory(critic, critic, critic, adam_init(critic), features, gram, along, zero, zero)
 
 
 class Sample(NamedTuple):
@@ -105,13 +107,17 @@ def number_of(turn: Turn, rows: Tensor) -> Tensor:
     return torch.minimum(number, rows) if turn.terms.kernel_loss == "v" else number
 
 
-def answer_of(turn: Turn, rows: Tensor, regularization: float | Tensor) -> response.Answer:
+def answer_of(
+    turn: Turn, rows: Tensor, regularization: float | Tensor, residual_weight: float | Tensor
+) -> response.Answer:
     """Return the numbers of the follower's objective."""
     terms, number = turn.terms, number_of(turn, rows)
     multiplier = terms.multiplier(number)
     if terms.constrained:
         multiplier = number * turn.memory.log_multiplier.exp()
-    return response.Answer(terms.aims, terms.kernel_loss, multiplier, regularization)
+    return response.Answer(
+        terms.aims, terms.kernel_loss, multiplier, regularization, residual_weight
+    )
 
 
 def _kernel_features(turn: Turn, observation: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ from algorithms.stackelberg.game.implicit import LeaderGradient, Reply, cosine, 
 from algorithms.stackelberg.game.kernels import Kernel
 from algorithms.stackelberg.game.terms import KernelLoss
 from algorithms.stackelberg.responses import neural as response
-from bench.types import Batch, Count, EnvSpec, Natural, Positive
+from bench.types import Batch, Count, EnvSpec, Fraction, Natural, Positive, PositiveFraction
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class NeuralFollower(Follower):
         curvature: Whose curvature that is by; the exact one is dense, for tiny networks.
         curvature_minibatches: That make up the batch of curvature and leader.
         solver: Of the system that says where the follower moves.
+        residual_weight: Of the loss with a gradient through its own target, as the game has it; the
+            rest is against a slow critic's targets. With 1 alone Adam leaves a network's values far
+            below what the data supports where rewards are many steps away; with less, as ATAC has
+            it (Cheng et al. 2022), it answers near the minimiser, at it where the residual is 0.
+        polyak: Rate of the slow critic.
     """
 
     regularization: Positive
@@ -73,6 +78,8 @@ class NeuralFollower(Follower):
     curvature: Literal["gauss_newton", "exact"]
     curvature_minibatches: Count
     solver: response.Solver
+    residual_weight: Fraction
+    polyak: PositiveFraction
 
     def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
         """Refuse kernels without features, and a curvature of low rank without a ridge."""
@@ -110,17 +117,20 @@ class NeuralFollower(Follower):
         places = Points(batch.observation, batch.next_observation, initial)
         policy = policy_at(turn.actor, places)
 
-        fixed = response.values(memory.critic, places, scale)
+        slow = response.values(memory.slow_critic, places, scale)
 
         def evaluation(critic: Network) -> Tensor:
             q = response.values(critic, places, scale)
-            residual = game.residual(policy, q._replace(following=fixed.following))
+            residual = game.residual(policy, q._replace(following=slow.following))
             return (game.weight * residual**2).sum()
 
         gradient, loss = torch.func.grad_and_value(evaluation)(memory.critic)
         critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
         memory = observe(turn, batch).memory
-        memory = memory._replace(critic=critic, anchor=critic, optimizer=optimizer)
+        slow_critic = networks.polyak_average(memory.slow_critic, critic, self.polyak)
+        memory = memory._replace(
+            critic=critic, slow_critic=slow_critic, anchor=critic, optimizer=optimizer
+        )
         gradient, likelihood = torch.func.grad_and_value(turn.leader.cloning_loss)(
             turn.actor, batch
         )
@@ -139,17 +149,20 @@ class NeuralFollower(Follower):
         turn = observe(turn, batch)
         sample, memory = sample_of(turn, batch), turn.memory
         policy = policy_at(turn.actor, sample.places)
-        answer = answer_of(turn, sample.pairs.rows, self.regularization)
-        gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, turn.scale)
+        answer = self._answer(turn, sample)
+        slow = response.values(memory.slow_critic, sample.places, turn.scale)
+        gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, turn.scale, slow)
         critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
         allowed = turn.terms.allowed_loss(number_of(turn, sample.pairs.rows))
         step = self.multiplier_rate * ((loss - allowed) / allowed).clamp(-1, 1)
         log_multiplier = memory.log_multiplier + step
-        return turn._replace(
-            memory=memory._replace(
-                critic=critic, optimizer=optimizer, log_multiplier=log_multiplier
-            )
+        memory = memory._replace(
+            critic=critic,
+            slow_critic=networks.polyak_average(memory.slow_critic, critic, self.polyak),
+            optimizer=optimizer,
+            log_multiplier=log_multiplier,
         )
+        return turn._replace(memory=memory)
 
     def lead(self, turn: Turn, *, solve: bool) -> Played:
         """Return the leader's gradient against the critic as it is; with `solve`, w anew."""
@@ -179,7 +192,7 @@ class NeuralFollower(Follower):
             return {}
         sample, memory = sample_of_half(turn, 0), turn.memory
         policy = policy_at(turn.actor, sample.places)
-        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        answer = self._answer(turn, sample)
         q = response.values(memory.critic, sample.places, turn.scale)
         residual = sample.game.residual(policy, q)
         share = torch.ones_like(answer.multiplier)
@@ -205,10 +218,13 @@ class NeuralFollower(Follower):
             "cosine_batches": agreement,
         }
 
+    def _answer(self, turn: Turn, sample: Sample) -> response.Answer:
+        return answer_of(turn, sample.pairs.rows, self.regularization, self.residual_weight)
+
     def _leader_gradient(
         self, turn: Turn, sample: Sample
     ) -> tuple[LeaderGradient, response.Answer, Reply]:
-        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        answer = self._answer(turn, sample)
         policy = policy_at(turn.actor, sample.places)
         game, places, memory = sample.game, sample.places, turn.memory
         reply = response.reply(
@@ -223,7 +239,7 @@ class NeuralFollower(Follower):
         """Return the turn with w solved for on a sample."""
         terms, memory, scale = turn.terms, turn.memory, turn.scale
         policy = policy_at(turn.actor, sample.places)
-        answer = answer_of(turn, sample.pairs.rows, self.regularization)
+        answer = self._answer(turn, sample)
         damping = terms.damping(answer.multiplier)
         assert damping is not None
         game, places = sample.game, sample.places
@@ -254,13 +270,19 @@ class NeuralFollower(Follower):
 
 
 def _objective_gradient(
-    memory: Memory, answer: response.Answer, sample: Sample, policy: Points, scale: Units
+    memory: Memory,
+    answer: response.Answer,
+    sample: Sample,
+    policy: Points,
+    scale: Units,
+    slow: Points | None = None,
 ) -> tuple[Network, tuple[Tensor, Tensor]]:
     """Return the follower's gradient with its objective and kernel loss."""
 
     def objective(critic: Network) -> tuple[Tensor, Tensor]:
+        game, places, pairs = sample
         return response.objective(
-            critic, memory.anchor, answer, sample.game, policy, sample.places, scale, sample.pairs
+            critic, memory.anchor, answer, game, policy, places, scale, pairs, slow
         )
 
     gradient, (value, loss) = torch.func.grad_and_value(objective, has_aux=True)(memory.critic)

@@ -2,6 +2,7 @@
 
     q = v_min + (v_max - v_min) sigmoid(f_psi(s)[a])
     L_K = |E_data[ phi_K delta ]|^2  (V-statistic), or without a transition's pair with itself (U)
+    fitted:  residual_weight L_K[delta] + (1 - residual_weight) L_K[delta against a slow copy of q]
     w = (2 multiplier J^T K J + ridge I)^-1 d_psi J_L,   J = d delta / d psi,   K = Phi Phi^T / n^2
 
 phi_K are the kernel's random features, whitened by ``E[phi_K phi_K^T]`` for `normalized_feature`;
@@ -91,12 +92,17 @@ def pairs(game: BatchGame, features: Tensor, root: Tensor | None, rows: Tensor) 
 
 
 class Answer(NamedTuple):
-    """The numbers in a follower's objective besides its parameters."""
+    """The numbers in a follower's objective besides its parameters.
+
+    Attributes:
+        residual_weight: Of the loss whose gradient goes through its own target.
+    """
 
     aims: Aims
     statistic: KernelLoss
     multiplier: Tensor
     regularization: float | Tensor
+    residual_weight: float | Tensor = 1.0
 
 
 def objective(
@@ -108,14 +114,22 @@ def objective(
     places: Points,
     scale: Units,
     batch: Pairs,
+    slow: Points | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return ``J_F`` and ``L_K`` on a batch."""
+    """Return ``J_F`` and ``L_K`` on a batch.
+
+    With values of a slow critic the loss in ``J_F`` is partly against targets by them; ``L_K``, the
+    second of the pair, never is.
+    """
     q = values(critic, places, scale)
-    loss = batch.loss(game.residual(policy, q), answer.statistic)
+    loss = fitted = batch.loss(game.residual(policy, q), answer.statistic)
+    if slow is not None:
+        known = game.residual(policy, q._replace(following=slow.following))
+        fitted = torch.lerp(batch.loss(known, answer.statistic), loss, answer.residual_weight)
     away = zip(tree_leaves(critic), tree_leaves(anchor), strict=True)
     size = torch.stack([((x - y).double() ** 2).sum() for x, y in away]).sum()
     pessimism = answer.aims.follower(game, policy, q)
-    return pessimism + answer.multiplier * loss + answer.regularization * size, loss
+    return pessimism + answer.multiplier * fitted + answer.regularization * size, loss
 
 
 def flat(tree: Any) -> Tensor:
