@@ -16,7 +16,8 @@ chooses among numbered actions or in a box (leaders.py).
 Differences from the paper: the follower's exact response replaces gradient steps where there is
 one; the implicit term needs no second derivatives; pessimism may be absolute, the leader's
 objective that of initial states; a kernel loss can be normalised by the data's density, or be
-the plain mean squared residual instead, for comparison.
+the plain mean squared residual instead, for comparison; a network as follower is held against a
+slow copy of itself in part.
 """
 
 from dataclasses import dataclass
