@@ -67,6 +67,18 @@ def test_the_follower_descends_its_two_parts():
     assert (found - own).norm() > 0.05 * own.norm()
 
 
+def test_the_loss_that_is_logged_and_limited_is_the_game_s():
+    game, places, batch = sample()
+    policy = policy_of(LEADER, places)
+    given = CRITIC, ANCHOR, answer()._replace(residual_weight=WEIGHT), game, policy, places
+    value, loss = response.objective(
+        *given, SCALE, batch, slow=response.values(ANCHOR, places, SCALE)
+    )
+    without, expected = response.objective(*given, SCALE, batch)
+    assert loss == expected
+    assert value != without
+
+
 def test_with_a_weight_of_one_there_is_no_slow_critic():
     found, own = gradients(1.0)
     torch.testing.assert_close(found, own)
