@@ -26,8 +26,10 @@ import torch
 from torch import Tensor
 
 from algorithms import critics as twins
-from algorithms import entropy, networks
+from algorithms import networks
 from algorithms.base import Algorithm, Metrics
+from algorithms.continuous import soft_actor
+from algorithms.continuous.soft_actor import SoftActor
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, reward_scale, weighted_mean
@@ -49,14 +51,11 @@ WARM, ADVERSARIAL = 0, 1
 
 
 class State(NamedTuple):
-    """Actor, entropy's weight, twin critics, optimisers, scale of rewards, range of returns."""
+    """Actor, twin critics, what moves them, scale of rewards, range of returns."""
 
-    actor: Network
-    log_entropy_weight: Tensor
+    actor: SoftActor
     critics: Network
     target_critics: Network
-    actor_optimizer: AdamState
-    entropy_optimizer: AdamState
     critic_optimizer: AdamState
     reward_scale: Tensor
     value_range: Tensor
@@ -88,14 +87,12 @@ class ATAC(Algorithm):
 
     def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
         """Return random networks, the slow critics equal to the others."""
-        sizes = (spec.observation_size, *self.hidden_sizes, 2 * spec.action_size)
-        actor = networks.feed_forward(sizes, generator)
+        weight = self.initial_log_entropy_weight
+        actor = soft_actor.new_actor(spec, self.hidden_sizes, weight, generator)
         critics = twins.twin_critics(spec, self.hidden_sizes, generator)
-        weight = torch.full((), float(self.initial_log_entropy_weight))
-        optimizers = adam_init(actor), adam_init(weight), adam_init(critics)
         scale = reward_scale(spec)
         value_range = scale * torch.tensor([spec.v_min, spec.v_max])
-        return State(actor, weight, critics, critics, *optimizers, scale, value_range)
+        return State(actor, critics, critics, adam_init(critics), scale, value_range)
 
     def backup(self, state: State, batch: Batch, value: Tensor) -> Tensor:
         """Return what a state after is worth before it, within the range of returns."""
@@ -116,7 +113,7 @@ class ATAC(Algorithm):
         Both summed over critics; the actor is that of the state.
         """
         here, following = (
-            TanhNormal.of(networks.apply(state.actor, observation)).sample(noise[name])
+            state.actor.policy(observation).sample(noise[name])
             for name, observation in (
                 ("here", batch.observation), ("next", batch.next_observation)
             )
@@ -138,19 +135,9 @@ class ATAC(Algorithm):
         }
         return weighted_mean(loss.sum(0), batch.weight), metrics
 
-    def actor_loss(
-        self, actor: Network, state: State, batch: Batch, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the entropy's worth less the first critic's value, and the mean log-density."""
-        policy = TanhNormal.of(networks.apply(actor, batch.observation))
-        action, log_prob = policy.sample_with_log_prob(noise)
-        value = twins.values(twins.first(state.critics), batch.observation, action)
-        loss = state.log_entropy_weight.exp() * log_prob - value
-        return weighted_mean(loss, batch.weight), weighted_mean(log_prob, batch.weight)
-
     def cloning_loss(self, actor: Network, batch: Batch) -> Tensor:
         """Return the negative log-likelihood of the data's actions."""
-        policy = TanhNormal.of(networks.apply(actor, batch.observation))
+        policy = soft_actor.policy(actor, batch.observation)
         return -weighted_mean(policy.log_prob(batch.action), batch.weight)
 
     def update(
@@ -170,33 +157,24 @@ class ATAC(Algorithm):
             target_critics=networks.polyak_average(state.target_critics, critics, self.polyak),
             critic_optimizer=critic_optimizer,
         )
-        values = twins.values(twins.first(critics), batch.observation, batch.action)
-        metrics["value"] = weighted_mean(values, batch.weight) / state.reward_scale
-        if phase == WARM:
-            return self._cloned(state, batch), metrics
-        gradient, log_prob = torch.func.grad(self.actor_loss, has_aux=True)(
-            state.actor, state, batch, noise["here"]
-        )
-        actor, actor_optimizer = adam(
-            gradient, state.actor_optimizer, state.actor, self.actor_learning_rate
-        )
-        weight, entropy_optimizer = entropy.tuned(
-            state.log_entropy_weight, -log_prob, -batch.action.shape[-1], state.entropy_optimizer,
-            self.actor_learning_rate,
-        )  # fmt: skip
-        state = state._replace(
-            actor=actor,
-            actor_optimizer=actor_optimizer,
-            log_entropy_weight=weight,
-            entropy_optimizer=entropy_optimizer,
-        )
-        return state, metrics | {"entropy": -log_prob}
 
-    def _cloned(self, state: State, batch: Batch) -> State:
-        gradient = torch.func.grad(self.cloning_loss)(state.actor, batch)
-        actor, optimizer = adam(gradient, state.actor_optimizer, state.actor, self.learning_rate)
-        return state._replace(actor=actor, actor_optimizer=optimizer)
+        def believed(action: Tensor) -> Tensor:
+            return twins.values(twins.first(critics), batch.observation, action)
+
+        value = weighted_mean(believed(batch.action), batch.weight)
+        metrics["value"] = value / state.reward_scale
+        if phase == WARM:
+            return state._replace(actor=self._cloned(state.actor, batch)), metrics
+        actor, log_prob = soft_actor.improved(
+            state.actor, believed, batch, noise["here"], self.actor_learning_rate
+        )
+        return state._replace(actor=actor), metrics | {"entropy": -log_prob}
+
+    def _cloned(self, actor: SoftActor, batch: Batch) -> SoftActor:
+        gradient = torch.func.grad(self.cloning_loss)(actor.network, batch)
+        network, optimizer = adam(gradient, actor.optimizer, actor.network, self.learning_rate)
+        return actor._replace(network=network, optimizer=optimizer)
 
     def policy(self, state: State, observation: Tensor) -> TanhNormal:
         """Return the actor."""
-        return TanhNormal.of(networks.apply(state.actor, observation))
+        return state.actor.policy(observation)

@@ -18,18 +18,18 @@ world (`objectives.reward_scale`).
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from algorithms import critics as twins
-from algorithms import entropy, networks
 from algorithms.base import Algorithm, Metrics
+from algorithms.continuous.soft_actor import SoftActor
+from algorithms.continuous.soft_actor_critic import SoftActorCritic, new_learner, updated
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
-from algorithms.objectives import bellman_target, reward_scale, weighted_mean
-from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.objectives import bellman_target, weighted_mean
 from bench.types import (
     ActionKind,
     Batch,
@@ -40,19 +40,6 @@ from bench.types import (
     Positive,
     PositiveFraction,
 )
-
-
-class State(NamedTuple):
-    """Actor, weight of its entropy, twin critics, what moves them, and the scale of rewards."""
-
-    actor: Network
-    log_entropy_weight: Tensor
-    critics: Network
-    target_critics: Network
-    actor_optimizer: AdamState
-    entropy_optimizer: AdamState
-    critic_optimizer: AdamState
-    reward_scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,29 +62,27 @@ class ConservativeQLearning(Algorithm):
         several = dict.fromkeys(("uniform", "here", "next"), (self.num_actions, *one))
         return {"actor": one, "target": one, **several}
 
-    def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
+    def init(
+        self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator
+    ) -> SoftActorCritic:
         """Return random networks, the slow critics equal to the others."""
-        sizes = (spec.observation_size, *self.hidden_sizes, 2 * spec.action_size)
-        actor = networks.feed_forward(sizes, generator)
-        critics = twins.twin_critics(spec, self.hidden_sizes, generator)
-        weight = torch.full((), float(self.initial_log_entropy_weight))
-        optimizers = adam_init(actor), adam_init(weight), adam_init(critics)
-        return State(actor, weight, critics, critics, *optimizers, reward_scale(spec))
+        weight = self.initial_log_entropy_weight
+        return new_learner(spec, self.hidden_sizes, weight, generator)
 
-    def target(self, state: State, batch: Batch, noise: Tensor) -> Tensor:
+    def target(self, state: SoftActorCritic, batch: Batch, noise: Tensor) -> Tensor:
         """Return what both critics are fitted to ``[batch]``, for uniform noise."""
-        following = _policy(state.actor, batch.next_observation).sample(noise)
+        following = state.actor.policy(batch.next_observation).sample(noise)
         value = twins.values(state.target_critics, batch.next_observation, following).amin(0)
         return bellman_target(batch, value, self.discount)
 
     def candidates(
-        self, actor: Network, batch: Batch, noise: dict[str, Tensor]
+        self, actor: SoftActor, batch: Batch, noise: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return the actions ``[3 n, batch, action_size]`` and their log-densities."""
         uniform = 2 * noise["uniform"] - 1
         density = torch.full_like(uniform[..., 0], -math.log(2) * uniform.shape[-1])
         here, next_ = (
-            _policy(actor, observation).sample_with_log_prob(noise[name])
+            actor.policy(observation).sample_with_log_prob(noise[name])
             for name, observation in (
                 ("here", batch.observation), ("next", batch.next_observation)
             )
@@ -105,69 +90,27 @@ class ConservativeQLearning(Algorithm):
         actions, densities = zip((uniform, density), here, next_, strict=True)
         return torch.cat(actions), torch.cat(densities)
 
-    def critic_loss(
-        self, critics: Network, target: Tensor, tried: tuple[Tensor, Tensor], batch: Batch
-    ) -> tuple[Tensor, Metrics]:
-        """Return both critics' mean squared errors plus their conservative penalties."""
-        values = twins.values(critics, batch.observation, batch.action)
-        actions, log_density = tried
-        elsewhere = twins.values_of_several(critics, batch.observation, actions) - log_density
-        bellman = weighted_mean(((values - target) ** 2).sum(0), batch.weight)
-        penalty = weighted_mean((elsewhere.logsumexp(1) - values).sum(0), batch.weight)
-        metrics = {
-            "bellman_loss": bellman,
-            "conservative_penalty": penalty,
-            "value": weighted_mean(values.mean(0), batch.weight),
-        }
-        return bellman + self.conservatism * penalty, metrics
-
-    def actor_loss(
-        self, actor: Network, state: State, batch: Batch, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the entropy's worth less the value of the policy, and its mean log-density."""
-        action, log_prob = _policy(actor, batch.observation).sample_with_log_prob(noise)
-        value = twins.values(state.critics, batch.observation, action).amin(0)
-        loss = state.log_entropy_weight.exp() * log_prob - value
-        return weighted_mean(loss, batch.weight), weighted_mean(log_prob, batch.weight)
-
     def update(
-        self, state: State, summary: DataSummary, batch: Batch, noise: dict[str, Tensor], phase: int
-    ) -> tuple[State, Metrics]:
+        self,
+        state: SoftActorCritic,
+        summary: DataSummary,
+        batch: Batch,
+        noise: dict[str, Tensor],
+        phase: int,
+    ) -> tuple[SoftActorCritic, Metrics]:
         """Take one Adam step each, all of them from the state as it is."""
         batch = batch._replace(reward=state.reward_scale * batch.reward)
         target = self.target(state, batch, noise["target"])
-        tried = self.candidates(state.actor, batch, noise)
-        gradient, metrics = torch.func.grad(self.critic_loss, has_aux=True)(
-            state.critics, target, tried, batch
-        )
-        critics, critic_optimizer = adam(
-            gradient, state.critic_optimizer, state.critics, self.learning_rate
-        )
-        gradient, log_prob = torch.func.grad(self.actor_loss, has_aux=True)(
-            state.actor, state, batch, noise["actor"]
-        )
-        actor, actor_optimizer = adam(
-            gradient, state.actor_optimizer, state.actor, self.actor_learning_rate
-        )
-        size = batch.action.shape[-1]
-        weight, entropy_optimizer = entropy.tuned(
-            state.log_entropy_weight, -log_prob, -size, state.entropy_optimizer,
-            self.actor_learning_rate,
-        )  # fmt: skip
-        target_critics = networks.polyak_average(state.target_critics, critics, self.polyak)
-        metrics |= {
-            "value": metrics["value"] / state.reward_scale,
-            "entropy": -log_prob,
-            "entropy_weight": weight.exp(),
-        }
-        optimizers = actor_optimizer, entropy_optimizer, critic_optimizer
-        scale = state.reward_scale
-        return State(actor, weight, critics, target_critics, *optimizers, scale), metrics
+        actions, log_density = self.candidates(state.actor, batch, noise)
 
-    def policy(self, state: State, observation: Tensor) -> TanhNormal:
+        def conservative(critics: Network, values: Tensor) -> tuple[Tensor, Metrics]:
+            elsewhere = twins.values_of_several(critics, batch.observation, actions) - log_density
+            penalty = weighted_mean((elsewhere.logsumexp(1) - values).sum(0), batch.weight)
+            return self.conservatism * penalty, {"conservative_penalty": penalty}
+
+        rates = self.learning_rate, self.actor_learning_rate
+        return updated(state, target, batch, noise["actor"], rates, self.polyak, conservative)
+
+    def policy(self, state: SoftActorCritic, observation: Tensor) -> TanhNormal:
         """Return the actor."""
-        return _policy(state.actor, observation)
-
-
-def _policy(actor: Network, observation: Tensor) -> TanhNormal:
-    return TanhNormal.of(networks.apply(actor, observation))
+        return state.actor.policy(observation)

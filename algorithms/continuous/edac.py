@@ -17,18 +17,22 @@ Differences from the paper: rewards are scaled by the world (`objectives.reward_
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from algorithms import critics as ensembles
-from algorithms import entropy, networks
 from algorithms.base import Algorithm, Metrics
+from algorithms.continuous.soft_actor_critic import (
+    SoftActorCritic,
+    new_learner,
+    soft_target,
+    updated,
+)
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
-from algorithms.objectives import bellman_target, reward_scale, weighted_mean
-from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.objectives import weighted_mean
 from bench.types import (
     ActionKind,
     Batch,
@@ -39,19 +43,6 @@ from bench.types import (
     Positive,
     PositiveFraction,
 )
-
-
-class State(NamedTuple):
-    """Actor, weight of its entropy, critics, what moves them, and the scale of rewards."""
-
-    actor: Network
-    log_entropy_weight: Tensor
-    critics: Network
-    target_critics: Network
-    actor_optimizer: AdamState
-    entropy_optimizer: AdamState
-    critic_optimizer: AdamState
-    reward_scale: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,22 +71,12 @@ class EnsembleSAC(Algorithm):
         """Return the shapes of the noise in the policy's actions."""
         return dict.fromkeys(("actor", "target"), (batch_size, spec.action_size))
 
-    def init(self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator) -> State:
+    def init(
+        self, spec: EnvSpec, summary: DataSummary, generator: torch.Generator
+    ) -> SoftActorCritic:
         """Return random networks, the slow critics equal to the others."""
-        sizes = (spec.observation_size, *self.hidden_sizes, 2 * spec.action_size)
-        actor = networks.feed_forward(sizes, generator)
-        critics = ensembles.ensemble(spec, self.hidden_sizes, generator, self.num_critics)
-        weight = torch.full((), float(self.initial_log_entropy_weight))
-        optimizers = adam_init(actor), adam_init(weight), adam_init(critics)
-        return State(actor, weight, critics, critics, *optimizers, reward_scale(spec))
-
-    def target(self, state: State, batch: Batch, noise: Tensor) -> Tensor:
-        """Return what all critics are fitted to ``[batch]``, for uniform noise."""
-        policy = _policy(state.actor, batch.next_observation)
-        following, log_prob = policy.sample_with_log_prob(noise)
-        values = ensembles.values(state.target_critics, batch.next_observation, following)
-        value = values.amin(0) - state.log_entropy_weight.exp() * log_prob
-        return bellman_target(batch, value, self.discount)
+        weight, number = self.initial_log_entropy_weight, self.num_critics
+        return new_learner(spec, self.hidden_sizes, weight, generator, number)
 
     def penalty(self, critics: Network, batch: Batch) -> Tensor:
         """Return how aligned the critics' slopes are, times `diversity`, ``[]``."""
@@ -116,65 +97,26 @@ class EnsembleSAC(Algorithm):
         aligned = (unit.sum(0) ** 2).sum(-1) - (unit**2).sum((0, -1))
         return self.diversity * weighted_mean(aligned, batch.weight) / (self.num_critics - 1)
 
-    def critic_loss(self, critics: Network, target: Tensor, batch: Batch) -> tuple[Tensor, Metrics]:
-        """Return all critics' mean squared errors, summed, and the penalty."""
-        values = ensembles.values(critics, batch.observation, batch.action)
-        bellman = weighted_mean(((values - target) ** 2).sum(0), batch.weight)
-        penalty = self.penalty(critics, batch)
-        metrics = {
-            "bellman_loss": bellman,
-            "penalty": penalty,
-            "value": weighted_mean(values.mean(0), batch.weight),
-            "disagreement": weighted_mean(values.std(0, correction=0), batch.weight),
-        }
-        return bellman + penalty, metrics
-
-    def actor_loss(
-        self, actor: Network, state: State, batch: Batch, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the entropy's worth less the value of the policy, and its mean log-density."""
-        action, log_prob = _policy(actor, batch.observation).sample_with_log_prob(noise)
-        value = ensembles.values(state.critics, batch.observation, action).amin(0)
-        loss = state.log_entropy_weight.exp() * log_prob - value
-        return weighted_mean(loss, batch.weight), weighted_mean(log_prob, batch.weight)
-
     def update(
-        self, state: State, summary: DataSummary, batch: Batch, noise: dict[str, Tensor], phase: int
-    ) -> tuple[State, Metrics]:
+        self,
+        state: SoftActorCritic,
+        summary: DataSummary,
+        batch: Batch,
+        noise: dict[str, Tensor],
+        phase: int,
+    ) -> tuple[SoftActorCritic, Metrics]:
         """Take one Adam step each, all of them from the state as it is."""
         batch = batch._replace(reward=state.reward_scale * batch.reward)
-        target = self.target(state, batch, noise["target"])
-        gradient, metrics = torch.func.grad(self.critic_loss, has_aux=True)(
-            state.critics, target, batch
-        )
-        critics, critic_optimizer = adam(
-            gradient, state.critic_optimizer, state.critics, self.learning_rate
-        )
-        gradient, log_prob = torch.func.grad(self.actor_loss, has_aux=True)(
-            state.actor, state, batch, noise["actor"]
-        )
-        actor, actor_optimizer = adam(
-            gradient, state.actor_optimizer, state.actor, self.learning_rate
-        )
-        size = batch.action.shape[-1]
-        weight, entropy_optimizer = entropy.tuned(
-            state.log_entropy_weight, -log_prob, -size, state.entropy_optimizer, self.learning_rate
-        )
-        target_critics = networks.polyak_average(state.target_critics, critics, self.polyak)
-        metrics |= {
-            "value": metrics["value"] / state.reward_scale,
-            "disagreement": metrics["disagreement"] / state.reward_scale,
-            "entropy": -log_prob,
-            "entropy_weight": weight.exp(),
-        }
-        optimizers = actor_optimizer, entropy_optimizer, critic_optimizer
-        scale = state.reward_scale
-        return State(actor, weight, critics, target_critics, *optimizers, scale), metrics
+        target = soft_target(state, batch, noise["target"], self.discount)
 
-    def policy(self, state: State, observation: Tensor) -> TanhNormal:
+        def apart(critics: Network, values: Tensor) -> tuple[Tensor, Metrics]:
+            penalty = self.penalty(critics, batch)
+            spread = weighted_mean(values.std(0, correction=0), batch.weight)
+            return penalty, {"penalty": penalty, "disagreement": spread / state.reward_scale}
+
+        rates = self.learning_rate, self.learning_rate
+        return updated(state, target, batch, noise["actor"], rates, self.polyak, apart)
+
+    def policy(self, state: SoftActorCritic, observation: Tensor) -> TanhNormal:
         """Return the actor."""
-        return _policy(state.actor, observation)
-
-
-def _policy(actor: Network, observation: Tensor) -> TanhNormal:
-    return TanhNormal.of(networks.apply(actor, observation))
+        return state.actor.policy(observation)

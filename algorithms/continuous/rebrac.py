@@ -21,9 +21,9 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from algorithms import critics as twins
 from algorithms import networks
 from algorithms.base import Algorithm, Metrics
+from algorithms.continuous import layer_norm
 from algorithms.distributions import Deterministic, standard_normal
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, reward_scale, weighted_mean
@@ -40,8 +40,6 @@ from bench.types import (
 )
 
 CRITICS, CRITICS_AND_ACTOR = 0, 1
-# Added to a variance, as in Flax's layer norm.
-NORM_EPSILON = 1e-6
 
 
 class State(NamedTuple):
@@ -83,30 +81,29 @@ class ReBRAC(Algorithm):
         """Return random networks, the slow copies equal to them."""
         sizes = (spec.observation_size, *self.hidden_sizes, spec.action_size)
         actor = networks.feed_forward(sizes, generator)
-        critics = _normalised(twins.twin_critics(spec, self.hidden_sizes, generator))
-        optimizers = adam_init(actor), adam_init(critics)
-        return State(actor, actor, critics, critics, *optimizers, reward_scale(spec))
+        critics = layer_norm.twin_critics(spec, self.hidden_sizes, generator)
+        moved_by = adam_init(actor), adam_init(critics)
+        return State(actor, actor, critics, critics, *moved_by, reward_scale(spec))
 
     def target(self, state: State, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return what both critics are fitted to and the penalty in it ``[batch]``."""
         drawn = self.policy_noise * standard_normal(noise)
         smoothing = drawn.clamp(-self.noise_clip, self.noise_clip)
-        intended = _act(state.target_actor, batch.next_observation)
-        following = (intended + smoothing).clamp(-1, 1)
-        value = _values(state.target_critics, batch.next_observation, following).amin(0)
+        following = (_act(state.target_actor, batch.next_observation) + smoothing).clamp(-1, 1)
+        value = layer_norm.values(state.target_critics, batch.next_observation, following).amin(0)
         away = ((following - batch.next_action) ** 2).sum(-1)
         penalty = self.critic_penalty * batch.followed * away
         return bellman_target(batch, value - penalty, self.discount), penalty
 
     def critic_loss(self, critics: Network, target: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return both critics' mean squared errors, summed, and their values ``[2, batch]``."""
-        values = _values(critics, batch.observation, batch.action)
+        values = layer_norm.values(critics, batch.observation, batch.action)
         return weighted_mean(((values - target) ** 2).sum(0), batch.weight), values
 
     def actor_loss(self, actor: Network, critics: Network, batch: Batch) -> tuple[Tensor, Metrics]:
         """Return the normalised value of the policy, negated, plus its distance from the data."""
         action = _act(actor, batch.observation)
-        value = _values(critics, batch.observation, action).amin(0)
+        value = layer_norm.values(critics, batch.observation, action).amin(0)
         # A batch without any weight has values of size zero.
         size = weighted_mean(value.abs(), batch.weight).detach().clamp_min(1e-12)
         cloning = weighted_mean(((action - batch.action) ** 2).sum(-1), batch.weight)
@@ -152,22 +149,3 @@ class ReBRAC(Algorithm):
 
 def _act(actor: Network, observation: Tensor) -> Tensor:
     return networks.apply(actor, observation).tanh()
-
-
-def _normalised(critics: Network) -> Network:
-    """Return critics with scales of 1 and shifts of 0 for the norms of their hidden layers."""
-    *hidden, last = critics
-    norms = ({"scale": torch.ones_like(x["bias"]), "shift": 0 * x["bias"]} for x in hidden)
-    return *(layer | norm for layer, norm in zip(hidden, norms, strict=True)), last
-
-
-def _values(critics: Network, observation: Tensor, action: Tensor) -> Tensor:
-    """Return the values ``[2, batch]`` of critics whose hidden layers are normalised."""
-    x = torch.cat([observation, action], -1)
-    *hidden, last = critics
-    for layer in hidden:
-        x = (x @ layer["weight"] + layer["bias"]).relu()
-        centered = x - x.mean(-1, keepdim=True)
-        deviation = ((centered**2).mean(-1, keepdim=True) + NORM_EPSILON).sqrt()
-        x = layer["scale"] * centered / deviation + layer["shift"]
-    return (x @ last["weight"] + last["bias"]).squeeze(-1)

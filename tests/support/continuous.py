@@ -2,6 +2,9 @@
 
 import torch
 
+from algorithms.continuous.soft_actor import SoftActor
+from algorithms.continuous.soft_actor_critic import SoftActorCritic
+from algorithms.optimizers import adam_init
 from tests.support.builders import as_module, build_algorithm, make_spec, random_network
 
 SPEC = make_spec("continuous", size=4)
@@ -82,9 +85,9 @@ class Twins:
 class EntropyWeight:
     """The weight of a tanh-normal actor's entropy, tuned towards minus its two dimensions."""
 
-    def __init__(self, state):
-        """Take the numbers of a learner's state."""
-        self.log = state.log_entropy_weight.clone().requires_grad_()
+    def __init__(self, actor):
+        """Take the number of a soft actor."""
+        self.log = actor.log_entropy_weight.clone().requires_grad_()
         self.optimizer = torch.optim.Adam([self.log], lr=ACTOR_RATE)
 
     def loss(self, batch, density):
@@ -95,9 +98,22 @@ class EntropyWeight:
         """Return the loss of an actor whose actions have this log-density and value."""
         return mean_of(self.log.exp().detach() * density - value, batch)
 
-    def check(self, state):
-        """Assert that a learner's state holds the same number."""
-        torch.testing.assert_close(state.log_entropy_weight, self.log.detach())
+    def check(self, actor):
+        """Assert that a soft actor holds the same number."""
+        torch.testing.assert_close(actor.log_entropy_weight, self.log.detach())
+
+
+def new_actor(seed=1):
+    """Return a soft actor of SPEC in double precision."""
+    network, weight = random_network((4, 8, 4), seed=seed), torch.tensor(-1.0).double()
+    return SoftActor(network, weight, adam_init(network), adam_init(weight))
+
+
+def new_soft_learner(scale, critics=None):
+    """Return soft actor-critic on SPEC, with critics and their slow copies that differ."""
+    fast, slow = critics or new_critics()
+    scale = torch.tensor(scale).double()
+    return SoftActorCritic(new_actor(), fast, slow, adam_init(fast), scale)
 
 
 def value_of(module, observation, action):

@@ -11,7 +11,6 @@ from tests.support.builders import (
     as_module,
     make_spec,
     random_batch,
-    random_network,
     same,
     same_weights,
 )
@@ -24,6 +23,7 @@ from tests.support.continuous import (
     EntropyWeight,
     Twins,
     mean_of,
+    new_actor,
     new_critics,
     noise_of,
     random_twins,
@@ -42,12 +42,9 @@ def learner(beta=3.0):
 
 
 def new_state(scale=1.0):
-    actor, weight = random_network((4, 8, 4), seed=1), torch.tensor(-1.0).double()
-    critics = new_critics()
-    optimizers = adam_init(actor), adam_init(weight), adam_init(critics[0])
-    value_range = torch.tensor(RANGE).double()
-    scale = torch.tensor(scale).double()
-    return State(actor, weight, *critics, *optimizers, scale, value_range)
+    fast, slow = new_critics()
+    value_range, scale = torch.tensor(RANGE).double(), torch.tensor(scale).double()
+    return State(new_actor(), fast, slow, adam_init(fast), scale, value_range)
 
 
 class Reference:
@@ -55,7 +52,7 @@ class Reference:
 
     def __init__(self, state, beta):
         self.beta = beta
-        self.actor, self.weight = as_module(state.actor), EntropyWeight(state)
+        self.actor, self.weight = as_module(state.actor.network), EntropyWeight(state.actor)
         self.twins = Twins(state)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=RATE)
 
@@ -117,9 +114,9 @@ def test_fifteen_updates_are_those_of_torch(scale, beta):
         assert phase == (WARM if index < WARM_UPDATES else ADVERSARIAL)
         state, _ = algorithm.update(state, None, batch, noise, phase)
         reference.update(batch, noise, scale * batch.reward, phase == ADVERSARIAL)
-    same_weights(state.actor, reference.actor, **CLOSE)
+    same_weights(state.actor.network, reference.actor, **CLOSE)
     reference.twins.check(state)
-    reference.weight.check(state)
+    reference.weight.check(state.actor)
 
 
 def test_the_range_of_returns_is_the_world_s_in_scaled_units():
@@ -145,5 +142,5 @@ def test_while_it_warms_up_the_entropy_s_weight_stays():
     algorithm, state = learner(), new_state()
     batch = random_batch(SPEC, 12)
     warm, _ = algorithm.update(state, None, batch, noise_of(algorithm, batch), WARM)
-    assert same(warm.log_entropy_weight, state.log_entropy_weight)
-    assert same(warm.entropy_optimizer, state.entropy_optimizer)
+    assert same(warm.actor.log_entropy_weight, state.actor.log_entropy_weight)
+    assert same(warm.actor.entropy_optimizer, state.actor.entropy_optimizer)

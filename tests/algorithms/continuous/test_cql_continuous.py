@@ -5,10 +5,8 @@ import math
 import pytest
 import torch
 
-from algorithms.continuous.cql import State
-from algorithms.optimizers import adam_init
 from tests.support import continuous
-from tests.support.builders import as_module, random_batch, random_network, same_weights
+from tests.support.builders import as_module, random_batch, same_weights
 from tests.support.continuous import (
     ACTOR_RATE,
     CLOSE,
@@ -16,7 +14,7 @@ from tests.support.continuous import (
     EntropyWeight,
     Twins,
     mean_of,
-    new_critics,
+    new_soft_learner,
     noise_of,
     squashed,
     step,
@@ -30,13 +28,6 @@ NUM_ACTIONS = 3
 
 def learner(conservatism=CONSERVATISM):
     return continuous.learner("cql", num_actions=NUM_ACTIONS, conservatism=conservatism)
-
-
-def new_state(scale=1.0):
-    actor, weight = random_network((4, 8, 4), seed=1), torch.tensor(-1.0).double()
-    critics = new_critics()
-    optimizers = adam_init(actor), adam_init(weight), adam_init(critics[0])
-    return State(actor, weight, *critics, *optimizers, torch.tensor(scale).double())
 
 
 def penalty_of(critic, actor, batch, noise):
@@ -58,7 +49,7 @@ class Reference:
     """The authors' update, with noise that is handed in."""
 
     def __init__(self, state):
-        self.actor, self.weight = as_module(state.actor), EntropyWeight(state)
+        self.actor, self.weight = as_module(state.actor.network), EntropyWeight(state.actor)
         self.twins = Twins(state)
         self.actor_optimizer = torch.optim.Adam(self.actor.parameters(), lr=ACTOR_RATE)
 
@@ -81,20 +72,20 @@ class Reference:
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_fifteen_updates_are_those_of_torch(scale):
-    algorithm, state = learner(), new_state(scale)
+    algorithm, state = learner(), new_soft_learner(scale)
     reference = Reference(state)
     for index in range(15):
         batch = random_batch(SPEC, 12, index)
         noise = noise_of(algorithm, batch, index)
         state, _ = algorithm.update(state, None, batch, noise, 0)
         reference.update(batch, noise, scale * batch.reward)
-    same_weights(state.actor, reference.actor, **CLOSE)
+    same_weights(state.actor.network, reference.actor, **CLOSE)
     reference.twins.check(state)
-    reference.weight.check(state)
+    reference.weight.check(state.actor)
 
 
 def test_without_conservatism_the_penalty_moves_nothing():
-    batch, state = random_batch(SPEC, 12), new_state()
+    batch, state = random_batch(SPEC, 12), new_soft_learner(1.0)
     noise = noise_of(learner(), batch)
     other = {name: x.flip(0) if name in ("uniform", "next") else x for name, x in noise.items()}
     moved = [
@@ -109,7 +100,7 @@ def test_values_are_told_in_the_world_s_units():
     batch = random_batch(SPEC, 12)
     noise = noise_of(learner(), batch)
     told = [
-        learner().update(new_state(scale), None, batch, noise, 0)[1]["value"]
+        learner().update(new_soft_learner(scale), None, batch, noise, 0)[1]["value"]
         for scale in (1.0, 4.0)
     ]
     torch.testing.assert_close(told[0], 4 * told[1])

@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from algorithms import critics as ensembles
-from algorithms.continuous.edac import State
-from algorithms.optimizers import adam_init
 from bench.settings.typed import ConfigError
 from tests.support.builders import (
     as_module,
@@ -17,7 +15,16 @@ from tests.support.builders import (
     random_network,
     same_weights,
 )
-from tests.support.continuous import follow, mean_of, squashed, step, uniform, value_of
+from tests.support.continuous import (
+    EntropyWeight,
+    follow,
+    mean_of,
+    new_soft_learner,
+    squashed,
+    step,
+    uniform,
+    value_of,
+)
 
 SPEC = make_spec("continuous", size=4)
 DISCOUNT, RATE, POLYAK, SCALE, NUMBER = 0.9, 0.01, 0.1, 2.0, 3
@@ -62,13 +69,9 @@ def diversity_by_pairs(critics, batch):
 @pytest.mark.parametrize("name", ["sac_n", "edac"])
 def test_ten_updates_are_those_of_plain_torch(name):
     algorithm = learner(name, **({"diversity": 2.0} if name == "edac" else {}))
-    actor, critics, slow = random_network((4, 8, 4), seed=1), ensemble(1), ensemble(2)
-    log_weight = torch.tensor(-1.0).double()
-    optimizers = adam_init(actor), adam_init(log_weight), adam_init(critics)
-    scale = torch.tensor(SCALE).double()
-    state = State(actor, log_weight, critics, slow, *optimizers, scale)
-    policy, fast, targets = as_module(actor), modules_of(critics), modules_of(slow)
-    temperature = log_weight.clone().requires_grad_()
+    state = new_soft_learner(SCALE, (ensemble(1), ensemble(2)))
+    policy, temperature = as_module(state.actor.network), EntropyWeight(state.actor).log
+    fast, targets = modules_of(state.critics), modules_of(state.target_critics)
     actor_optimizer = torch.optim.Adam(policy.parameters(), lr=RATE)
     critic_optimizer = torch.optim.Adam([p for c in fast for p in c.parameters()], lr=RATE)
     weight_optimizer = torch.optim.Adam([temperature], lr=RATE)
@@ -98,8 +101,8 @@ def test_ten_updates_are_those_of_plain_torch(name):
         step(weight_optimizer, temperature * (entropy + 2))
         for old, new in zip(targets, fast, strict=True):
             follow(old, new, POLYAK)
-    same_weights(state.actor, policy, rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(state.log_entropy_weight, temperature.detach())
+    same_weights(state.actor.network, policy, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(state.actor.log_entropy_weight, temperature.detach())
     for found, modules in ((state.critics, fast), (state.target_critics, targets)):
         for mine, theirs in zip(modules_of(found), modules, strict=True):
             for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):

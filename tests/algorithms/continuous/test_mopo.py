@@ -5,7 +5,8 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal
 
-from algorithms.continuous.mopo import MODEL, NARROWEST, POLICY, WIDEST, State
+from algorithms.continuous.dynamics import NARROWEST, WIDEST, Model
+from algorithms.continuous.mopo import MODEL, POLICY, State
 from algorithms.optimizers import adam_init
 from tests.support import continuous
 from tests.support.builders import as_module, random_batch, random_network, same, same_weights
@@ -16,7 +17,7 @@ from tests.support.continuous import (
     EntropyWeight,
     Twins,
     mean_of,
-    new_critics,
+    new_soft_learner,
     noise_of,
     normal_of,
     squashed,
@@ -52,10 +53,8 @@ def modules_of(models):
 
 
 def new_state():
-    model, actor = new_models(0.3), random_network((4, 8, 4), seed=1)
-    critics, weight = new_critics(), torch.tensor(-1.0).double()
-    optimizers = [adam_init(x) for x in (model, actor, weight, critics[0])]
-    return State(model, actor, weight, *critics, *optimizers, torch.tensor(SCALE).double())
+    ensemble = new_models(0.3)
+    return State(Model(ensemble, adam_init(ensemble)), new_soft_learner(SCALE))
 
 
 def prediction(module, observation, action):
@@ -72,7 +71,8 @@ def rows_of(batch):
 
 def rolled_out(state, batch, noise):
     """Return the rows that the model makes, by a loop over rows and steps."""
-    models, actor = modules_of(state.model), as_module(state.actor)
+    models = modules_of(state.model.networks)
+    actor = as_module(state.learner.actor.network)
     total = batch.weight.sum()
     made = {name: [] for name in rows_of(batch)}
     observation, alive = batch.observation.clone(), batch.weight / total * (1 - REAL) / HORIZON
@@ -112,7 +112,7 @@ def test_a_rollout_is_that_of_a_loop_and_what_has_ended_has_no_weight():
 
 def test_the_model_s_updates_are_those_of_torch_and_move_nothing_else():
     algorithm, state = learner(), new_state()
-    models, before = modules_of(state.model), state
+    models, before = modules_of(state.model.networks), state
     optimizer = torch.optim.Adam([p for m in models for p in m.parameters()], lr=RATE)
     for index in range(10):
         batch = random_batch(SPEC, 12, index)
@@ -128,18 +128,17 @@ def test_the_model_s_updates_are_those_of_torch_and_move_nothing_else():
         constant = MODELS * 5 * 0.5 * math.log(2 * math.pi)
         torch.testing.assert_close(told["model_loss"], loss.detach() - constant, **CLOSE)
         step(optimizer, loss)
-    for mine, theirs in zip(modules_of(state.model), models, strict=True):
+    for mine, theirs in zip(modules_of(state.model.networks), models, strict=True):
         for left, right in zip(mine.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(left, right, **CLOSE)
-    still = set(State._fields) - {"model", "model_optimizer"}
-    assert all(same(getattr(state, name), getattr(before, name)) for name in still)
+    assert same(state.learner, before.learner)
 
 
 def test_the_policy_s_updates_are_those_of_soft_actor_critic_on_both_kinds_of_rows():
     algorithm, state = learner(), new_state()
-    twins, weight = Twins(state), EntropyWeight(state)
+    twins, weight = Twins(state.learner), EntropyWeight(state.learner.actor)
     weight.optimizer = torch.optim.Adam([weight.log], lr=RATE)
-    actor = as_module(state.actor)
+    actor = as_module(state.learner.actor.network)
     optimizer = torch.optim.Adam(actor.parameters(), lr=RATE)
     for index in range(5):
         batch = random_batch(SPEC, 12, index)
@@ -164,9 +163,9 @@ def test_the_policy_s_updates_are_those_of_soft_actor_critic_on_both_kinds_of_ro
         step(twins.optimizer, twins.error(rows, target))
         step(weight.optimizer, entropy_loss)
         twins.follow()
-    same_weights(state.actor, actor, **CLOSE)
-    twins.check(state)
-    weight.check(state)
+    same_weights(state.learner.actor.network, actor, **CLOSE)
+    twins.check(state.learner)
+    weight.check(state.learner.actor)
 
 
 def test_doubt_is_the_largest_of_the_models_and_taken_off_rewards():
@@ -178,8 +177,10 @@ def test_doubt_is_the_largest_of_the_models_and_taken_off_rewards():
     assert (free > paid).all()
     # What is done next does not depend on rewards.
     torch.testing.assert_close(free - dear, 3 * (free - paid))
-    first = tuple({k: v[:1].expand_as(v) for k, v in layer.items()} for layer in state.model)
-    agreed = state._replace(model=first)
+    first = tuple(
+        {k: v[:1].expand_as(v) for k, v in layer.items()} for layer in state.model.networks
+    )
+    agreed = state._replace(model=state.model._replace(networks=first))
     less = learner(penalty=1.0).rollout(agreed, batch, noise).reward[12:24]
     own = learner(penalty=0.0).rollout(agreed, batch, noise).reward[12:24] - less
     assert (own <= (free - paid)[:12] + 1e-12).all()
