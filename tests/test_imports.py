@@ -34,7 +34,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
                      "bench.measures.statistics"),
     "bench.commands": ("bench.sweeps", "bench.behaviors", "bench.peers", "plots"),
     "algorithms": ("bench.types",),
-    "algorithms.continuous": ("algorithms",),
+    "algorithms.continuous": ("algorithms", "algorithms.pieces"),
+    "algorithms.pieces": ("algorithms",),
     "algorithms.stackelberg": ("algorithms",),
     "algorithms.tables": ("algorithms",),
     "plots": ("plots.answers", "plots.sections", "plots.page", "plots.papertables"),
@@ -46,8 +47,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "plots.page": ("plots.sections",),
 }  # fmt: skip
 SHARED = ("base", "critics", "distributions", "empirical", "entropy", "networks", "objectives",
-          "optimizers")  # fmt: skip
-"""The files of algorithms/ that every algorithm may use; all others are algorithms themselves."""
+          "optimizers", "pieces")  # fmt: skip
+"""What of algorithms/ every algorithm may use; all others are algorithms themselves."""
 
 
 @cache

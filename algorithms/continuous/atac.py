@@ -28,12 +28,12 @@ from torch import Tensor
 from algorithms import critics as twins
 from algorithms import networks
 from algorithms.base import Algorithm, Metrics
-from algorithms.continuous import soft_actor
-from algorithms.continuous.soft_actor import SoftActor
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, reward_scale, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.pieces import soft_actor
+from algorithms.pieces.soft_actor import SoftActor
 from bench.types import (
     ActionKind,
     Batch,

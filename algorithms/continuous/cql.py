@@ -25,11 +25,11 @@ from torch import Tensor
 
 from algorithms import critics as twins
 from algorithms.base import Algorithm, Metrics
-from algorithms.continuous.soft_actor import SoftActor
-from algorithms.continuous.soft_actor_critic import SoftActorCritic, new_learner, updated
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, weighted_mean
+from algorithms.pieces.soft_actor import SoftActor
+from algorithms.pieces.soft_actor_critic import SoftActorCritic, new_learner, updated
 from bench.types import (
     ActionKind,
     Batch,

@@ -24,15 +24,15 @@ from torch import Tensor
 
 from algorithms import critics as ensembles
 from algorithms.base import Algorithm, Metrics
-from algorithms.continuous.soft_actor_critic import (
+from algorithms.distributions import TanhNormal
+from algorithms.networks import Network
+from algorithms.objectives import weighted_mean
+from algorithms.pieces.soft_actor_critic import (
     SoftActorCritic,
     new_learner,
     soft_target,
     updated,
 )
-from algorithms.distributions import TanhNormal
-from algorithms.networks import Network
-from algorithms.objectives import weighted_mean
 from bench.types import (
     ActionKind,
     Batch,

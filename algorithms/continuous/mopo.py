@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from algorithms.base import Algorithm, Metrics
-from algorithms.continuous import dynamics
-from algorithms.continuous import soft_actor_critic as soft
-from algorithms.continuous.dynamics import Model
-from algorithms.continuous.soft_actor_critic import SoftActorCritic
 from algorithms.distributions import TanhNormal
 from algorithms.networks import Network
 from algorithms.objectives import weighted_mean
+from algorithms.pieces import dynamics
+from algorithms.pieces import soft_actor_critic as soft
+from algorithms.pieces.dynamics import Model
+from algorithms.pieces.soft_actor_critic import SoftActorCritic
 from bench.types import (
     ActionKind,
     Batch,

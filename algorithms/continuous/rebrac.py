@@ -23,11 +23,11 @@ from torch import Tensor
 
 from algorithms import networks
 from algorithms.base import Algorithm, Metrics
-from algorithms.continuous import layer_norm
 from algorithms.distributions import Deterministic, standard_normal
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, reward_scale, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.pieces import layer_norm
 from bench.types import (
     ActionKind,
     Batch,

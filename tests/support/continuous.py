@@ -2,9 +2,9 @@
 
 import torch
 
-from algorithms.continuous.soft_actor import SoftActor
-from algorithms.continuous.soft_actor_critic import SoftActorCritic
 from algorithms.optimizers import adam_init
+from algorithms.pieces.soft_actor import SoftActor
+from algorithms.pieces.soft_actor_critic import SoftActorCritic
 from tests.support.builders import as_module, build_algorithm, make_spec, random_network
 
 SPEC = make_spec("continuous", size=4)

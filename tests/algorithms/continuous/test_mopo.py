@@ -5,9 +5,9 @@ import math
 import torch
 from torch.distributions import Bernoulli, Normal
 
-from algorithms.continuous.dynamics import NARROWEST, WIDEST, Model
 from algorithms.continuous.mopo import MODEL, POLICY, State
 from algorithms.optimizers import adam_init
+from algorithms.pieces.dynamics import NARROWEST, WIDEST, Model
 from tests.support import continuous
 from tests.support.builders import as_module, random_batch, random_network, same, same_weights
 from tests.support.continuous import (

@@ -14,10 +14,10 @@ from torch import Tensor
 from algorithms import critics as ensembles
 from algorithms import networks
 from algorithms.base import Metrics
-from algorithms.continuous.soft_actor import SoftActor, improved, new_actor
 from algorithms.networks import Network
 from algorithms.objectives import bellman_target, reward_scale, weighted_mean
 from algorithms.optimizers import AdamState, adam, adam_init
+from algorithms.pieces.soft_actor import SoftActor, improved, new_actor
 from bench.types import Batch, EnvSpec
 
 # Of critics and their values [N, batch] of the data: what is added to their loss, and metrics.

@@ -1,0 +1,1 @@
+"""What several learners of continuous actions are made of."""
