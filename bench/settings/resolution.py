@@ -157,19 +157,36 @@ def _choose_by_kind(
     own = kinds.get(facts.kind, {})
     if "target" in own:
         settings["algorithm"] = algorithm = _class_of_kind(algorithm, own, facts, said)
-    others = (chosen or {}).get(name, {})
-    for key, value in {**own, **others.get(facts.kind, {})}.items():
+    other = (chosen or {}).get(name, {}).get(facts.kind, {})
+    where = f"algorithm.{KINDS}.{facts.kind} of {name}"
+    for key, value in [*own.items(), *other.items()]:
         if key in algorithm:
-            place, dotted = algorithm, f"algorithm.{key}"
+            _fill(algorithm, "algorithm", key, value, said, where)
         elif key in TrainingConfig.model_fields:
-            place, dotted = settings, key
+            if key not in said:
+                settings[key] = value
         else:
             allowed = ", ".join(sorted({*algorithm, *TrainingConfig.model_fields} - {"name"}))
-            raise ConfigError(
-                f"algorithm.{KINDS}.{facts.kind} of {name} holds {key!r}; allowed: {allowed}."
-            )
+            raise ConfigError(f"{where} holds {key!r}; allowed: {allowed}.")
+
+
+def _fill(
+    place: dict[str, Any], inside: str, key: str, value: Any, said: Collection[str], where: str
+) -> None:
+    """Set ``place[key]``, or what a mapping says of it, where nobody has `said` otherwise."""
+    dotted = f"{inside}.{key}"
+    if not isinstance(value, Mapping):
         if dotted not in said:
             place[key] = value
+        return
+    place[key] = known = dict(place[key]) if isinstance(place[key], Mapping) else {}
+    for inner, given in value.items():
+        if inner not in known:
+            raise ConfigError(
+                f"{where} holds {dotted.removeprefix('algorithm.')}.{inner}; "
+                f"allowed: {', '.join(sorted(known)) or 'nothing below it'}."
+            )
+        _fill(known, dotted, inner, given, said, where)
 
 
 def _class_of_kind(

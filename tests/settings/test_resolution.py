@@ -29,12 +29,16 @@ def test_a_learner_has_what_its_file_says_for_the_kind_of_world(name, kind):
     chosen = file_of("algorithm", name)["kinds"][kind]
     job = one(f"algorithm={name}", f"dataset={WORLDS[kind]}")
     assert "kinds" not in job["algorithm"]
-    parts = file_of("algorithm", name) | chosen
+    settings = file_of("algorithm", name) | chosen
     for key, value in chosen.items():
         if key.removesuffix("s") in chosen.keys() - {key}:
-            continue  # the parts to choose from
+            continue  # the parts to choose from, or what is chosen of one
         # The name of a part has become the part.
-        wanted = parts[f"{key}s"][value] if f"{key}s" in parts else value
+        several = f"{key}s"
+        wanted = value
+        if several in settings:
+            parts = [x.get(several, {}) for x in (file_of("algorithm", name), chosen)]
+            wanted = {k: v for part in parts for k, v in part.get(value, {}).items()}
         assert (job["algorithm"] | job)[key] == wanted
     run_config(job)
 
@@ -43,8 +47,36 @@ def test_what_is_said_comes_before_what_was_chosen():
     job = one("algorithm=stackelberg", "dataset=cartpole", "num_updates=7", "algorithm.ridge=null")
     assert job["num_updates"] == 7
     assert job["algorithm"]["ridge"] is None
-    assert job["batch_size"] == 1024
-    assert job["algorithm"]["discount"] == 0.98
+    assert job["batch_size"] == 64
+    assert job["algorithm"]["discount"] == 0.99
+
+
+def test_what_was_chosen_reaches_a_part_and_what_is_said_of_it_comes_first():
+    words = "algorithm=stackelberg", "dataset=cartpole"
+    neural = file_of("algorithm", "stackelberg")["followers"]["neural"]
+    chosen = {"regularization": 0.001, "curvature_minibatches": 1}
+    assert {k: neural[k] for k in chosen} != chosen
+    assert one(*words)["algorithm"]["follower"] == neural | chosen
+    said = one(*words, "algorithm.followers.neural.regularization=0.02")["algorithm"]["follower"]
+    assert said == neural | chosen | {"regularization": 0.02}
+    linear = one(*words, "chosen=linear_follower")
+    assert linear["algorithm"]["follower"]["target"].endswith("LinearFollower")
+    assert linear["batch_size"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"followers": {"neural": {"speed": 1}}}, "followers.neural.speed; allowed: curvature, "),
+        ({"followers": {"quadratic": {}}}, "followers.quadratic; allowed: features, linear, "),
+        ({"ridge": {"deep": 1}}, "ridge.deep; allowed: nothing below it"),
+    ],
+)
+def test_a_choice_that_no_part_has_is_refused(chosen, told):
+    settings = one("algorithm=bc", "dataset=lock")
+    algorithm = file_of("algorithm", "stackelberg") | {"kinds": {"table": chosen}}
+    with pytest.raises(ConfigError, match=f"kinds.table of stackelberg holds {told}"):
+        resolution.resolved({**settings, "algorithm": algorithm})
 
 
 def test_a_grid_and_an_experiment_s_own_settings_come_before_what_was_chosen():

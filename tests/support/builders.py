@@ -35,17 +35,19 @@ def settings_of(name):
 def build_algorithm(name, kind=None, **settings):
     """Return the algorithm of `conf/algorithm/<name>.yaml`, read as the bench reads it.
 
-    Of what was chosen for a kind of world only the parts and the leader are taken, no numbers; but
-    a class that is named there, with all its settings. Settings that neither the algorithm nor a
-    part of it has are left out, so that one call serves all of them; where both have one, that of
-    the part is named with it: ``{"follower.learning_rate": 5}``.
+    Of what was chosen for a kind of world only the parts and the leader are taken, no numbers but
+    the ridge that a network as follower needs; but a class that is named there, with all its
+    settings. Settings that neither the algorithm nor a part of it has are left out, so that one
+    call serves all of them; where both have one, that of the part is named with it:
+    ``{"follower.learning_rate": 5}``.
     """
     given = settings_of(name)
     del given["name"]
     chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
     if "target" in chosen:
         given = {k: v for k, v in chosen.items() if k not in TrainingConfig.model_fields}
-    given |= {"discount": 0.9} | {k: v for k, v in chosen.items() if k == "leader"}
+    taken = ("leader", "ridge") if chosen.get("follower") == "neural" else ("leader",)
+    given |= {"discount": 0.9} | {k: v for k, v in chosen.items() if k in taken}
     for several in [key for key in given if key.removesuffix("s") in given.keys() - {key}]:
         part, parts = several.removesuffix("s"), given.pop(several)
         own = dict(parts[settings.pop(part, chosen.get(part, given[part]))])
