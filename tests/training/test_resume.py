@@ -20,7 +20,7 @@ GRIDS = {
     "tables": ("-m", *TINY, "seed=0,1", "algorithm=bc,fqi_exact"),
     "lost": ("-m", *TINY, "algorithm=fqi", "algorithm.learning_rate=0.01,1e38,0.02"),
     "linear": ("-m", "dataset=cartpole", "dataset.num_transitions=300", *TINY[2:], "seed=0,1",
-               "algorithm=stackelberg", "dataset.max_steps=20"),
+               "algorithm=stackelberg", "chosen=linear_follower", "dataset.max_steps=20"),
 }  # fmt: skip
 
 
