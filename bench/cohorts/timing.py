@@ -15,6 +15,8 @@ from bench.programs.compilation import Mode
 
 # Whichever it is, the speed is the same.
 SEED = 0
+# Updates; more than any interval at which one is another.
+LOOKED_AHEAD = 1000
 
 
 def updates_per_second(
@@ -25,7 +27,7 @@ def updates_per_second(
     seconds: float,
     mode: Mode,
     device: str,
-    step: int = 0,
+    step: int,
 ) -> float:
     """Return the updates per second of each run of a cohort, minibatches included.
 
@@ -51,14 +53,16 @@ def ready(
     batch_size: int,
     mode: Mode,
     device: str,
-    step: int = 0,
+    step: int,
 ) -> Cohort:
     """Return a cohort, its arguments as above, whose next updates take what later ones will."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
     cohort = Cohort(members, batch_size, device=device, mode=mode)
     cohort.step = step
-    # All variants of an update that copies a target every so often are traced before timing.
-    finish(cohort, max(2, getattr(algorithm, "target_interval", 0) + 1))
+    # All variants of an update that are to come are traced before timing: those, say, that copy a
+    # target every so often.
+    to_come = [algorithm.phase(step + ahead) for ahead in range(LOOKED_AHEAD)]
+    finish(cohort, max(2, 1 + max(map(to_come.index, set(to_come)))))
     return cohort
 
 

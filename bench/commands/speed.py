@@ -154,8 +154,9 @@ def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator
             resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
+                halfway = config.num_updates // 2  # beyond what a learner begins with
                 rate = updates_per_second(
-                    algorithm, tasks[world], size, BATCH_SIZE, seconds, mode, device
+                    algorithm, tasks[world], size, BATCH_SIZE, seconds, mode, device, halfway
                 )
                 shown = "table" if width is None else str(width)
                 mark = known.get((name, world, shown), "") if size == 1 else ""
