@@ -230,9 +230,13 @@ def _grid_of(overrides: list[Override]) -> list[Axes]:
 
 
 def _selects(override: Override, grid: list[Axes]) -> bool:
-    """Return whether a plain value is one for a setting of a group that a grid goes through."""
-    key = str(override.key_or_group)
-    return "." in key and any(key in sub for sub in grid) and is_one_plain_value(override)
+    """Return whether a plain value is one for a setting of a group that a grid goes through.
+
+    Or for one of what the grid chooses: only the choice says which settings there are.
+    """
+    group, dot, _ = str(override.key_or_group).partition(".")
+    named = {override.key_or_group, group}
+    return bool(dot) and any(named & sub.keys() for sub in grid) and is_one_plain_value(override)
 
 
 def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
@@ -264,6 +268,12 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or (last not in node and key not in settings_of_kinds()):
-        known = sorted(node) if isinstance(node, dict) else sorted(settings)
-        raise ConfigError(f"{key} is not a setting; allowed here: {', '.join(map(str, known))}.")
+        known = sorted(
+            str(k) for k in (node if isinstance(node, dict) else settings) if k != "kinds"
+        )
+        group = key.partition(".")[0]
+        part = settings.get(group)
+        name = part.get("name") if parents and isinstance(part, dict) else None
+        of = "" if name is None else f" of {group}={name}"
+        raise ConfigError(f"{key} is not a setting{of}; allowed here: {', '.join(known)}.")
     node[last] = value

@@ -3,6 +3,7 @@
 import pytest
 
 from bench.settings import composition
+from bench.settings.typed import ConfigError
 from tests.support import commands
 
 
@@ -47,3 +48,31 @@ def test_one_value_of_a_setting_that_a_grid_has_selects_from_it():
     one = commands.settings("experiment=leader_gradient", "algorithm.objective=initial")
     assert 0 < len(one) < len(several)
     assert one == [job for job in several if job["algorithm"]["objective"] == "initial"]
+
+
+def test_a_value_of_what_a_grid_chooses_is_one_for_the_choice():
+    """The default learner has no ridge, the experiment's one has."""
+    words = "experiment=neural_follower", "coverage.severity=0", "seed=0", "behavior=mixed"
+    jobs = commands.settings(*words, "algorithm.ridge=0.07")
+    assert {job["algorithm"]["ridge"] for job in jobs} == {0.07}
+    assert len(jobs) == len(commands.settings(*words))
+    with pytest.raises(ConfigError, match=r"ridge is not a setting of algorithm=bc; allowed here"):
+        commands.settings("experiment=claim", "dataset=lock", "algorithm.ridge=0.07")
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        "algorithm",
+        "dataset",
+        "coverage",
+        "behavior",
+        "tracking",
+        "launcher",
+        "chosen",
+        "experiment",
+    ],
+)
+def test_what_no_group_has_is_refused_in_one_sentence(group):
+    with pytest.raises(ConfigError, match=rf"{group}\.nonsense is not a setting"):
+        commands.settings(f"{group}.nonsense=1,2")
