@@ -1,18 +1,19 @@
 """A planned run with its data, before anything is trained."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from bench.data.datasets import OfflineDataset
 from bench.data.sources import Task
 from bench.measures import coverage as measures
 from bench.measures import regret
-from bench.settings.run import DatasetConfig
 from bench.settings.spec import RunSpec
+from bench.training.held import held
 
-TASKS_IN_MEMORY = 32
-PREPARED_IN_MEMORY = 512
+# What stays in memory beside the data of the runs in training: enough for the default sweep's, and
+# no more however many runs there are.
+BYTES_KEPT = 2**28
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Preparer:
     def __init__(self, cache: Path | None):
         """Take where datasets are cached."""
         self.cache = cache
-        self.task = lru_cache(TASKS_IN_MEMORY)(self._load)
+        # A task stays as long as anything that was made of it.
+        self.tasks: WeakValueDictionary[str, Task] = WeakValueDictionary()
         self.prepared: dict[str, Prepared] = {}
 
     def prepare(self, spec: RunSpec) -> Prepared:
@@ -40,31 +42,30 @@ class Preparer:
         config = spec.config
         key = repr([spec.settings[k] for k in ("dataset", "coverage", "coverage_estimates")])
         if key not in self.prepared:
-            if len(self.prepared) >= PREPARED_IN_MEMORY:
-                self.prepared.pop(next(iter(self.prepared)))
-            task = self.task(_Key(repr(spec.settings["dataset"]), config.dataset))
+            task = self._task(spec)
             degraded = config.coverage(task.data)
             if len(degraded) == 0:
                 return Prepared(spec, task, degraded, None, None)
             covered = measures.measure(task, degraded, config.coverage_estimates)
             against = regret.anchors(task, degraded)
             self.prepared[key] = Prepared(spec, task, degraded, covered, against)
-        shared = self.prepared[key]
+        # The last one asked for is the last to go.
+        shared = self.prepared[key] = self.prepared.pop(key)
         return Prepared(spec, shared.task, shared.dataset, shared.coverage, shared.anchors)
 
-    def _load(self, key: "_Key") -> Task:
-        return key.config.load(self.cache)
+    def forget(self) -> None:
+        """Drop the data that was not asked for longest, down to `BYTES_KEPT`."""
+        counted: set[int] = set()
+        total = 0
+        for key in reversed(list(self.prepared)):
+            total += held(self.prepared[key], counted)
+            if total > BYTES_KEPT:
+                del self.prepared[key]
 
-
-@dataclass(frozen=True)
-class _Key:
-    """A dataset's settings; equality is that of their text, since configs do not hash."""
-
-    text: str
-    config: DatasetConfig
-
-    def __hash__(self) -> int:
-        return hash(self.text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.text == other.text
+    def _task(self, spec: RunSpec) -> Task:
+        """Return the data before anything is taken away, made or read if nobody has it."""
+        key = repr(spec.settings["dataset"])
+        task = self.tasks.get(key)
+        if task is None:
+            task = self.tasks[key] = spec.config.dataset.load(self.cache)
+        return task

@@ -104,6 +104,7 @@ class Worker:
                 self._train_taken(order, taken, outcome)
             finally:
                 claims.release(taken)
+                self.preparer.forget()
         except stopping.Stopped:
             outcome.stopped = True
         except (_UnwrittenError, DamagedRecordError) as error:
