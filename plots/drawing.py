@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from bench.garbage import all_of_it_stays
 from bench.store.folders import report_path
-from bench.store.records import RunStore, shortened
+from bench.store.record import shortened
+from bench.store.records import RunStore
 from plots.data.choice import check_chosen, chosen_records
 from plots.data.contents import newest_contents
 from plots.data.records import UnusableRecords, read_records, rounded

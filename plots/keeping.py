@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.atomic import atomic_write
 from bench.store import manifest
 from bench.store.code import code_of
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from plots.data.frame import Frame
 from plots.data.reference import FILE, pack
 from plots.look.markup import escape_markdown, markdown_table

@@ -16,7 +16,8 @@ from bench.store.folders import SweepFiles
 from bench.store.heads import Head
 from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import Manifest, PlannedRun
-from bench.store.records import DamagedRecordError, RunStore, Status
+from bench.store.record import Status
+from bench.store.records import DamagedRecordError, RunStore
 
 State = Literal["completed", "empty", "failed", "stale", "running", "missing"]
 # Younger cohorts have not shown yet how fast they are.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 
 
 @dataclass(frozen=True)

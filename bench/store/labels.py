@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from bench.store.conditions import condition, flatten
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 
 Settings = Mapping[str, str]
 

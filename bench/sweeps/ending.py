@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bench.store.folders import report_path
 from bench.store.labels import learner_labels
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from bench.sweeps.findings import findings
 from bench.sweeps.plan import Plan
 from bench.sweeps.sweep import Sweep

@@ -18,7 +18,7 @@ from bench.measures.statistics.telling import tells_apart
 from bench.measures.statistics.worst import worst_cases
 from bench.store.conditions import Condition, condition, replicate
 from bench.store.labels import degradation_labels, learner_labels
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 
 MEASURE = "normalized_regret"
 # Below this, intervals hold the truth in clearly less than the 95 % that they are named after.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from bench.settings.typed import STRICT
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from bench.tracking import surroundings
 from bench.types import Positive
 

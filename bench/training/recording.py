@@ -12,7 +12,7 @@ from bench.measures.exact import occupancy_coverage
 from bench.settings.run import RunConfig, content, worse_recipes
 from bench.settings.spec import RunSpec
 from bench.store.code import code_of
-from bench.store.records import RunRecord, Status
+from bench.store.record import RunRecord, Status
 from bench.training.history import History
 from bench.training.preparation import Prepared
 from bench.worlds import exact

@@ -18,7 +18,7 @@ from bench.measures.value_estimates.estimation import value_estimates
 from bench.programs import compilation
 from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from bench.training.checkpoints import Checkpoints
 from bench.training.history import History
 from bench.training.preparation import Prepared

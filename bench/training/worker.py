@@ -23,7 +23,8 @@ from bench.settings.spec import RunSpec
 from bench.store.claims import claims_on
 from bench.store.folders import SweepFiles
 from bench.store.heartbeats import beating
-from bench.store.records import DamagedRecordError, RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import DamagedRecordError, RunStore
 from bench.training.checkpoints import Checkpoints, Conditions
 from bench.training.failure import describe, whole
 from bench.training.parts import equal_parts

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from bench import CONF
 from bench.store.labels import learner_labels
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.records import UnusableRecords
 
 Names = Callable[[RunRecord], tuple[str, ...]]

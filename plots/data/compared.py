@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from bench.measures.statistics.ranks import rank_correlation
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import Condition, replicate
 

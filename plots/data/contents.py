@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 
 
 def newest_contents(

@@ -14,7 +14,7 @@ import numpy as np
 from bench.measures.statistics.aggregates import pooled_interquartile_mean
 from bench.measures.statistics.intervals import Estimate, Resampled
 from bench.store.labels import degradation_labels, learner_labels
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.records import Condition, condition, replicate
 from plots.data.surroundings import Situation, Surroundings, situation, surroundings
 

@@ -12,7 +12,8 @@ from bench.store.conditions import condition as condition
 from bench.store.conditions import degradation_of
 from bench.store.conditions import flatten as flatten
 from bench.store.conditions import replicate as replicate
-from bench.store.records import RunRecord, RunStore, Status
+from bench.store.record import RunRecord, Status
+from bench.store.records import RunStore
 
 # Numbers are drawn, written and kept with so many significant digits, episode returns and all that
 # no figure shows with fewer: what is drawn from kept records is what is drawn from the store.

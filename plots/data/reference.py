@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bench.store.records import RunRecord, shortened
+from bench.store.record import RunRecord, shortened
 from plots.data.records import UnusableRecords, condition, rounded, usable
 
 FILE = "runs.jsonl.xz"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.measures.statistics.telling import tells_apart
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 
 COVERAGES = ("support_fraction", "nearest_neighbor_support")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame
 from plots.look.markup import csv_table, escape_markdown
 from plots.papertables import formats

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.papertables.reported import Rule
 from plots.papertables.table import PaperTable
 

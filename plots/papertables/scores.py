@@ -7,7 +7,7 @@ Records store every evaluation, so nothing is stored twice. ``last`` is the last
 
 from typing import Any
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.records import SIDE_DIGITS, significant
 from plots.papertables.reported import Rule
 

@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame, Learner
 from plots.data.records import Condition, error_line, flatten
 from plots.papertables.reported import Reported, Rule, Source, reported_scores

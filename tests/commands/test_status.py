@@ -24,7 +24,8 @@ from bench.store.code import code_of
 from bench.store.folders import SweepFiles
 from bench.store.heartbeats import Heartbeat
 from bench.store.manifest import PlannedRun
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from tests.support import commands
 
 WORDS = ["algorithm=bc,cql", "coverage=thin", "coverage.severity=0,0.5", "seed=range(3)"]

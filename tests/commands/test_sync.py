@@ -10,7 +10,8 @@ import requests
 import wandb
 
 from bench.commands import sync
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from bench.tracking.mirror import curves
 from tests.support import offline_wandb
 from tests.support.wandb_server import wandb_server

@@ -14,7 +14,7 @@ from bench.progress.bar import Bar
 from bench.store import heartbeats
 from bench.store.heads import Head, head_of
 from bench.store.heartbeats import Heartbeat
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from tests.support import commands
 
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.store.index import FILE
-from bench.store.records import DamagedRecordError, RunRecord, RunStore, Stored
+from bench.store.record import RunRecord
+from bench.store.records import DamagedRecordError, RunStore, Stored
 
 RECORD = RunRecord(
     run_id="a",

@@ -14,7 +14,8 @@ from bench.errors import UserError
 from bench.store import heartbeats, pack
 from bench.store.folders import SweepFiles
 from bench.store.packing import pack_records, unpack_records
-from bench.store.records import DamagedRecordError, RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import DamagedRecordError, RunStore
 
 RECORD = RunRecord(
     run_id="0",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 
 RECORD = RunRecord(
     run_id="0123456789abcdef",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from plots.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]

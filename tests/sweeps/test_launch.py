@@ -16,7 +16,8 @@ from bench import CONF
 from bench.__main__ import main
 from bench.data import degradations
 from bench.settings.run import HARNESS_KEYS, run_config
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from bench.sweeps import opening, plan
 from bench.sweeps.execution import HarnessConfig
 from tests.support import commands

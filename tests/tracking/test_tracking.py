@@ -15,7 +15,8 @@ import wandb
 
 from bench.__main__ import main
 from bench.commands import sync
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from bench.tracking import mirror as tracking
 from bench.tracking.mirror import Mirror, TrackingConfig, curves
 from tests.support import offline_wandb

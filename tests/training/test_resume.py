@@ -10,7 +10,8 @@ import pytest
 
 from bench.store.claims import Claims
 from bench.store.heartbeats import Heart
-from bench.store.records import RunRecord, RunStore
+from bench.store.record import RunRecord
+from bench.store.records import RunStore
 from tests.support import sweeps
 from tests.support.sweeps import TINY
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from bench.training.history import History
 from tests.support import sweeps
 

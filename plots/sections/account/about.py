@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.look.captions import statuses

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.store.labels import varying
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import DIGITS, error_line, flatten
 from plots.look.captions import cautions, statuses

@@ -15,7 +15,7 @@ import numpy as np
 from bench.measures.statistics.intervals import Estimate
 from bench.measures.statistics.paired import paired_contrast
 from bench.store.labels import learner_settings
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import Condition, replicate
 from plots.look.links import Anchors, Link

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import Frame
 from plots.data.records import Condition
 from plots.look.links import Anchors, Link

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.measures.statistics.intervals import seed_counts
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data import names as printed
 from plots.data.frame import Frame
 from plots.data.records import Condition

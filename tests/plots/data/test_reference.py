@@ -11,7 +11,7 @@ import pytest
 from bench.errors import UserError
 from bench.store import manifest
 from bench.store.code import code_of
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots import keeping
 from plots.data.records import rounded
 from plots.data.reference import FILE, pack, unpack

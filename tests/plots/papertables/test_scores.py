@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.papertables.scores import scores
 
 

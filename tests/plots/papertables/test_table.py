@@ -4,7 +4,7 @@ from math import sqrt
 
 import pytest
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import build_frame
 from plots.papertables.agreement import compared
 from plots.papertables.printed import NOTHING, sheet

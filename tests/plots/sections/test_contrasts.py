@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.measures.statistics.intervals import Estimate
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.data.frame import build_frame
 from plots.look.links import unlinked
 from plots.sections import sections

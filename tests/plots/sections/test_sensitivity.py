@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.store.records import RunRecord
+from bench.store.record import RunRecord
 from plots.sections.curves.sensitivity import caption, draw, heat_maps
 
 
