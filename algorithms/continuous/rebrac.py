@@ -6,13 +6,12 @@
              y = r + discount (1 - terminated) (min_i Q_slow_i(s', a') - critic_penalty |a' - b|^2)
              a' = clip(pi_target(s') + clip(policy_noise N(0, 1), noise_clip))
 
-b is the action that the data takes at s'. Critics are normalised behind every hidden layer (layer
-norm, after the ReLU), the actor is not. Actor and targets move at every `policy_interval`-th
-update. Squared distances are sums over the dimensions of an action, as in the authors' code.
+b is the action that the data takes at s'. Critics have a layer norm behind every hidden layer's
+ReLU, the actor has none. Actor and targets move at every `policy_interval`-th update. Squared
+distances are sums over an action's dimensions, as in the authors' code.
 
-Differences from the paper: rewards are scaled by the world (`objectives.reward_scale`), and
-`critic_penalty` is in these units; where the data has no next step (the end of an episode, a hole
-that a degradation has left) nobody knows b, and there is no penalty on a'.
+Differences from the paper: rewards are scaled by the world (`objectives.reward_scale`), the unit of
+`critic_penalty`; where the data has no next step (an end, a hole in it) there is no penalty on a'.
 """
 
 from dataclasses import dataclass
