@@ -1,1 +1,1 @@
-"""What several learners of continuous actions are made of."""
+"""What learners of continuous actions are made of, where it is an idea of its own."""

@@ -20,7 +20,8 @@ from algorithms.optimizers import AdamState, adam, adam_init
 from algorithms.pieces.soft_actor import SoftActor, improved, new_actor
 from bench.types import Batch, EnvSpec
 
-# Of critics and their values [N, batch] of the data: what is added to their loss, and metrics.
+# Of critics and their values [N, batch] of the data: what is added to their loss, and metrics, in
+# place of those of the same name.
 Addition = Callable[[Network, Tensor], tuple[Tensor | float, Metrics]]
 
 

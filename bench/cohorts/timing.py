@@ -15,8 +15,8 @@ from bench.programs.compilation import Mode
 
 # Whichever it is, the speed is the same.
 SEED = 0
-# Updates; more than any interval at which one is another.
-LOOKED_AHEAD = 1000
+# Updates; no setting that a learner has here makes one another at a longer interval.
+LOOKED_AHEAD = 1001
 
 
 def updates_per_second(
@@ -27,7 +27,7 @@ def updates_per_second(
     seconds: float,
     mode: Mode,
     device: str,
-    step: int,
+    num_updates: int,
 ) -> float:
     """Return the updates per second of each run of a cohort, minibatches included.
 
@@ -39,10 +39,10 @@ def updates_per_second(
         seconds: How long to look.
         mode: How updates are made.
         device: Where.
-        step: Which update is taken for the first: a learner that begins by cloning does other work
-            later.
+        num_updates: Of a whole training, whose middle is timed: a learner that begins by cloning
+            does other work later.
     """
-    cohort = ready(algorithm, task, size, batch_size, mode, device, step)
+    cohort = ready(algorithm, task, size, batch_size, mode, device, num_updates)
     return pace(partial(finish, cohort), seconds)
 
 
@@ -53,15 +53,16 @@ def ready(
     batch_size: int,
     mode: Mode,
     device: str,
-    step: int,
+    num_updates: int,
 ) -> Cohort:
-    """Return a cohort, its arguments as above, whose next updates take what later ones will."""
+    """Return a cohort, its arguments as above, whose next updates take what most will."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
     cohort = Cohort(members, batch_size, device=device, mode=mode)
-    cohort.step = step
+    cohort.step = first = num_updates // 2
     # All variants of an update that are to come are traced before timing: those, say, that copy a
     # target every so often.
-    to_come = [algorithm.phase(step + ahead) for ahead in range(LOOKED_AHEAD)]
+    last = min(num_updates, first + LOOKED_AHEAD)
+    to_come = [algorithm.phase(step) for step in range(first, max(last, first + 1))]
     finish(cohort, max(2, 1 + max(map(to_come.index, set(to_come)))))
     return cohort
 

@@ -80,12 +80,12 @@ def _curve(
         algorithm = replace(algorithm, **resized)
     elif setting.width != SETTINGS[0].width:
         return
-    rate, halfway = 0.0, config.num_updates // 2
+    rate = 0.0
     for size in SIZES:
         # At best an update of all takes as much longer as there are more of them.
         if rate and size / rate > LONGEST:
             return
-        cohort = ready(algorithm, task, size, setting.batch_size, mode, device, halfway)
+        cohort = ready(algorithm, task, size, setting.batch_size, mode, device, config.num_updates)
         at_once = 1 if size >= 64 else 20
         rate = size * pace(partial(finish, cohort), seconds, at_once=at_once)
         yield Point(name, world, width, setting.batch_size, setting.threads, size, rate)

@@ -154,10 +154,10 @@ def rows(chosen: list[str], seconds: float, mode: Mode, device: str) -> Iterator
             resized: dict[str, Any] = {} if width is None else {"hidden_sizes": (width, width)}
             algorithm = replace(algorithm, **resized)
             for size in COHORTS:
-                halfway = config.num_updates // 2  # beyond what a learner begins with
                 rate = updates_per_second(
-                    algorithm, tasks[world], size, BATCH_SIZE, seconds, mode, device, halfway
-                )
+                    algorithm, tasks[world], size, BATCH_SIZE, seconds, mode, device,
+                    config.num_updates,
+                )  # fmt: skip
                 shown = "table" if width is None else str(width)
                 mark = known.get((name, world, shown), "") if size == 1 else ""
                 yield name, world, shown, str(size), f"{rate:,.0f}", f"{rate * size:,.0f}", mark

@@ -84,9 +84,7 @@ def compare(
             algorithm = replace(config.algorithm, **sized)
             columns = transitions(Member(algorithm, SEED, task.data, task.data))
             for runs in COHORTS:
-                cohort = ready(
-                    algorithm, task, runs, BATCH_SIZE, mode, "cpu", config.num_updates // 2
-                )
+                cohort = ready(algorithm, task, runs, BATCH_SIZE, mode, "cpu", config.num_updates)
                 for peer, advance in _peers(name, kind, algorithm, cohort, columns):
                     pairs = alternating(partial(finish, cohort), advance, seconds)
                     ours, others = (runs * median(side) for side in zip(*pairs, strict=True))

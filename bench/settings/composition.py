@@ -18,7 +18,13 @@ from omegaconf import OmegaConf
 from bench.settings import composing
 from bench.settings.grid import Axes, narrowed
 from bench.settings.groups import file_of, is_group, known_names
-from bench.settings.resolution import resolved, resolved_but_seed, seeded, settings_of_kinds
+from bench.settings.resolution import (
+    KINDS,
+    resolved,
+    resolved_but_seed,
+    seeded,
+    settings_of_kinds,
+)
 from bench.settings.typed import Absent, ConfigError
 from bench.settings.words import (
     MOST_RUNS,
@@ -58,7 +64,8 @@ class Composer:
         self.resolved: dict[bytes, dict[str, Any]] = {}
         self.absent: dict[str, Absent] = {}
         self.settings = self._compose(())
-        self.said = {override.key_or_group for override in self.fixed} | self._experiments_own()
+        given = {override.key_or_group: plain(override.value()) for override in self.fixed}
+        self.said = _said(given) | self._experiments_own()
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         """Yield the resolved settings of every run: each sub-grid as the command line narrows it.
@@ -98,13 +105,13 @@ class Composer:
             unresolved = _at(template, point, groups)
             with composing.one_sentence():
                 settings: Any = OmegaConf.to_container(OmegaConf.create(unresolved), resolve=True)
-            return resolved(settings, self.said | point.keys())
+            return resolved(settings, self.said | _said(point))
         seed = {key: value for key, value in point.items() if key == "seed"}
         rest = {key: value for key, value in point.items() if key != "seed"}
         known = pickle.dumps(rest)
         if known not in self.resolved:
             settings = _at(template, rest, groups)
-            self.resolved[known] = resolved_but_seed(settings, self.said | rest.keys())
+            self.resolved[known] = resolved_but_seed(settings, self.said | _said(rest))
         return seeded(self.resolved[known] | seed)
 
     def _template(self, groups: Mapping[str, Any]) -> tuple[bytes, bool]:
@@ -248,6 +255,11 @@ def _dotted(settings: Any, prefix: str = "") -> Iterator[str]:
         yield from _dotted(value, f"{prefix}.{key}" if prefix else str(key))
 
 
+def _said(words: Mapping[str, Any]) -> set[str]:
+    """Return the names that words give values: of one that gives a mapping, those in it."""
+    return {name for key, value in words.items() for name in _dotted(value, key)}
+
+
 def _others(settings: Mapping[str, Any], group: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != group}
 
@@ -268,12 +280,10 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         node = node.get(parent) if isinstance(node, dict) else None
     if not isinstance(node, dict) or (last not in node and key not in settings_of_kinds()):
-        known = sorted(
-            str(k) for k in (node if isinstance(node, dict) else settings) if k != "kinds"
-        )
         group = key.partition(".")[0]
-        part = settings.get(group)
-        name = part.get("name") if parents and isinstance(part, dict) else None
-        of = "" if name is None else f" of {group}={name}"
-        raise ConfigError(f"{key} is not a setting{of}; allowed here: {', '.join(known)}.")
+        part = settings[group] if parents and isinstance(settings.get(group), dict) else {}
+        of = f" of {group}={part['name']}" if "name" in part else ""
+        here = node if isinstance(node, dict) else part or settings
+        known = ", ".join(sorted(str(k) for k in here if k != KINDS))
+        raise ConfigError(f"{key} is not a setting{of}; allowed here: {known}.")
     node[last] = value

@@ -158,8 +158,9 @@ def _choose_by_kind(
     if "target" in own:
         settings["algorithm"] = algorithm = _class_of_kind(algorithm, own, facts, said)
     other = (chosen or {}).get(name, {}).get(facts.kind, {})
-    where = f"algorithm.{KINDS}.{facts.kind} of {name}"
-    for key, value in [*own.items(), *other.items()]:
+    mine, others = f"algorithm.{KINDS}.{facts.kind} of {name}", f"chosen.{name}.{facts.kind}"
+    found = [(mine, *item) for item in own.items()] + [(others, *item) for item in other.items()]
+    for where, key, value in found:
         if key in algorithm:
             _fill(algorithm, "algorithm", key, value, said, where)
         elif key in TrainingConfig.model_fields:

@@ -97,10 +97,10 @@ def _rate(cohort: list[RunSpec], device: str) -> float:
     task = dataset.load(None)
     size: Any = config.batch_size
     batch_size = FEW_TRANSITIONS if size == "full" else size
-    halfway = config.num_updates // 2
     return updates_per_second(
-        config.algorithm, task, len(cohort), batch_size, SECONDS_EACH, "traced", device, halfway
-    )
+        config.algorithm, task, len(cohort), batch_size, SECONDS_EACH, "traced", device,
+        config.num_updates,
+    )  # fmt: skip
 
 
 def _smaller(source: DataSource) -> DataSource:

@@ -25,13 +25,18 @@ def held(thing: Any, seen: set[int]) -> int:
 
 
 def _memory(thing: Any) -> tuple[int, int]:
-    """Return where a thing is and its bytes: of what shows a part of other memory, of all of it."""
-    if isinstance(thing, torch.Tensor):
+    """Return where a thing is and its bytes: of what shows a part of other memory, of all of it.
+
+    What is mapped from a file takes none that the system could not have back.
+    """
+    if isinstance(thing, torch.Tensor) and thing.layout == torch.strided:
         storage = thing.untyped_storage()
         return storage.data_ptr(), storage.nbytes()
     while isinstance(thing, np.ndarray) and isinstance(thing.base, np.ndarray):
         thing = thing.base
-    return (thing.ctypes.data, thing.nbytes) if isinstance(thing, np.ndarray) else (id(thing), 0)
+    if not isinstance(thing, np.ndarray):
+        return id(thing), 0
+    return thing.ctypes.data, 0 if isinstance(thing, np.memmap) else thing.nbytes
 
 
 def _inside(thing: Any) -> Iterator[Any]:

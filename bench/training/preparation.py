@@ -33,7 +33,7 @@ class Preparer:
     def __init__(self, cache: Path | None):
         """Take where datasets are cached."""
         self.cache = cache
-        # A task stays as long as anything that was made of it.
+        # A task stays as long as anything that was made of it, or was measured on it last.
         self.tasks: WeakValueDictionary[str, Task] = WeakValueDictionary()
         self.prepared: dict[str, Prepared] = {}
 
@@ -54,12 +54,12 @@ class Preparer:
         return Prepared(spec, shared.task, shared.dataset, shared.coverage, shared.anchors)
 
     def forget(self) -> None:
-        """Drop the data that was not asked for longest, down to `BYTES_KEPT`."""
+        """Drop the data that was not asked for longest, down to `BYTES_KEPT`; the last stays."""
         counted: set[int] = set()
         total = 0
-        for key in reversed(list(self.prepared)):
+        for place, key in enumerate(reversed(list(self.prepared))):
             total += held(self.prepared[key], counted)
-            if total > BYTES_KEPT:
+            if place > 0 and total > BYTES_KEPT:
                 del self.prepared[key]
 
     def _task(self, spec: RunSpec) -> Task:

@@ -48,10 +48,19 @@ def test_other_rewards_become_of_size_one(largest):
 @pytest.mark.parametrize("kind", ["discrete", "vector"])
 @pytest.mark.parametrize("factor", [2.0**-30, 2.0**150])
 def test_learners_learn_the_same_in_any_units_of_reward(name, kind, factor):
+    check_units(factor, kind, name)
+
+
+def test_so_does_a_linear_follower():
+    check_units(2.0**-30, "vector", "stackelberg", follower="linear")
+
+
+def check_units(factor, kind, name, **settings):
     # The largest reward is 1, which is what any other unit is brought to.
     plain = random_dataset(kind, 60, 0, spec=make_spec(kind))
     scaled = in_other_units(plain, factor)
-    algorithm = build_algorithm(name, kind, hidden_sizes=[4])
+    # A warm start, which looks at no reward, is over after one of three updates.
+    algorithm = build_algorithm(name, kind, hidden_sizes=[4], warm_updates=1, **settings)
     one, other = (train(make_cohort([algorithm], [d]), 3) for d in (plain, scaled))
     everywhere = plain.observation[None].copy()
     for left, right in zip(one.policy(everywhere), other.policy(everywhere), strict=True):

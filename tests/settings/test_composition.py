@@ -76,3 +76,8 @@ def test_a_value_of_what_a_grid_chooses_is_one_for_the_choice():
 def test_what_no_group_has_is_refused_in_one_sentence(group):
     with pytest.raises(ConfigError, match=rf"{group}\.nonsense is not a setting"):
         commands.settings(f"{group}.nonsense=1,2")
+
+
+def test_what_is_allowed_is_said_of_the_group_however_deep_the_word():
+    with pytest.raises(ConfigError, match=r"of algorithm=cql; allowed here: conservatism, "):
+        commands.settings("algorithm.foo.bar=1,2")

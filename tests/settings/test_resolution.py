@@ -59,6 +59,9 @@ def test_what_was_chosen_reaches_a_part_and_what_is_said_of_it_comes_first():
     assert one(*words)["algorithm"]["follower"] == neural | chosen
     said = one(*words, "algorithm.followers.neural.regularization=0.02")["algorithm"]["follower"]
     assert said == neural | chosen | {"regularization": 0.02}
+    for mapping in (".neural={regularization:0.02}", "={neural:{regularization:0.02}}"):
+        whole = one(*words, f"algorithm.followers{mapping}")["algorithm"]["follower"]
+        assert whole == said
     linear = one(*words, "chosen=linear_follower")
     assert linear["algorithm"]["follower"]["target"].endswith("LinearFollower")
     assert linear["batch_size"] == 1024

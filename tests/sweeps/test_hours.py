@@ -15,17 +15,16 @@ def test_seconds_follow_from_speed_and_length(monkeypatch):
     plan = commands.plan(*WORDS, "behavior=random", "algorithm=bc,td3_bc", "launcher=local")
     asked = []
 
-    def rate(algorithm, task, size, batch_size, seconds, mode, device, step):
+    def rate(algorithm, task, size, batch_size, seconds, mode, device, num_updates):
         name = type(algorithm).__name__
-        asked.append((name, len(task.data), size, batch_size, step))
+        asked.append((name, len(task.data), size, batch_size, num_updates))
         return 50.0 if name == "TD3BC" else 200.0
 
     monkeypatch.setattr(hours, "updates_per_second", rate)
     found = hours.measured(plan)
     assert found.by_algorithm == {"bc": 5.0, "td3_bc": 20.0}
     assert (found.longest, found.processes, found.seconds) == (20.0, 1, 25.0)
-    # Halfway, where whoever begins by cloning has ended it.
-    assert {(size, batch, step) for _, _, size, batch, step in asked} == {(3, 16, 500)}
+    assert {(size, batch, length) for _, _, size, batch, length in asked} == {(3, 16, 1000)}
     # Cohorts alike are timed once.
     asked.clear()
     alike = commands.plan(*WORDS, "algorithm=bc", "behavior=random,mixed", "launcher=local")

@@ -69,9 +69,22 @@ def test_a_task_lives_as_long_as_what_was_made_of_it(monkeypatch):
     assert preparer.prepare(thin).task is preparer.prepare(thinner).task
     assert len(preparer.tasks) == 1
     monkeypatch.setattr(preparation, "BYTES_KEPT", 0)
+    other = preparer.prepare(runs("seed=1")[0])
     preparer.forget()
     gc.collect()
-    assert len(preparer.tasks) == len(preparer.prepared) == 0
+    # What was asked for last stays, however large it is.
+    assert [prepared.task for prepared in preparer.prepared.values()] == [other.task]
+    assert list(preparer.tasks.values()) == [other.task]
+
+
+def test_what_is_mapped_from_a_file_takes_no_memory_to_speak_of(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(1000))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
+    assert held({"whole": mapped, "part": mapped[3:], "own": np.zeros(2)}, set()) == 16
+
+
+def test_nothing_is_forgotten_of_nothing():
+    Preparer(None).forget()
 
 
 @pytest.mark.usefixtures("quick_values")
