@@ -9,7 +9,9 @@ USAGE = """\
 python -m bench [run] KEY=VALUE ... [--dry-run] [--cfg job]
   Trains every combination of the values that are named: seed=0,1 or 'seed=range(10)'. What is
   stored is not trained again. --dry-run prints the plan, --cfg job the settings it comes to."""
-GROUPS = ("algorithm", "dataset", "behavior", "coverage", "experiment", "launcher", "tracking")
+GROUPS = (
+    "algorithm", "dataset", "behavior", "coverage", "chosen", "experiment", "launcher", "tracking"
+)  # fmt: skip
 # Accepted for those who know it from Hydra; several values make a sweep with it or without.
 MULTIRUN = ("-m", "--multirun")
 
