@@ -30,7 +30,8 @@ class Memory(NamedTuple):
         anchor: Those that `regularization` draws them to, as the warm start left them.
         optimizer: The critic's.
         features: Random features of the kernel.
-        gram: ``[kernel features, kernel features]``, their running second moments.
+        gram: ``[num_actions, kernel features, kernel features]``, their running second moments of
+            each action.
         along: w, shaped like the critic, float64.
         log_multiplier: ``[]``, of the constraint form, in units of n.
         solver_residual: ``[]``, of the last solve for w.
@@ -49,10 +50,10 @@ class Memory(NamedTuple):
 
 def remember(critic: Network, features: Features, num_actions: int) -> Memory:
     """Return the memory before the first update."""
-    size = num_actions * features.kernel_phase.shape[-1]
+    size = features.kernel_phase.shape[-1]
     zero = torch.zeros((), dtype=torch.float64)
     along = tree_map(lambda x: torch.zeros_like(x, dtype=torch.float64), critic)
-    gram = torch.eye(size, dtype=torch.float64)
+    gram = torch.eye(size, dtype=torch.float64).repeat(num_actions, 1, 1)
     return Memory(critic, critic, critic, adam_init(critic), features, gram, along, zero, zero)
 
 
@@ -71,15 +72,18 @@ def sample_of(turn: Turn, batch: Batch) -> Sample:
     places = Points(batch.observation, batch.next_observation, summary.initial_observations)
     rows = batch.weight.double().sum()
     features = _kernel_features(turn, batch.observation)
-    root = moments.whitening(terms.kernel, turn.memory.gram, 1 / summary.num_transitions.double())
-    return Sample(game, places, response.pairs(game, features, root, rows))
+    roots = moments.whitening(terms.kernel, turn.memory.gram, 1 / summary.num_transitions.double())
+    return Sample(game, places, response.pairs(game, features, rows, roots))
 
 
 def sample_of_half(turn: Turn, half: int) -> Sample:
     """Return the first (0) or second (1) half of minibatches ``[minibatches, batch, ...]``."""
     assert turn.batch is not None
     size = len(turn.batch.weight) // 2
-    joined = Batch(*(x[half * size : (half + 1) * size].flatten(0, 1) for x in turn.batch))
+    first = half * size
+    if size == 1:  # Written as the follower's own steps take it, so that a trace makes it once.
+        return sample_of(turn, Batch(*(x[first] for x in turn.batch)))
+    joined = Batch(*(x[first : first + size].flatten(0, 1) for x in turn.batch))
     return sample_of(turn, joined)
 
 
@@ -87,11 +91,9 @@ def observe(turn: Turn, batch: Batch) -> Turn:
     """Return the turn with a batch in the second moments of the kernel's features."""
     memory = turn.memory
     features = _kernel_features(turn, batch.observation)
-    num_actions = len(memory.gram) // features.shape[-1]
     weight = batch.weight.double() / batch.weight.sum().clamp_min(1e-12)
-    weighted = weight.unsqueeze(-1) * moments.of_action(batch.action, num_actions)
-    blocks = (weighted.T.unsqueeze(-1) * features).mT @ features
-    now = moments.block_diagonal(blocks.flatten(0, 1), num_actions)
+    weighted = weight.unsqueeze(-1) * moments.of_action(batch.action, len(memory.gram))
+    now = (weighted.T.unsqueeze(-1) * features).mT @ features
     gram = memory.gram + GRAM_RATE * (now - memory.gram)
     return turn._replace(memory=memory._replace(gram=gram))
 

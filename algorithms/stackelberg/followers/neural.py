@@ -40,6 +40,7 @@ from algorithms.stackelberg.game.game import Points, Units, batch_game
 from algorithms.stackelberg.game.implicit import LeaderGradient, Reply, cosine, leader_gradient
 from algorithms.stackelberg.game.kernels import Kernel
 from algorithms.stackelberg.game.terms import KernelLoss
+from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import neural as response
 from bench.types import Batch, Count, EnvSpec, Fraction, Natural, Positive, PositiveFraction
 
@@ -59,7 +60,6 @@ class NeuralFollower(Follower):
         solve_interval: Updates between solves for where the follower moves.
         curvature: Whose curvature that is by; the exact one is dense, for tiny networks.
         curvature_minibatches: That make up the batch of curvature and leader.
-        solver: Of the system that says where the follower moves.
         residual_weight: Of the loss with a gradient through its own target, as the game has it; the
             rest is against a slow critic's targets. With 1 alone Adam leaves a network's values far
             below what the data supports where rewards are many steps away; with less, as ATAC has
@@ -77,7 +77,6 @@ class NeuralFollower(Follower):
     solve_interval: Count
     curvature: Literal["gauss_newton", "exact"]
     curvature_minibatches: Count
-    solver: response.Solver
     residual_weight: Fraction
     polyak: PositiveFraction
 
@@ -178,7 +177,7 @@ class NeuralFollower(Follower):
             "concentrability": (1 - terms.discount) ** 2 * along,
             "out_of_range": torch.zeros_like(along),
             "kernel_loss": loss,
-            "follower_gradient": response.flat(own).norm(),
+            "follower_gradient": curvature.flat(own).norm(),
             "solver_residual": turn.memory.solver_residual,
         }
         return Played(gradient, turn.memory, metrics)
@@ -199,8 +198,8 @@ class NeuralFollower(Follower):
         if not turn.terms.squared:  # which is nothing but its diagonal
             whole = sample.pairs.loss(residual, "v").clamp_min(torch.finfo(torch.float64).tiny)
             share = sample.pairs.diagonal(residual) / whole
-        rows = response.jacobian(memory.critic, sample.game, policy, sample.places, turn.scale)
-        found = response.gauss_newton_spectrum(
+        rows = curvature.jacobian(memory.critic, sample.game, policy, sample.places, turn.scale)
+        found = curvature.gauss_newton_spectrum(
             rows, sample.pairs, answer.multiplier, self.regularization, turn.terms.kernel_loss
         )
         agreement = torch.zeros_like(share)
@@ -249,21 +248,15 @@ class NeuralFollower(Follower):
 
         gradient = torch.func.grad(leader)(memory.critic)
         if self.curvature == "exact":
-            hessian = response.hessian_of(
+            hessian = curvature.hessian_of(
                 memory.critic, memory.anchor, answer, game, policy, places, scale, sample.pairs
             )
-            found = response.exact_direction(hessian, memory.critic, gradient, damping)
+            found = curvature.exact_direction(hessian, gradient, damping)
         else:
-            rows = response.jacobian(memory.critic, game, policy, places, scale)
-            found = response.gauss_newton_direction(
-                memory.critic,
-                gradient,
-                rows,
-                sample.pairs,
-                answer.multiplier,
-                damping + 2 * self.regularization,
-                self.solver,
-                terms.kernel_loss,
+            rows = curvature.jacobian(memory.critic, game, policy, places, scale)
+            ridge = damping + 2 * self.regularization
+            found = curvature.gauss_newton_direction(
+                gradient, rows, sample.pairs, answer.multiplier, ridge, terms.kernel_loss
             )
         memory = memory._replace(along=found.along, solver_residual=found.residual)
         return turn._replace(memory=memory)

@@ -138,20 +138,16 @@ def low_rank_direction(
     gradient: Tensor,
     project: Callable[[Tensor], Tensor],
     spread: Callable[[Tensor], Tensor],
-    solve: Callable[[Callable[[Tensor], Tensor], Tensor], solvers.Solution],
+    small: Tensor,
     ridge: float | Tensor,
 ) -> solvers.Solution:
     """Return ``(F F^T + ridge I)^-1 gradient[rows]`` where F has many rows and few columns.
 
-    `project` is F^T, `spread` is F; `solve` solves the small system
-    ``(ridge I + F^T F) y = F^T gradient``, symmetric positive definite. Then
-    ``w = (gradient - F y) / ridge``, whose subtraction needs float64.
+    `project` is F^T, `spread` is F, `small` is ``F^T F``. Then ``w = (gradient - F y) / ridge``
+    with ``(F^T F + ridge I) y = F^T gradient``, whose subtraction needs float64.
     """
-
-    def small(y: Tensor) -> Tensor:
-        return ridge * y + project(spread(y))
-
-    y = solve(small, project(gradient)).x
+    eye = torch.eye(len(small), dtype=small.dtype, device=small.device)
+    y = solvers.cholesky(small + ridge * eye, project(gradient)).x
     along = (gradient - spread(y)) / ridge
     # Of the system that is asked about: an error of y comes out of the division by the ridge
     # larger, which the small system's own residual does not see.

@@ -111,7 +111,7 @@ def whitening(kernel: Kernel, gram: Tensor, inverse_size: Tensor) -> Tensor:
     The identity, but for `normalized_feature`, whose gram ``E[phi_K phi_K^T]`` counts with one
     transition's worth of identity added.
     """
-    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     if kernel != "normalized_feature":
         return eye
     return torch.linalg.cholesky_ex(gram + inverse_size * eye)[0]

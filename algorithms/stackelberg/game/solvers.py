@@ -1,9 +1,7 @@
 """Solvers of symmetric positive definite systems that say how far they got.
 
-Every solver takes the system as what it does to a vector ``[n]`` (or a matrix), takes the
-right-hand side ``[n]``, and returns a `Solution`. None branches on a tensor or raises on a
-singular matrix: under vmap one run's failure would be every run's. What went wrong shows in the
-residual.
+None branches on a tensor or raises on a singular matrix: under vmap one run's failure would be
+every run's. What went wrong shows in the residual.
 """
 
 from collections.abc import Callable
@@ -35,34 +33,6 @@ def cholesky(matrix: Tensor, right: Tensor) -> Solution:
     factor, _ = torch.linalg.cholesky_ex(matrix)
     x = torch.cholesky_solve(right.unsqueeze(-1), factor).squeeze(-1)
     return Solution(x, relative_residual(matrix @ x, right))
-
-
-def conjugate_gradients(
-    product: Callable[[Tensor], Tensor],
-    right: Tensor,
-    num_steps: int,
-    tolerance: float = 1e-10,
-) -> Solution:
-    """Solve ``product(x) = right[n]`` in at most `num_steps` steps (Hestenes and Stiefel 1952).
-
-    Always runs all steps; once the residual is below `tolerance` nothing changes any more.
-    """
-    x, remainder, direction = torch.zeros_like(right), right, right
-    squared = (right * right).sum()
-    enough = tolerance**2 * squared
-    for _ in range(num_steps):
-        image = product(direction)
-        going = squared > enough
-        # A frozen run divides by 1, so that no 0 / 0 reaches the others through `where`.
-        curvature = torch.where(going, (direction * image).sum(), torch.ones_like(squared))
-        length = torch.where(going, squared / curvature, torch.zeros_like(squared))
-        x = x + length * direction
-        remainder = remainder - length * image
-        updated = (remainder * remainder).sum()
-        ratio = updated / torch.where(going, squared, torch.ones_like(squared))
-        direction = torch.where(going, remainder + ratio * direction, direction)
-        squared = torch.where(going, updated, squared)
-    return Solution(x, relative_residual(product(x), right))
 
 
 def smallest_eigenvalue(solve: Callable[[Tensor], Tensor], start: Tensor, num_steps: int) -> Tensor:

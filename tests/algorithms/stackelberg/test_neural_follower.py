@@ -7,8 +7,10 @@ import torch
 from torch.utils._pytree import tree_map
 
 from algorithms import networks
+from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, batch_game, units
 from algorithms.stackelberg.game.implicit import inner, leader_gradient
+from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import neural as neural_follower
 from tests.algorithms.stackelberg.test_learner import GAMES, documented, first_updates
 from tests.support.builders import (
@@ -44,8 +46,8 @@ def sample(n=20, features=4):
     places = Points(data.observation, data.next_observation, data.initial_observation[:6])
     draw = torch.Generator().manual_seed(5)
     drawn = torch.randn(n, features, generator=draw, dtype=torch.float64)
-    root = torch.linalg.cholesky(torch.eye(3 * features, dtype=torch.float64) * 1.3)
-    return game, places, neural_follower.pairs(game, drawn, root, data.weight.sum())
+    roots = torch.linalg.cholesky(torch.eye(features, dtype=torch.float64) * 1.3).repeat(3, 1, 1)
+    return game, places, neural_follower.pairs(game, drawn, data.weight.sum(), roots)
 
 
 def policy_of(leader, places):
@@ -90,17 +92,52 @@ def test_a_wrong_diagonal_is_caught(monkeypatch):
     assert statistic_error("u") > 1e-2
 
 
-def test_a_jacobian_is_the_residual_s():
-    game, places, _ = sample()
-    policy = policy_of(LEADER, places)
+def residual_rows(critic, game, policy, places):
+    """Return ``d delta / d psi`` by differentiating each residual."""
 
     def residual(vector):
-        critic = neural_follower.like(vector, CRITIC)
-        return game.residual(policy, neural_follower.values(critic, places, SCALE))
+        moved = curvature.like(vector, critic)
+        return game.residual(policy, neural_follower.values(moved, places, SCALE))
 
-    expected = torch.func.jacrev(residual)(neural_follower.flat(CRITIC))
-    found = neural_follower.jacobian(CRITIC, game, policy, places, SCALE)
-    torch.testing.assert_close(found, expected)
+    return torch.func.jacrev(residual)(curvature.flat(critic))
+
+
+NUMBERED = make_spec("discrete", size=4, num_actions=3, v_min=-1.0, v_max=1.0)
+
+
+@pytest.mark.parametrize("sizes", [(), (5,), (6, 4)], ids=str)
+@pytest.mark.parametrize("spec", [SPEC, NUMBERED], ids=["vector", "numbered"])
+def test_a_jacobian_by_layers_is_the_residual_s(spec, sizes):
+    draw = torch.Generator().manual_seed(7)
+    critic = tree_map(torch.Tensor.double, networks.action_network(spec, sizes, draw))
+    leader = tree_map(torch.Tensor.double, networks.action_network(spec, (3,), draw))
+    data = random_batch(spec, 20, seed=4)
+    game = batch_game(data, 0.9, torch.tensor(5.0))
+    places = Points(data.observation, data.next_observation, data.initial_observation[:6])
+    policy = policy_of(leader, places)
+    expected = residual_rows(critic, game, policy, places)
+    found = curvature.jacobian(critic, game, policy, places, SCALE)
+    torch.testing.assert_close(found.rows(), expected)
+    torch.testing.assert_close(found.gram(), expected @ expected.T)
+    along, weight = torch.randn(expected.shape[1], generator=draw).double(), expected[:, 0]
+    torch.testing.assert_close(found @ curvature.like(along, critic), expected @ along)
+    torch.testing.assert_close(curvature.flat(found.transposed(weight)), expected.T @ weight)
+
+
+@pytest.mark.parametrize("kernel", ["feature", "normalized_feature"])
+def test_pairs_of_different_actions_do_not_weigh_on_each_other(kernel):
+    """Whitened by each action's own second moments, they are so by those of all features."""
+    data = random_batch(SPEC, 20, seed=4)
+    game = batch_game(data, 0.9, torch.tensor(5.0))
+    draw = torch.Generator().manual_seed(6)
+    drawn, grams = torch.randn(20, 4, generator=draw).double(), torch.randn(3, 4, 4).double()
+    grams = grams @ grams.mT
+    roots = data_moments.whitening(kernel, grams, torch.tensor(0.1))
+    found = neural_follower.pairs(game, drawn, data.weight.sum(), roots).features
+    whole = data_moments.per_action(data_moments.of_action(game.action, 3), drawn)
+    every = torch.block_diag(*grams) + 0.1 * torch.eye(12).double()
+    every = every if kernel == "normalized_feature" else torch.eye(12).double()
+    torch.testing.assert_close(found @ found.T, whole @ torch.linalg.solve(every, whole.T))
 
 
 def gradient_of(aims, game, policy, places):
@@ -109,20 +146,18 @@ def gradient_of(aims, game, policy, places):
     )(CRITIC)
 
 
-@pytest.mark.parametrize("solver", ["gram", "cg"])
-def test_gauss_newton_is_the_dense_solve(solver):
+def test_gauss_newton_is_the_dense_solve():
     game, places, batch = sample()
     policy = policy_of(LEADER, places)
-    rows = neural_follower.jacobian(CRITIC, game, policy, places, SCALE)
+    jacobian = curvature.jacobian(CRITIC, game, policy, places, SCALE)
     gradient = gradient_of(AIMS[0], game, policy, places)
-    found = neural_follower.gauss_newton_direction(
-        CRITIC, gradient, rows, batch, MULTIPLIER, RIDGE, solver
-    )
+    found = curvature.gauss_newton_direction(gradient, jacobian, batch, MULTIPLIER, RIDGE)
+    rows = residual_rows(CRITIC, game, policy, places)
     kernel = torch.diag(batch.weight) @ batch.features @ batch.features.T @ torch.diag(batch.weight)
     dense = 2 * MULTIPLIER * rows.T @ kernel @ rows
     dense = dense + RIDGE * torch.eye(len(dense), dtype=torch.float64)
-    expected = torch.linalg.solve(dense, neural_follower.flat(gradient))
-    torch.testing.assert_close(neural_follower.flat(found.along), expected, rtol=1e-7, atol=1e-9)
+    expected = torch.linalg.solve(dense, curvature.flat(gradient))
+    torch.testing.assert_close(curvature.flat(found.along), expected, rtol=1e-7, atol=1e-9)
     assert found.residual < 1e-8
 
 
@@ -139,15 +174,11 @@ def test_gauss_newton_is_exact_where_the_residual_vanishes():
             return 0.0 * game.taken_value(q)
 
     quiet = answer(Indifferent("data", "relative"))._replace(regularization=0.0)
-    hessian = neural_follower.hessian_of(
-        CRITIC, ANCHOR, quiet, solved, policy, places, SCALE, batch
-    )
+    hessian = curvature.hessian_of(CRITIC, ANCHOR, quiet, solved, policy, places, SCALE, batch)
     gradient = gradient_of(AIMS[0], solved, policy, places)
-    exact = neural_follower.exact_direction(hessian, CRITIC, gradient, RIDGE)
-    rows = neural_follower.jacobian(CRITIC, solved, policy, places, SCALE)
-    found = neural_follower.gauss_newton_direction(
-        CRITIC, gradient, rows, batch, MULTIPLIER, RIDGE, "gram"
-    )
+    exact = curvature.exact_direction(hessian, gradient, RIDGE)
+    jacobian = curvature.jacobian(CRITIC, solved, policy, places, SCALE)
+    found = curvature.gauss_newton_direction(gradient, jacobian, batch, MULTIPLIER, RIDGE)
     assert_close(found.along, exact.along, rtol=1e-6, atol=1e-9)
 
 
@@ -157,10 +188,10 @@ def best_response(leader, aims, statistic, start=ANCHOR):
     given = game, policy_of(leader, places), places, SCALE, batch
 
     def objective(vector):
-        moved = neural_follower.like(vector, CRITIC)
+        moved = curvature.like(vector, CRITIC)
         return neural_follower.objective(moved, ANCHOR, answer(aims, statistic), *given)[0]
 
-    vector = neural_follower.flat(start)
+    vector = curvature.flat(start)
     for _ in range(120):
         slope = torch.func.grad(objective)(vector)
         if slope.norm() < 1e-12:
@@ -169,7 +200,7 @@ def best_response(leader, aims, statistic, start=ANCHOR):
         step = basis @ ((basis.T @ slope) / spectrum.abs().clamp_min(0.02))
         vector = vector - step * min(1.0, 0.3 / step.norm().item())
     assert torch.func.grad(objective)(vector).norm() < 1e-10
-    return neural_follower.like(vector, CRITIC)
+    return curvature.like(vector, CRITIC)
 
 
 def slope_error(aims=AIMS[0], statistic="v", ridge=0.0, size=1e-4):
@@ -187,8 +218,8 @@ def slope_error(aims=AIMS[0], statistic="v", ridge=0.0, size=1e-4):
     gradient = torch.func.grad(
         lambda c: aims.leader(game, policy, neural_follower.values(c, places, SCALE))
     )(critic)
-    hessian = neural_follower.hessian_of(critic, ANCHOR, given, game, policy, places, SCALE, batch)
-    found = neural_follower.exact_direction(hessian, critic, gradient, ridge)
+    hessian = curvature.hessian_of(critic, ANCHOR, given, game, policy, places, SCALE, batch)
+    found = curvature.exact_direction(hessian, gradient, ridge)
     reply = neural_follower.reply(critic, found.along, given, game, policy, places, SCALE, batch)
     parts = leader_gradient(aims, game, lambda x: policy_of(x, places), LEADER, reply)
     total = tree_map(torch.add, parts.direct, parts.implicit)
@@ -206,13 +237,13 @@ def test_with_exact_curvature_the_total_derivative_is_the_slope(aims, statistic)
 
 def test_slips_are_caught(monkeypatch):
     assert slope_error(ridge=0.1) > 1e-2
-    right = neural_follower.exact_direction
+    right = curvature.exact_direction
 
     def flipped(*inputs):
         found = right(*inputs)
         return found._replace(along=tree_map(torch.neg, found.along))
 
-    monkeypatch.setattr(neural_follower, "exact_direction", flipped)
+    monkeypatch.setattr(curvature, "exact_direction", flipped)
     assert slope_error() > 1e-2
 
 
@@ -246,7 +277,6 @@ def test_a_run_alone_is_the_run_in_a_cohort(settings):
         {"kernel": "gaussian"},
         {"form": "constraint", "objective": "initial"},
         {"curvature": "exact"},
-        {"solver": "cg"},
         {"leader_gradient": "individual"},
         {"updates": 3},
     ],
@@ -299,9 +329,11 @@ def test_a_warm_start_logs_its_losses_alone():
 def test_the_spectrum_s_end_is_the_dense_one_s(features):
     """With fewer features than parameters the rest is the regularization's; with more, nothing."""
     game, places, batch = sample(n=60, features=features)
-    rows = neural_follower.jacobian(CRITIC, game, policy_of(LEADER, places), places, SCALE)
+    policy = policy_of(LEADER, places)
+    jacobian = curvature.jacobian(CRITIC, game, policy, places, SCALE)
     regularization = 1e-6
-    found = neural_follower.gauss_newton_spectrum(rows, batch, MULTIPLIER, regularization)
+    found = curvature.gauss_newton_spectrum(jacobian, batch, MULTIPLIER, regularization)
+    rows = residual_rows(CRITIC, game, policy, places)
     weighted = torch.diag(batch.weight) @ batch.features
     dense = 2 * MULTIPLIER * rows.T @ weighted @ weighted.T @ rows
     dense = dense + 2 * regularization * torch.eye(len(dense), dtype=torch.float64)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_map
 
+from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import neural as response
 from tests.algorithms.stackelberg.test_neural_follower import (
     ANCHOR,
@@ -14,6 +15,7 @@ from tests.algorithms.stackelberg.test_neural_follower import (
     SETTINGS,
     answer,
     policy_of,
+    residual_rows,
     sample,
 )
 from tests.support.builders import (
@@ -40,7 +42,7 @@ def gradients(residual_weight, game=None):
                 critic, ANCHOR, given, game, policy, places, SCALE, batch, slow
             )[0]
 
-        return response.flat(torch.func.grad(objective)(CRITIC))
+        return curvature.flat(torch.func.grad(objective)(CRITIC))
 
     return of(response.values(ANCHOR, places, SCALE)), of(None)
 
@@ -52,10 +54,10 @@ def by_hand(fixed):
     here = response.values(CRITIC, places, SCALE)
     following = response.values(ANCHOR if fixed else CRITIC, places, SCALE).following
     delta = game.residual(policy, here._replace(following=following))
-    rows = response.jacobian(CRITIC, game, policy, places, SCALE)
+    rows = residual_rows(CRITIC, game, policy, places)
     if fixed:  # all that moves is q(s, a)
         quiet = game._replace(bootstrap=torch.zeros_like(game.bootstrap))
-        rows = response.jacobian(CRITIC, quiet, policy, places, SCALE)
+        rows = residual_rows(CRITIC, quiet, policy, places)
     moved = (batch.weight.unsqueeze(-1) * batch.features).T
     return 2 * MULTIPLIER * (moved @ rows).T @ (moved @ delta)
 

@@ -9,8 +9,8 @@ from algorithms.stackelberg.game.game import Aims, Points, batch_game
 from algorithms.stackelberg.game.implicit import leader_gradient
 from algorithms.stackelberg.game.operator import operator
 from algorithms.stackelberg.game.tables import table_game, transition_game
+from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import linear as linear_response
-from algorithms.stackelberg.responses import neural as neural_follower
 from algorithms.stackelberg.responses import table as table_response
 from algorithms.stackelberg.responses.squared_table import TransitionWeights
 from bench.data.summary import tabular_statistics
@@ -30,6 +30,7 @@ from tests.algorithms.stackelberg.test_neural_follower import (
     MULTIPLIER,
     RIDGE,
     SCALE,
+    residual_rows,
     residuals,
     sample,
 )
@@ -239,15 +240,15 @@ def test_a_network_s_loss_and_curvature_are_those_of_squares():
     expected = (pairs.weight * residual**2).sum()
     torch.testing.assert_close(pairs.loss(residual, "squared"), expected)
     game, places, pairs = sample()
-    rows = neural_follower.jacobian(CRITIC, game, neural_policy_of(LEADER, places), places, SCALE)
+    policy = neural_policy_of(LEADER, places)
+    jacobian = curvature.jacobian(CRITIC, game, policy, places, SCALE)
     right = torch.utils._pytree.tree_map(torch.ones_like, CRITIC)
-    found = neural_follower.gauss_newton_direction(
-        CRITIC, right, rows, pairs, MULTIPLIER, RIDGE, "gram", "squared"
-    )
+    found = curvature.gauss_newton_direction(right, jacobian, pairs, MULTIPLIER, RIDGE, "squared")
+    rows = residual_rows(CRITIC, game, policy, places)
     dense = 2 * MULTIPLIER * rows.T @ torch.diag(pairs.weight) @ rows
     dense = dense + RIDGE * torch.eye(len(dense), dtype=torch.float64)
     expected = torch.linalg.solve(dense, torch.ones(len(dense), dtype=torch.float64))
-    torch.testing.assert_close(neural_follower.flat(found.along), expected, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(curvature.flat(found.along), expected, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["discrete", "vector"])
