@@ -5,6 +5,7 @@ generator.
 """
 
 from functools import partial
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
@@ -74,5 +75,12 @@ def initial(peer: ModuleType, state: Any) -> Any:
     """Return a cohort's state ``[run, ...]`` with optax's optimizers instead of ours."""
     arrays = tree_map_only(Tensor, lambda leaf: jnp.asarray(leaf.numpy(force=True)), state)
     start = jax.vmap(optax.adam(0.0).init)
-    new = {name: start(getattr(arrays, of)) for name, of in peer.OPTIMIZED.items()}
-    return arrays._replace(**new)
+    for optimizer, of in peer.OPTIMIZED.items():
+        arrays = _replaced(arrays, optimizer.split("."), start(attrgetter(of)(arrays)))
+    return arrays
+
+
+def _replaced(state: Any, path: list[str], new: Any) -> Any:
+    """Return nested named tuples with another value where a path of names leads."""
+    name, *inner = path
+    return state._replace(**{name: _replaced(getattr(state, name), inner, new) if inner else new})

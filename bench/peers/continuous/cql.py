@@ -18,8 +18,8 @@ from bench.peers.pieces import (
 from bench.peers.transitions import Transitions
 
 OPTIMIZED = {
-    "actor_optimizer": "actor",
-    "entropy_optimizer": "log_entropy_weight",
+    "actor.optimizer": "actor.network",
+    "actor.entropy_optimizer": "actor.log_entropy_weight",
     "critic_optimizer": "critics",
 }
 
@@ -40,13 +40,13 @@ def update(
 ) -> tuple[Any, Any]:
     """Return the state after one update and the loss of the critics before it."""
     here, size = batch.observation, batch.action.shape[-1]
-    action, _ = sample(state.actor, batch.next_observation, noise["target"])
+    action, _ = sample(state.actor.network, batch.next_observation, noise["target"])
     following = values(state.target_critics, batch.next_observation, action).min(0)
     target = bellman_target(batch, following, algorithm.discount)
 
     uniform = 2 * noise["uniform"] - 1, jnp.full(noise["uniform"].shape[:-1], -size * math.log(2))
-    of_here = sample(state.actor, here, noise["here"])
-    of_next = sample(state.actor, batch.next_observation, noise["next"])
+    of_here = sample(state.actor.network, here, noise["here"])
+    of_next = sample(state.actor.network, batch.next_observation, noise["next"])
     tried, density = map(jnp.concatenate, zip(uniform, of_here, of_next, strict=True))
     count = len(tried)
 
@@ -61,24 +61,21 @@ def update(
     def actor_loss(actor: Any) -> Any:
         action, log_prob = sample(actor, here, noise["actor"])
         value = values(state.critics, here, action).min(0)
-        return (jnp.exp(state.log_entropy_weight) * log_prob - value).mean(), log_prob.mean()
+        return (jnp.exp(state.actor.log_entropy_weight) * log_prob - value).mean(), log_prob.mean()
 
     critics, critic_optimizer, loss = adam(
         critic_loss, state.critics, state.critic_optimizer, algorithm.learning_rate
     )
     rate = algorithm.actor_learning_rate
-    (_, log_prob), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor)
-    actor, actor_optimizer = moved(gradient, state.actor, state.actor_optimizer, rate)
+    (_, log_prob), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor.network)
+    network, optimizer = moved(gradient, state.actor.network, state.actor.optimizer, rate)
     weight, entropy_optimizer = moved(
-        size - log_prob, state.log_entropy_weight, state.entropy_optimizer, rate
+        size - log_prob, state.actor.log_entropy_weight, state.actor.entropy_optimizer, rate
     )
     state = state._replace(
-        actor=actor,
-        log_entropy_weight=weight,
+        actor=type(state.actor)(network, weight, optimizer, entropy_optimizer),
         critics=critics,
         target_critics=polyak_average(state.target_critics, critics, algorithm.polyak),
-        actor_optimizer=actor_optimizer,
-        entropy_optimizer=entropy_optimizer,
         critic_optimizer=critic_optimizer,
     )
     return state, loss
