@@ -9,10 +9,11 @@ import pytest
 
 from bench.measures.statistics.intervals import Estimate
 from bench.store.record import RunRecord
+from plots.data.contrasts import contrasts, verdict
 from plots.data.frame import build_frame
 from plots.look.links import unlinked
 from plots.sections import sections
-from plots.sections.comparisons.contrasts import contrasts, contrasts_csv, verdict, verdict_table
+from plots.sections.comparisons.contrasts import contrasts_csv, verdict_table
 from plots.sections.curves import regret
 from tests.support import commands
 from tests.support.plotting import CQL, LEARNERS, bare, figures, plot, store, sweep
