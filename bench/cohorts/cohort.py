@@ -26,7 +26,7 @@ from algorithms.distributions import ActionDistribution
 from bench import seeding
 from bench.cohorts.replay import Replay
 from bench.cohorts.stacking import axes, pad_and_stack, stack, stack_algorithms
-from bench.cohorts.updates import METRICS, STATE, Updates
+from bench.cohorts.updates import Updates
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import padded, summarize
@@ -97,17 +97,27 @@ class Cohort:
         self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
         self.num_runs, self.step = len(members), 0
         self._noise: dict[str, Tensor] = {}
-        self.state = stack(states, self.device)
+        self.state = state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
-        self._updates = Updates(self.algorithm, self.replay, constant, self.state, mode)
-        self._before: Any = None  # The states that the last update started from.
+        self._updates = Updates(self.algorithm, self.replay, constant, state, mode)
+        self._before: list[Any] | None = None  # Leaves that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
+
+    @property
+    def state(self) -> Any:
+        """The states of all runs, ``[run, ...]``."""
+        return tree_unflatten(self._leaves, self._structure)
+
+    @state.setter
+    def state(self, new: Any) -> None:
+        self._leaves, self._structure = tree_flatten(new)
 
     @property
     def metrics(self) -> dict[str, Tensor]:
         """What the last update says of itself, ``[run]`` by name; computed when asked for."""
         if self._metrics[0] != self.step:
-            told = self._updates.call(METRICS, self._before, self.step - 1, self._noise)
+            assert self._before is not None
+            told = self._updates.metrics(self._before, self.step - 1, self._noise)
             self._metrics = self.step, told
         return self._metrics[1]
 
@@ -115,8 +125,8 @@ class Cohort:
         """Make updates, yielding the number made so far after each."""
         for _ in range(num_updates):
             self._noise = self._next_noise()
-            self._before = self.state
-            self.state = self._updates.call(STATE, self.state, self.step, self._noise)
+            self._before = self._leaves
+            self._leaves = self._updates.state(self._leaves, self.step, self._noise)
             self.step += 1
             yield self.step
 
@@ -124,7 +134,7 @@ class Cohort:
         """Return all that updates change, as tensors and plain values."""
         return {
             "step": self.step,
-            "state": tree_flatten(self.state)[0],
+            "state": self._leaves,
             "metrics": self.metrics,
             "noise": [generator.get_state() for generator in self.noise_generators],
         }
@@ -135,12 +145,11 @@ class Cohort:
         Raises:
             ValueError: If the snapshot is of other members.
         """
-        leaves, structure = tree_flatten(self.state)
-        if [_shape(x) for x in leaves] != [_shape(x) for x in saved["state"]]:
+        if [_shape(x) for x in self._leaves] != [_shape(x) for x in saved["state"]]:
             raise ValueError("The snapshot is of other members.")
         to_device = partial(torch.Tensor.to, device=self.device)
         self.step, self._before = saved["step"], None
-        self.state = tree_unflatten(tree_map_only(Tensor, to_device, saved["state"]), structure)
+        self._leaves = tree_map_only(Tensor, to_device, saved["state"])
         self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
         for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
             generator.set_state(noise)
@@ -202,7 +211,7 @@ class Cohort:
 
     def finite(self) -> np.ndarray:
         """Return per run whether all its parameters are finite, ``[run]``."""
-        leaves = [x for x in tree_flatten(self.state)[0] if x.is_floating_point()]
+        leaves = [x for x in self._leaves if x.is_floating_point()]
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from algorithms.base import Algorithm
+from algorithms.base import Algorithm, Metrics
 from bench.cohorts.replay import Replay
 from bench.cohorts.stacking import axes, count_tensors
 from bench.programs import compilation
@@ -46,15 +47,40 @@ class Updates:
         self.algorithm, self.replay, self.mode = algorithm, replay, mode
         # Every phase is traced on this, so that going on from a snapshot traces the same graphs.
         self.constant, self.initial = constant, state
+        self.structure = tree_flatten(state)[1]
         self._updates: dict[int, _Update] = {}
 
-    def call(self, output: int, state: Any, step: int, noise: dict[str, Tensor]) -> Any:
-        """Return one output of an update, counted from 0, from the states ``[run, ...]``."""
-        phase = self.algorithm.phase(step)
+    def state(self, leaves: list[Any], step: int, noise: dict[str, Tensor]) -> list[Any]:
+        """Return the leaves of the states ``[run, ...]`` after an update, counted from 0.
+
+        Of those before it: putting them together and taking them apart again takes as long as a
+        third of a small update.
+        """
         if self.mode == "plain":
-            with torch.no_grad():
-                given = self.constant, state, self.replay.batch(step), noise
-                return self._all_runs(phase, *given)[output]
+            return tree_flatten(self._plain(STATE, leaves, step, noise))[0]
+        program, prepared, drawn = self._ready(STATE, step, noise)
+        return program.leaves(prepared, [*leaves, *noise.values(), *drawn.values()])
+
+    def metrics(self, leaves: list[Any], step: int, noise: dict[str, Tensor]) -> Metrics:
+        """Return what an update says of itself, ``[run]`` by name, of the leaves before it."""
+        if self.mode == "plain":
+            found: Metrics = self._plain(METRICS, leaves, step, noise)
+            return found
+        program, prepared, drawn = self._ready(METRICS, step, noise)
+        told: Metrics = program(prepared, (tree_unflatten(leaves, self.structure), noise, drawn))
+        return told
+
+    def _plain(self, output: int, leaves: list[Any], step: int, noise: dict[str, Tensor]) -> Any:
+        state = tree_unflatten(leaves, self.structure)
+        with torch.no_grad():
+            given = self.constant, state, self.replay.batch(step), noise
+            return self._all_runs(self.algorithm.phase(step), *given)[output]
+
+    def _ready(
+        self, output: int, step: int, noise: dict[str, Tensor]
+    ) -> tuple[Program, list[Tensor], dict[str, Tensor]]:
+        """Return what computes an output, what of it never changes, and the numbers it draws."""
+        phase = self.algorithm.phase(step)
         if phase not in self._updates:
             self._updates[phase] = self._trace(phase, noise)
         update = self._updates[phase]
@@ -62,9 +88,8 @@ class Updates:
         def fixed() -> Any:
             return self.constant, self.replay.feed(update.names) if update.names else None
 
-        program, prepared = update.program(output, fixed)
         drawn = self.replay.drawn(update.names, step) if update.names else {}
-        return program(prepared, (state, noise, drawn))
+        return *update.program(output, fixed), drawn
 
     def _all_runs(self, phase: int, *given: Any) -> Any:
         """Return all outputs of an update of every run, from what one of them is given, stacked."""

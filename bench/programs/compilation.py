@@ -1,8 +1,9 @@
 """How updates are made: as written, traced, or compiled, the longer a training the more."""
 
+import copy
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -27,27 +28,49 @@ def chosen(setting: Literal["auto", "on", "off"], num_updates: int, device: str 
     return "traced" if num_updates >= WORTH_TRACING else "plain"
 
 
-def compile_graph(graph: torch.fx.GraphModule) -> Callable[..., Any]:
+def compile_graph(
+    graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor]
+) -> Callable[..., Any]:
     """Return the compiled graph, or one that runs as it is if this machine cannot compile it.
 
-    Shapes are static, since a cohort's never change.
+    By Inductor alone and for one layout in memory, that of examples of its last inputs: all else
+    about a cohort's tensors never changes, so that what `torch.compile` asks of them at every call,
+    a fifth of a small update's time, need not be asked. Others are laid out like them first, as
+    those that a training begins with are.
     """
-    compiled = torch.compile(graph, dynamic=False, fullgraph=True)
-    chosen: Callable[..., Any] | None = None
+    strides = [example.stride() for example in examples]
+    compiled: Callable[..., Any] | None = None
 
     def run(*tensors: torch.Tensor) -> Any:
-        nonlocal chosen
-        if chosen is not None:
-            return chosen(*tensors)
-        # The first call compiles, so only it can find that something on the machine is missing.
-        try:
-            result = compiled(*tensors)
-        except Exception as error:
-            cause = str(error).splitlines()[0]
-            warnings.warn(f"Updates run uncompiled, since compiling failed: {cause}", stacklevel=2)
-            chosen = graph
-            return graph(*tensors)
-        chosen = compiled
-        return result
+        nonlocal compiled
+        given = tensors[len(tensors) - len(strides) :]
+        if [tensor.stride() for tensor in given] != strides:
+            kept = tensors[: len(tensors) - len(strides)]
+            tensors = (*kept, *map(_laid_out, given, strides))
+        if compiled is None:
+            compiled = _for_these(graph, tensors)
+        return compiled(*tensors)
 
     return run
+
+
+def _laid_out(tensor: torch.Tensor, stride: tuple[int, ...]) -> torch.Tensor:
+    if tensor.stride() == stride:
+        return tensor
+    new = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=tensor.device)
+    return new.copy_(tensor)
+
+
+def _for_these(graph: torch.fx.GraphModule, tensors: Sequence[torch.Tensor]) -> Callable[..., Any]:
+    """Return the graph compiled for tensors like these."""
+    # Only now: it takes seconds, which nobody should wait for who compiles nothing.
+    from torch import _inductor
+
+    own = torch.fx.GraphModule(graph, copy.deepcopy(graph.graph))  # Which compiling may change.
+    try:
+        found: Callable[..., Any] = _inductor.compile(own, list(tensors))
+    except Exception as error:
+        cause = str(error).splitlines()[0]
+        warnings.warn(f"Updates run uncompiled, since compiling failed: {cause}", stacklevel=3)
+        return graph
+    return found

@@ -6,7 +6,7 @@ inputs that never change is computed ahead of all calls.
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from bench.programs.tracing import Recorded, record
 aten = torch.ops.aten
 # Under no_grad these are their argument.
 IDENTITIES = (aten.detach.default, aten.alias.default)
+Compiler = Callable[[fx.GraphModule, Sequence[Tensor]], Callable[..., Any]]
 UNLIKE = "A rewritten update gives other numbers than it should; it is made as written, slower."
 
 
@@ -91,10 +92,8 @@ class Traced:
                 moved = list(plain(*self.tensors))
             self.tensors[self.num_fixed : self.num_fixed + len(moved)] = moved
 
-    def program(
-        self, output: int, compiler: Callable[[fx.GraphModule], Callable[..., Any]] | None = None
-    ) -> "Program":
-        """Return what computes one of the outputs."""
+    def program(self, output: int, compiler: Compiler | None = None) -> "Program":
+        """Return what computes one of the outputs; a compiler is given examples of what varies."""
         plain = _restricted(self.recorded, [output])
         ahead, rest = None, plain
         if all(map(_is_pure, plain.graph.nodes)):
@@ -107,7 +106,9 @@ class Traced:
                 ahead, rest = _split(fast, self.num_fixed)
             else:
                 warnings.warn(UNLIKE, stacklevel=2)
-        run = rest.module() if compiler is None else compiler(rest.module())
+        run: Callable[..., Any] = rest.module()
+        if compiler is not None:
+            run = compiler(rest.module(), self.tensors[self.num_fixed :])
         return Program(ahead, run, self.structures[output])
 
 
@@ -124,10 +125,14 @@ class Program:
         with torch.no_grad():
             return given if self.ahead is None else list(self.ahead(*given))
 
+    def leaves(self, prepared: list[Tensor], varying: Iterable[Any]) -> list[Any]:
+        """Return the output's leaves, of those of the inputs that vary."""
+        with torch.no_grad():
+            return list(self.rest(*prepared, *[x for x in varying if isinstance(x, Tensor)]))
+
     def __call__(self, prepared: list[Tensor], varying: Any) -> Any:
         """Return the output."""
-        with torch.no_grad():
-            return tree_unflatten(list(self.rest(*prepared, *_tensors(varying))), self.structure)
+        return tree_unflatten(self.leaves(prepared, tree_flatten(varying)[0]), self.structure)
 
 
 def _inputs(recorded: Recorded) -> list[fx.Node]:

@@ -46,8 +46,8 @@ def test_sides_take_turns(clock):
     ours, others = clock.side("ours", 2**-6), clock.side("others", 2**-7)
     pairs = comparison.alternating(ours, others, seconds=0.1)
     assert pairs == [pytest.approx((64.0, 128.0))] * comparison.BLOCKS
-    # The first call of the others compiles and is not timed; a block is as many as fill it.
-    assert clock.calls == ["others"] + ["ours", "others", "others"] * comparison.BLOCKS
+    # The first calls compile and are not timed; a block is as many as fill it.
+    assert clock.calls == ["ours", "others"] + ["ours", "others", "others"] * comparison.BLOCKS
 
 
 def test_a_row_for_each_learner_with_a_peer_width_number_of_runs_and_peer(
