@@ -68,9 +68,13 @@ def setting(name: str) -> str:
     return name.rpartition(".")[2].replace("_", " ")
 
 
-def value(text: str) -> str:
-    """Return a setting's value as printed: a long number in powers of ten."""
-    if (found := names()["values"].get(text)) is not None:
+def value(text: str, of: str = "") -> str:
+    """Return the value of a setting as printed: a long number in powers of ten.
+
+    What has an entry of its own for that setting, as ``ridge=null``, is printed so.
+    """
+    known = names()["values"]
+    if (found := known.get(f"{of.rpartition('.')[2]}={text}", known.get(text))) is not None:
         return found
     try:
         number = float(text)
@@ -89,7 +93,8 @@ def _with_settings(label: str, kind: str) -> str:
     found = SETTING.findall(rest.removesuffix(")"))
     if not found:
         return printed
-    return f"{printed} ({', '.join(f'{setting(name)} {value(text)}' for name, text in found)})"
+    told = ", ".join(f"{setting(name)} {value(text, name)}" for name, text in found)
+    return f"{printed} ({told})"
 
 
 def _longest(name: str, kind: str) -> tuple[str | None, list[str]]:

@@ -8,8 +8,9 @@ from plots.data import names
 
 def test_a_label_is_printed_part_by_part():
     assert names.learner("fqi (initial_value=v_max)") == "FQI (initial value maximal)"
-    label = "mine (follower.num_features=50, ridge=null, sizes=[64, 64])"
-    assert names.learner(label) == "mine (num features 50, ridge default, sizes [64, 64])"
+    label = "mine (follower.num_features=50, discount=null, sizes=[64, 64])"
+    assert names.learner(label) == "mine (num features 50, discount default, sizes [64, 64])"
+    assert names.learner("mine (follower.ridge=null)") == "mine (ridge none)"
     assert names.degradation("size_matched: region + thin") == "size matched: region + thin"
 
 
