@@ -94,7 +94,7 @@ def compare(
 
 def alternating(ours: Advance, others: Advance, seconds: float) -> list[tuple[float, float]]:
     """Return the updates per second of both sides, block by block."""
-    # Compiles whatever is compiled, ours for each layout of the state that an update leaves.
+    # Compiles whatever is compiled.
     ours(AT_ONCE)
     others(AT_ONCE)
     return [(_pace(ours, seconds), _pace(others, seconds)) for _ in range(BLOCKS)]

@@ -35,10 +35,12 @@ def compile_graph(
 
     By Inductor alone and for one layout in memory, that of examples of its last inputs: all else
     about a cohort's tensors never changes, so that what `torch.compile` asks of them at every call,
-    a fifth of a small update's time, need not be asked. Others are laid out like them first, as
-    those that a training begins with are.
+    a fifth of a small update's time, need not be asked. Others are laid out like them first: those
+    that a training begins with, and a few where an update's phases alternate.
     """
-    strides = [example.stride() for example in examples]
+    # What is the same for all runs may lie in memory once, where nothing can be copied to.
+    laid = [x.contiguous() if 0 in x.stride() else x for x in examples]
+    strides = [example.stride() for example in laid]
     compiled: Callable[..., Any] | None = None
 
     def run(*tensors: torch.Tensor) -> Any:

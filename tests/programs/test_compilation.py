@@ -78,12 +78,22 @@ def test_nothing_is_compiled_unless_asked_for(monkeypatch):
 def test_a_compiled_training_equals_a_plain_one(monkeypatch):
     plain = train(small_cohort(), 30)
     compiled = train(small_cohort(mode="compiled"), 1)
-    # What an update leaves is laid out as the next one wants it: nothing more is copied.
+    # What an update of one phase leaves is laid out as the next one wants it: no copies.
     monkeypatch.delattr(compilation, "_laid_out")
     train(compiled, 29)
     monkeypatch.undo()
     assert_close(compiled.state, plain.state, rtol=1e-4, atol=1e-5)
     assert_close(compiled.metrics, plain.metrics, rtol=1e-4, atol=1e-5)
+
+
+def test_what_all_runs_share_in_memory_is_laid_out_apart(monkeypatch):
+    """As a state that does not hang on the run comes out of vmap."""
+    from torch import _inductor
+
+    monkeypatch.setattr(_inductor, "compile", lambda graph, tensors: graph)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    run = compilation.compile_graph(graph, [torch.zeros(1, 3).expand(2, 3)])
+    assert torch.equal(run(torch.arange(6.0).view(2, 3)), torch.arange(1.0, 7).view(2, 3))
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch):

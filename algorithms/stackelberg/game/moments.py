@@ -113,7 +113,7 @@ def whitening(kernel: Kernel, gram: Tensor, inverse_size: Tensor) -> Tensor:
     """
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     if kernel != "normalized_feature":
-        return eye
+        return eye.expand_as(gram)
     return torch.linalg.cholesky_ex(gram + inverse_size * eye)[0]
 
 

@@ -40,8 +40,12 @@ def test_a_jacobian_by_layers_is_the_residual_s(spec, sizes):
     policy = policy_of(leader, places)
     expected = residual_rows(critic, game, policy, places)
     found = curvature.jacobian(critic, game, policy, places, SCALE)
-    torch.testing.assert_close(found.rows(), expected)
+    torch.testing.assert_close(found.under(torch.eye(20).double()), expected)
     torch.testing.assert_close(found.gram(), expected @ expected.T)
+    for columns in (1, 2000):  # Either way to it is the shorter one once.
+        root = torch.randn(20, columns, generator=draw).double()
+        whole = root.T @ expected
+        torch.testing.assert_close(found.squared_under(root), whole @ whole.T)
     along, weight = torch.randn(expected.shape[1], generator=draw).double(), expected[:, 0]
     torch.testing.assert_close(found @ curvature.like(along, critic), expected @ along)
     torch.testing.assert_close(curvature.flat(found.transposed(weight)), expected.T @ weight)

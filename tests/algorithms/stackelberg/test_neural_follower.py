@@ -102,22 +102,24 @@ def residual_rows(critic, game, policy, places):
     return torch.func.jacrev(residual)(curvature.flat(critic))
 
 
-@pytest.mark.parametrize("kernel", ["feature", "normalized_feature"])
-def test_pairs_of_different_actions_do_not_weigh_on_each_other(kernel):
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("kernel", ["feature", "gaussian", "normalized_feature"])
+def test_pairs_of_different_actions_do_not_weigh_on_each_other(kernel, size):
     """Whitened by each action's own second moments, they are so by those of all features."""
     data = random_batch(SPEC, 20, seed=4)
     game = batch_game(data, 0.9, torch.tensor(5.0))
     draw = torch.Generator().manual_seed(6)
     drawn, grams = (
-        torch.randn(20, 4, generator=draw).double(),
-        torch.randn(3, 4, 4, generator=draw).double(),
+        torch.randn(20, size, generator=draw).double(),
+        torch.randn(3, size, size, generator=draw).double(),
     )
     grams = grams @ grams.mT
     roots = data_moments.whitening(kernel, grams, torch.tensor(0.1))
     found = neural_follower.pairs(game, drawn, data.weight.sum(), roots).features
+    assert found.shape == (20, 3 * size)
     whole = data_moments.per_action(data_moments.of_action(game.action, 3), drawn)
-    every = torch.block_diag(*grams) + 0.1 * torch.eye(12).double()
-    every = every if kernel == "normalized_feature" else torch.eye(12).double()
+    every = torch.block_diag(*grams) + 0.1 * torch.eye(3 * size).double()
+    every = every if kernel == "normalized_feature" else torch.eye(3 * size).double()
     torch.testing.assert_close(found @ found.T, whole @ torch.linalg.solve(every, whole.T))
 
 
