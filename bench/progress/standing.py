@@ -125,7 +125,7 @@ def stand(root: Path, experiment: str) -> Standing:
 
 
 def _state(head: Head) -> State:
-    today = fingerprint(head.target) if isinstance(head.target, str) else None
+    today = fingerprint(*head.targets) if head.targets else None
     fresh = today is not None and head.code == today
     status: State = head.status
     return status if fresh else "stale"

@@ -1,7 +1,8 @@
 """The fingerprint of the code that an algorithm's results come from.
 
-It is a hash of the syntax trees of the file that a learner's target names and of everything that
-this file imports inside its own package, ``algorithms/``. Comments, docstrings and formatting are
+It is a hash of the syntax trees of the files that the targets in an algorithm's settings name, its
+own and those of its parts, and of everything that these files import inside their own package,
+``algorithms/``. Comments, docstrings and formatting are
 not in it, nor are methods that are read after training (`READ_AFTERWARDS`). Nothing is imported for
 it, so that whoever only reads a store can ask.
 """
@@ -38,19 +39,30 @@ class _Module(NamedTuple):
     imported: tuple[str, ...]
 
 
-@cache
-def fingerprint(target: str) -> str | None:
-    """Return the hash of a target's code, None where it cannot be found or read.
+def targets_of(algorithm: Any) -> tuple[str, ...]:
+    """Return the targets in an algorithm's settings, of the learner and of its parts, in order."""
+    if not isinstance(algorithm, Mapping):
+        return ()
+    own = algorithm.get("target")
+    parts = (part for value in algorithm.values() for part in targets_of(value))
+    return (*([own] if isinstance(own, str) else []), *parts)
 
-    `target` is the full name of a class, as in ``algorithms.cql.ConservativeQLearning``. What was
+
+@cache
+def fingerprint(*targets: str) -> str | None:
+    """Return the hash of the code of targets, None where that of one cannot be found or read.
+
+    A target is the full name of a class, as in ``algorithms.cql.ConservativeQLearning``. What was
     read of a file stays for the process, which goes on with the code that it has imported.
     """
-    module = target.rpartition(".")[0]
     try:
-        root = _root(module.partition(".")[0])
-        if root is None or _path(root, module) is None:
-            return None
-        modules = {name: _read(root, name) for name in sorted(_closure(root, module))}
+        modules: dict[str, _Module] = {}
+        for module in (target.rpartition(".")[0] for target in targets):
+            root = _root(module.partition(".")[0])
+            if root is None or _path(root, module) is None:
+                return None
+            modules |= {name: _read(root, name) for name in _closure(root, module)}
+        modules = dict(sorted(modules.items()))
         whole = any(read.refers for read in modules.values())
         hashes = {name: read.whole if whole else read.digest for name, read in modules.items()}
         text = "\n".join(f"{name} {digest}" for name, digest in hashes.items())
@@ -62,8 +74,8 @@ def fingerprint(target: str) -> str | None:
 def code_of(settings: Mapping[str, Any]) -> str | None:
     """Return the fingerprint of today's code for a run's settings, whatever those lack."""
     algorithm = settings.get("algorithm") if isinstance(settings, Mapping) else None
-    target = algorithm.get("target") if isinstance(algorithm, Mapping) else None
-    return fingerprint(target) if isinstance(target, str) else None
+    targets = targets_of(algorithm)
+    return fingerprint(*targets) if targets else None
 
 
 @cache

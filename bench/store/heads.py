@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from bench.store.code import targets_of
+
 
 class Head(NamedTuple):
     """Values as the record has them, whatever their type; None where it has none.
 
     Attributes:
-        target: Full name of the algorithm's class.
+        targets: Full names of the classes of the algorithm and of its parts.
         wall_seconds: What its cohort took, and `cohort_size` of how many runs.
         error: What went wrong.
     """
@@ -16,7 +18,7 @@ class Head(NamedTuple):
     run_id: Any
     status: Any
     code: Any
-    target: Any
+    targets: Any
     algorithm: Any
     environment: Any
     degradation: Any
@@ -42,7 +44,7 @@ def head_of(record: Mapping[str, Any]) -> Head:
         record["run_id"],
         record["status"],
         record["code"],
-        _of(_of(record["config"], "algorithm"), "target"),
+        targets_of(_of(record["config"], "algorithm")),
         record["algorithm"],
         record["environment"],
         _of(record["dataset"], "degradation", _of(planned, "name", "none")),

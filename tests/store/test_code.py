@@ -14,10 +14,17 @@ from bench import CONF
 from bench.store import code
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {
-    path.stem: yaml.safe_load(path.read_text())["target"]
+SETTINGS = {
+    path.stem: yaml.safe_load(path.read_text())
     for path in sorted((CONF / "algorithm").glob("*.yaml"))
 }
+TARGETS = {name: (settings["target"],) for name, settings in SETTINGS.items()}
+# What a follower of StackelbergLearner's is made of its learner does not import.
+TARGETS |= {
+    f"stackelberg with {name}": (*TARGETS["stackelberg"], follower["target"])
+    for name, follower in SETTINGS["stackelberg"]["followers"].items()
+}
+BC = "algorithms.bc.BehaviorCloning"
 CACHES = (code.fingerprint, code._root, code._read)
 
 
@@ -29,14 +36,15 @@ def imported() -> dict[str, list[str]]:
     """
     program = (
         "import importlib, json, os, sys, torch, bench.types\n"
-        "for target in sys.argv[1:]:\n"
+        "for name, targets in json.loads(sys.argv[1]).items():\n"
         "    if os.fork() == 0:\n"
-        "        importlib.import_module(target.rpartition('.')[0])\n"
+        "        for target in targets:\n"
+        "            importlib.import_module(target.rpartition('.')[0])\n"
         "        names = [n for n in sys.modules if n.split('.')[0] == 'algorithms']\n"
-        "        print(json.dumps([target, sorted(names)]), flush=True); os._exit(0)\n"
+        "        print(json.dumps([name, sorted(names)]), flush=True); os._exit(0)\n"
         "    os.wait()\n"
     )
-    command = [sys.executable, "-c", program, *TARGETS.values()]
+    command = [sys.executable, "-c", program, json.dumps(TARGETS)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return dict(map(json.loads, done.stdout.splitlines()))
 
@@ -53,7 +61,7 @@ def fingerprints() -> dict[str, str | None]:
     """Return the fingerprints of all learners as a new process would take them."""
     for cached in (code.fingerprint, code._read):
         cached.cache_clear()
-    return {name: code.fingerprint(target) for name, target in TARGETS.items()}
+    return {name: code.fingerprint(*targets) for name, targets in TARGETS.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +76,8 @@ def forget() -> object:
 def test_it_covers_what_python_imports_of_algorithms_and_no_more(
     name: str, imported: dict[str, list[str]]
 ) -> None:
-    module = TARGETS[name].rpartition(".")[0]
-    assert sorted(code._closure(ROOT, module)) == imported[TARGETS[name]]
+    modules = (target.rpartition(".")[0] for target in TARGETS[name])
+    assert sorted(set().union(*(code._closure(ROOT, m) for m in modules))) == imported[name]
 
 
 def test_comments_docstrings_and_formatting_are_not_in_it(project: Path) -> None:
@@ -94,7 +102,7 @@ def test_a_file_changes_those_that_import_it_and_no_other(
     for path in project.rglob("*.py"):
         parts = path.relative_to(project).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        users = frozenset(name for name in TARGETS if module in imported[TARGETS[name]])
+        users = frozenset(name for name in TARGETS if module in imported[name])
         shared[users] = path
     assert len(shared) > len(TARGETS)
     for users, path in shared.items():
@@ -104,6 +112,22 @@ def test_a_file_changes_those_that_import_it_and_no_other(
         assert {name for name in TARGETS if after[name] != before[name]} == users, path
         path.write_text(text)
     assert fingerprints() == before
+
+
+def test_the_code_of_a_part_is_that_of_whoever_has_it(project: Path) -> None:
+    own, part = BC, "algorithms.cql.ConservativeQLearning"
+    settings = {"algorithm": {"target": own, "deep": {"part": {"target": part}, "rate": 0.1}}}
+    without = {"algorithm": {"target": own, "deep": {"part": None}}}
+    assert code.targets_of(settings["algorithm"]) == (own, part)
+    before = code.code_of(settings), code.code_of(without)
+    assert before == (code.fingerprint(own, part), code.fingerprint(own))
+    with (project / "algorithms" / "cql.py").open("a") as file:
+        file.write("\nADDED = 1\n")
+    code.fingerprint.cache_clear()
+    code._read.cache_clear()
+    after = code.code_of(settings), code.code_of(without)
+    assert after[0] != before[0]
+    assert after[1] == before[1]
 
 
 @pytest.mark.parametrize("method", code.READ_AFTERWARDS)
@@ -186,7 +210,8 @@ def test_every_way_to_import_is_followed(tmp_path: Path, monkeypatch: pytest.Mon
     "settings",
     [{}, {"algorithm": None}, {"algorithm": {}}, {"algorithm": {"target": 3}}, [],
      {"algorithm": {"target": "algorithms.gone.Learner"}}, {"algorithm": {"target": "Learner"}},
-     {"algorithm": {"target": "no_such_package.x.Learner"}}, {"algorithm": {"target": ""}}],
+     {"algorithm": {"target": "no_such_package.x.Learner"}}, {"algorithm": {"target": ""}},
+     {"algorithm": {"target": BC, "part": {"target": "algorithms.gone.Part"}}}],
     ids=str,
 )  # fmt: skip
 def test_code_that_cannot_be_found_has_none(settings: object) -> None:
