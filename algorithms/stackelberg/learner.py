@@ -141,8 +141,10 @@ class StackelbergLearner(Algorithm):
     ) -> tuple[State, Metrics]:
         """Let the follower answer the leader's policy, then take one Adam step as the leader."""
         turn = self._turn(state, summary, batch, noise)
+        rate: float | Tensor = self.learning_rate
         if phase == WARM_START:
-            descent, memory, metrics = self._warm_start(turn)
+            descent, memory, metrics, own = self._warm_start(turn)
+            rate = rate if own is None else own
         else:
             gradient, memory, metrics = self._play(turn, phase)
             followed = {
@@ -157,7 +159,7 @@ class StackelbergLearner(Algorithm):
                 "total_derivative": norm(gradient.total),
                 "cosine_direct_implicit": cosine(gradient.direct, gradient.implicit),
             }
-        actor, optimizer = adam(descent, state.optimizer, state.actor, self.learning_rate)
+        actor, optimizer = adam(descent, state.optimizer, state.actor, rate)
         metrics = {name: value.float() for name, value in metrics.items()}
         return State(actor, optimizer, state.units, memory), metrics
 

@@ -52,11 +52,19 @@ class Played(NamedTuple):
 
 
 class WarmStart(NamedTuple):
-    """The gradient that clones the data's actions, what the follower remembers, and the logs."""
+    """A step of cloning the data's actions and of evaluating them.
+
+    Attributes:
+        cloning: The leader's gradient.
+        memory: What the follower remembers.
+        metrics: The logs.
+        rate: Of the leader's step; None is that by which it leads.
+    """
 
     cloning: Network
     memory: Any
     metrics: dict[str, Tensor]
+    rate: float | Tensor | None = None
 
 
 @dataclass(frozen=True)

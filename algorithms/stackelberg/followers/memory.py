@@ -6,15 +6,13 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from algorithms import networks
 from algorithms.networks import Network
 from algorithms.optimizers import AdamState, adam_init
 from algorithms.stackelberg.followers.base import Turn
 from algorithms.stackelberg.game import moments
-from algorithms.stackelberg.game.game import BatchGame, Points, batch_game
-from algorithms.stackelberg.game.kernels import random_features
 from algorithms.stackelberg.game.moments import Features
 from algorithms.stackelberg.responses import neural as response
+from algorithms.stackelberg.responses.samples import Pairs, pairs
 from bench.types import Batch
 
 # Of the running mean of the kernel features' second moments.
@@ -57,50 +55,55 @@ def remember(critic: Network, features: Features, num_actions: int) -> Memory:
     return Memory(critic, critic, critic, adam_init(critic), features, gram, along, zero, zero)
 
 
-class Sample(NamedTuple):
-    """A batch as the follower sees it."""
-
-    game: BatchGame
-    places: Points
-    pairs: response.Pairs
-
-
-def sample_of(turn: Turn, batch: Batch) -> Sample:
-    """Return a batch (without minibatches) with the features of its pairs."""
-    terms, summary = turn.terms, turn.summary
-    game = batch_game(batch, terms.discount, turn.scale.width)
-    places = Points(batch.observation, batch.next_observation, summary.initial_observations)
-    rows = batch.weight.double().sum()
-    features = _kernel_features(turn, batch.observation)
-    roots = moments.whitening(terms.kernel, turn.memory.gram, 1 / summary.num_transitions.double())
-    return Sample(game, places, response.pairs(game, features, rows, roots))
+def minibatch(turn: Turn, index: int) -> Turn:
+    """Return the turn with one of its minibatches ``[minibatches, batch, ...]``."""
+    assert turn.batch is not None
+    batch = Batch(*(x[index] for x in turn.batch))
+    return turn._replace(batch=batch, noise={name: x[index] for name, x in turn.noise.items()})
 
 
-def sample_of_half(turn: Turn, half: int) -> Sample:
-    """Return the first (0) or second (1) half of minibatches ``[minibatches, batch, ...]``."""
+def half(turn: Turn, which: int) -> Turn:
+    """Return the turn with the first (0) or second (1) half of its minibatches as one."""
     assert turn.batch is not None
     size = len(turn.batch.weight) // 2
-    first = half * size
+    first = which * size
     if size == 1:  # Written as the follower's own steps take it, so that a trace makes it once.
-        return sample_of(turn, Batch(*(x[first] for x in turn.batch)))
-    joined = Batch(*(x[first : first + size].flatten(0, 1) for x in turn.batch))
-    return sample_of(turn, joined)
+        return minibatch(turn, first)
+
+    def joined(x: Tensor) -> Tensor:
+        return x[first : first + size].flatten(0, 1)
+
+    noise = {name: joined(x) for name, x in turn.noise.items()}
+    return turn._replace(batch=Batch(*map(joined, turn.batch)), noise=noise)
 
 
-def observe(turn: Turn, batch: Batch) -> Turn:
-    """Return the turn with a batch in the second moments of the kernel's features."""
-    memory = turn.memory
-    features = _kernel_features(turn, batch.observation)
+class Seen(NamedTuple):
+    """What a kernel knows of a batch's pairs.
+
+    Attributes:
+        features: ``[batch, kernel features per action]``.
+        which: ``[batch, num_actions]``, 1 at the action that each is of; one column for vectors.
+    """
+
+    features: Tensor
+    which: Tensor
+
+
+def observe(memory: Memory, batch: Batch, seen: Seen) -> Memory:
+    """Return the memory with a batch in the second moments of the kernel's features."""
     weight = batch.weight.double() / batch.weight.sum().clamp_min(1e-12)
-    weighted = weight.unsqueeze(-1) * moments.of_action(batch.action, len(memory.gram))
-    now = (weighted.T.unsqueeze(-1) * features).mT @ features
-    gram = memory.gram + GRAM_RATE * (now - memory.gram)
-    return turn._replace(memory=memory._replace(gram=gram))
+    weighted = weight.unsqueeze(-1) * seen.which
+    now = (weighted.T.unsqueeze(-1) * seen.features).mT @ seen.features
+    return memory._replace(gram=memory.gram + GRAM_RATE * (now - memory.gram))
 
 
-def policy_at(actor: Network, places: Points) -> Points:
-    """Return the leader's probabilities at observations, float64."""
-    return Points(*(networks.apply(actor, x).double().softmax(-1) for x in places))
+def weighed(turn: Turn, weight: Tensor, seen: Seen) -> Pairs:
+    """Return what weighs a batch's residuals, given their weight in its game."""
+    assert turn.batch is not None
+    roots = moments.whitening(
+        turn.terms.kernel, turn.memory.gram, 1 / turn.summary.num_transitions.double()
+    )
+    return pairs(weight, *seen, turn.batch.weight.double().sum(), roots)
 
 
 def number_of(turn: Turn, rows: Tensor) -> Tensor:
@@ -119,11 +122,4 @@ def answer_of(
         multiplier = number * turn.memory.log_multiplier.exp()
     return response.Answer(
         terms.aims, terms.kernel_loss, multiplier, regularization, residual_weight
-    )
-
-
-def _kernel_features(turn: Turn, observation: Tensor) -> Tensor:
-    features = turn.memory.features
-    return random_features(
-        observation, features.kernel_frequency, features.kernel_phase, turn.terms.bandwidth
     )

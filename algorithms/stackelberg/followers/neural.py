@@ -26,22 +26,23 @@ from algorithms.stackelberg.followers.base import (
 )
 from algorithms.stackelberg.followers.memory import (
     Memory,
-    Sample,
+    Seen,
     answer_of,
+    half,
+    minibatch,
     number_of,
     observe,
-    policy_at,
     remember,
-    sample_of,
-    sample_of_half,
+    weighed,
 )
 from algorithms.stackelberg.game import moments as data_moments
-from algorithms.stackelberg.game.game import Points, Units, batch_game
+from algorithms.stackelberg.game.game import Points, batch_game
 from algorithms.stackelberg.game.implicit import LeaderGradient, Reply, cosine, leader_gradient
-from algorithms.stackelberg.game.kernels import Kernel
+from algorithms.stackelberg.game.kernels import Kernel, random_features
 from algorithms.stackelberg.game.terms import KernelLoss
 from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import neural as response
+from algorithms.stackelberg.responses.samples import NumberedSample, Sample
 from bench.types import Batch, Count, EnvSpec, Fraction, Natural, Positive, PositiveFraction
 
 
@@ -107,70 +108,74 @@ class NeuralFollower(Follower):
         critic = networks.action_network(spec, self.hidden_sizes, generator)
         return remember(critic, features, spec.num_actions)
 
-    def warm_start(self, turn: Turn) -> WarmStart:
-        """Clone the data's behavior and evaluate it: one step each on one minibatch."""
-        assert turn.batch is not None
-        batch, memory, scale = Batch(*(x[0] for x in turn.batch)), turn.memory, turn.scale
-        game = batch_game(batch, turn.terms.discount, scale.width)
+    def sample(self, turn: Turn) -> Sample:
+        """Return the turn's one batch as the critic sees it."""
+        batch, terms, scale = turn.batch, turn.terms, turn.scale
+        assert batch is not None
+        game = batch_game(batch, terms.discount, scale.width)
         initial = turn.summary.initial_observations
         places = Points(batch.observation, batch.next_observation, initial)
-        policy = policy_at(turn.actor, places)
+        return NumberedSample(game, weighed(turn, game.weight, self.seen(turn)), scale, places)
 
-        slow = response.values(memory.slow_critic, places, scale)
+    def seen(self, turn: Turn) -> Seen:
+        """Return what the kernel knows of the turn's one batch."""
+        batch, features = turn.batch, turn.memory.features
+        assert batch is not None
+        drawn = features.kernel_frequency, features.kernel_phase, turn.terms.bandwidth
+        which = data_moments.of_action(batch.action, len(turn.memory.gram))
+        return Seen(random_features(batch.observation, *drawn), which)
+
+    def cloned(self, turn: Turn) -> Batch:
+        """Return what of the turn's one batch the warm start clones: all of it."""
+        assert turn.batch is not None
+        return turn.batch
+
+    def warm_start(self, turn: Turn) -> WarmStart:
+        """Clone the data's behavior and evaluate it: one step each on one minibatch."""
+        turn = minibatch(turn, 0)
+        sample, memory = self.sample(turn), turn.memory
+        game, policy = sample.game, sample.policy(turn.actor)
 
         def evaluation(critic: Network) -> Tensor:
-            q = response.values(critic, places, scale)
-            residual = game.residual(policy, q._replace(following=slow.following))
+            slow = sample.values(memory.slow_critic)
+            residual = game.residual_to(policy, sample.values(critic), slow)
             return (game.weight * residual**2).sum()
 
         gradient, loss = torch.func.grad_and_value(evaluation)(memory.critic)
-        critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
-        memory = observe(turn, batch).memory
-        slow_critic = networks.polyak_average(memory.slow_critic, critic, self.polyak)
-        memory = memory._replace(
-            critic=critic, slow_critic=slow_critic, anchor=critic, optimizer=optimizer
-        )
+        memory = self._stepped(self._observed(turn), gradient)
+        memory = memory._replace(anchor=memory.critic)
         gradient, likelihood = torch.func.grad_and_value(turn.leader.cloning_loss)(
-            turn.actor, batch
+            turn.actor, self.cloned(turn)
         )
         return WarmStart(gradient, memory, {"cloning_loss": likelihood, "evaluation_loss": loss})
 
     def play(self, turn: Turn, phase: int) -> Played:
         """Answer by Adam steps; return the leader's gradient on the first half of minibatches."""
-        assert turn.batch is not None
         for index in range(self.updates):
-            one = Batch(*(x[index % self.curvature_minibatches] for x in turn.batch))
-            turn = self.respond(turn, one)
+            memory = self.respond(minibatch(turn, index % self.curvature_minibatches))
+            turn = turn._replace(memory=memory)
         return self.lead(turn, solve=phase == LEAD_AND_SOLVE)
 
-    def respond(self, turn: Turn, batch: Batch) -> Turn:
-        """Return the turn after one Adam step of the follower on one minibatch."""
-        turn = observe(turn, batch)
-        sample, memory = sample_of(turn, batch), turn.memory
-        policy = policy_at(turn.actor, sample.places)
-        answer = self._answer(turn, sample)
-        slow = response.values(memory.slow_critic, sample.places, turn.scale)
-        gradient, (_, loss) = _objective_gradient(memory, answer, sample, policy, turn.scale, slow)
-        critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
+    def respond(self, turn: Turn) -> Memory:
+        """Return the memory after one Adam step of the follower on the turn's one batch."""
+        turn = turn._replace(memory=self._observed(turn))
+        sample, memory = self.sample(turn), turn.memory
+        policy, answer = sample.policy(turn.actor), self._answer(turn, sample)
+        gradient, loss = _objective_gradient(memory, answer, sample, policy, memory.slow_critic)
         allowed = turn.terms.allowed_loss(number_of(turn, sample.pairs.rows))
         step = self.multiplier_rate * ((loss - allowed) / allowed).clamp(-1, 1)
         log_multiplier = memory.log_multiplier + step
-        memory = memory._replace(
-            critic=critic,
-            slow_critic=networks.polyak_average(memory.slow_critic, critic, self.polyak),
-            optimizer=optimizer,
-            log_multiplier=log_multiplier,
-        )
-        return turn._replace(memory=memory)
+        return self._stepped(memory, gradient)._replace(log_multiplier=log_multiplier)
 
     def lead(self, turn: Turn, *, solve: bool) -> Played:
         """Return the leader's gradient against the critic as it is; with `solve`, w anew."""
-        sample, terms, scale = sample_of_half(turn, 0), turn.terms, turn.scale
+        first = half(turn, 0)
+        sample, terms, scale = self.sample(first), turn.terms, turn.scale
         if solve:
-            turn = self._solved(turn, sample)
-        gradient, answer, reply = self._leader_gradient(turn, sample)
-        policy = policy_at(turn.actor, sample.places)
-        own, (_, loss) = _objective_gradient(turn.memory, answer, sample, policy, scale)
+            first = self._solved(first, sample)
+        policy, answer = sample.policy(turn.actor), self._answer(first, sample)
+        gradient, reply = _leader_gradient(first, sample, answer)
+        own, loss = _objective_gradient(first.memory, answer, sample, policy)
         along = 2 * answer.multiplier * terms.aims.leader(sample.game, policy, reply.q_dot)
         metrics = terms.metrics(sample.game, policy, reply, answer.multiplier, scale)
         metrics |= {
@@ -178,9 +183,9 @@ class NeuralFollower(Follower):
             "out_of_range": torch.zeros_like(along),
             "kernel_loss": loss,
             "follower_gradient": curvature.flat(own).norm(),
-            "solver_residual": turn.memory.solver_residual,
+            "solver_residual": first.memory.solver_residual,
         }
-        return Played(gradient, turn.memory, metrics)
+        return Played(gradient, first.memory, metrics)
 
     def diagnose(self, turn: Turn, phase: int, *, total: bool) -> dict[str, Tensor]:
         """Return curvatures, the share of pairs with themselves, and the cosine of two batches.
@@ -189,26 +194,26 @@ class NeuralFollower(Follower):
         """
         if phase == WARM_START:
             return {}
-        sample, memory = sample_of_half(turn, 0), turn.memory
-        policy = policy_at(turn.actor, sample.places)
-        answer = self._answer(turn, sample)
-        q = response.values(memory.critic, sample.places, turn.scale)
-        residual = sample.game.residual(policy, q)
+        memory, halves = turn.memory, [half(turn, which) for which in (0, 1)]
+        samples = [self.sample(one) for one in halves]
+        first = samples[0]
+        policy, answer = first.policy(turn.actor), self._answer(turn, first)
+        residual = first.game.residual(policy, first.values(memory.critic))
         share = torch.ones_like(answer.multiplier)
         if not turn.terms.squared:  # which is nothing but its diagonal
-            whole = sample.pairs.loss(residual, "v").clamp_min(torch.finfo(torch.float64).tiny)
-            share = sample.pairs.diagonal(residual) / whole
-        rows = curvature.jacobian(memory.critic, sample.game, policy, sample.places, turn.scale)
+            whole = first.pairs.loss(residual, "v").clamp_min(torch.finfo(torch.float64).tiny)
+            share = first.pairs.diagonal(residual) / whole
+        rows = curvature.jacobian(memory.critic, first, policy)
         found = curvature.gauss_newton_spectrum(
-            rows, sample.pairs, answer.multiplier, self.regularization, turn.terms.kernel_loss
+            rows, first.pairs, answer.multiplier, self.regularization, turn.terms.kernel_loss
         )
         agreement = torch.zeros_like(share)
         if total:
             implicit = []
-            for half in (0, 1):
-                one = sample_of_half(turn, half)
-                solved = self._solved(turn, one)
-                implicit.append(self._leader_gradient(solved, one)[0].implicit)
+            for one, sample in zip(halves, samples, strict=True):
+                solved = self._solved(one, sample)
+                answer = self._answer(one, sample)
+                implicit.append(_leader_gradient(solved, sample, answer)[0].implicit)
             agreement = cosine(*implicit)
         return {
             "kernel_diagonal_share": share,
@@ -217,43 +222,35 @@ class NeuralFollower(Follower):
             "cosine_batches": agreement,
         }
 
+    def _observed(self, turn: Turn) -> Memory:
+        assert turn.batch is not None
+        return observe(turn.memory, turn.batch, self.seen(turn))
+
+    def _stepped(self, memory: Memory, gradient: Network) -> Memory:
+        """Return the memory after an Adam step of the critic, its slow copy behind it."""
+        critic, optimizer = adam(gradient, memory.optimizer, memory.critic, self.learning_rate)
+        slow = networks.polyak_average(memory.slow_critic, critic, self.polyak)
+        return memory._replace(critic=critic, slow_critic=slow, optimizer=optimizer)
+
     def _answer(self, turn: Turn, sample: Sample) -> response.Answer:
         return answer_of(turn, sample.pairs.rows, self.regularization, self.residual_weight)
 
-    def _leader_gradient(
-        self, turn: Turn, sample: Sample
-    ) -> tuple[LeaderGradient, response.Answer, Reply]:
-        answer = self._answer(turn, sample)
-        policy = policy_at(turn.actor, sample.places)
-        game, places, memory = sample.game, sample.places, turn.memory
-        reply = response.reply(
-            memory.critic, memory.along, answer, game, policy, places, turn.scale, sample.pairs
-        )
-        gradient = leader_gradient(
-            turn.terms.aims, game, lambda x: policy_at(x, places), turn.actor, reply
-        )
-        return gradient, answer, reply
-
     def _solved(self, turn: Turn, sample: Sample) -> Turn:
         """Return the turn with w solved for on a sample."""
-        terms, memory, scale = turn.terms, turn.memory, turn.scale
-        policy = policy_at(turn.actor, sample.places)
-        answer = self._answer(turn, sample)
+        terms, memory = turn.terms, turn.memory
+        policy, answer = sample.policy(turn.actor), self._answer(turn, sample)
         damping = terms.damping(answer.multiplier)
         assert damping is not None
-        game, places = sample.game, sample.places
 
         def leader(critic: Network) -> Tensor:
-            return terms.aims.leader(game, policy, response.values(critic, places, scale))
+            return terms.aims.leader(sample.game, policy, sample.values(critic))
 
         gradient = torch.func.grad(leader)(memory.critic)
         if self.curvature == "exact":
-            hessian = curvature.hessian_of(
-                memory.critic, memory.anchor, answer, game, policy, places, scale, sample.pairs
-            )
+            hessian = curvature.hessian_of(memory.critic, memory.anchor, answer, sample, policy)
             found = curvature.exact_direction(hessian, gradient, damping)
         else:
-            rows = curvature.jacobian(memory.critic, game, policy, places, scale)
+            rows = curvature.jacobian(memory.critic, sample, policy)
             ridge = damping + 2 * self.regularization
             found = curvature.gauss_newton_direction(
                 gradient, rows, sample.pairs, answer.multiplier, ridge, terms.kernel_loss
@@ -262,21 +259,26 @@ class NeuralFollower(Follower):
         return turn._replace(memory=memory)
 
 
+def _leader_gradient(
+    turn: Turn, sample: Sample, answer: response.Answer
+) -> tuple[LeaderGradient, Reply]:
+    policy, memory = sample.policy(turn.actor), turn.memory
+    reply = response.reply(memory.critic, memory.along, answer, sample, policy)
+    aims = turn.terms.aims
+    return leader_gradient(aims, sample.game, sample.policy, turn.actor, reply), reply
+
+
 def _objective_gradient(
     memory: Memory,
     answer: response.Answer,
     sample: Sample,
     policy: Points,
-    scale: Units,
-    slow: Points | None = None,
-) -> tuple[Network, tuple[Tensor, Tensor]]:
-    """Return the follower's gradient with its objective and kernel loss."""
+    slow: Network | None = None,
+) -> tuple[Network, Tensor]:
+    """Return the follower's gradient with its kernel loss."""
 
     def objective(critic: Network) -> tuple[Tensor, Tensor]:
-        game, places, pairs = sample
-        return response.objective(
-            critic, memory.anchor, answer, game, policy, places, scale, pairs, slow
-        )
+        return response.objective(critic, memory.anchor, answer, sample, policy, slow)
 
-    gradient, (value, loss) = torch.func.grad_and_value(objective, has_aux=True)(memory.critic)
-    return gradient, (value, loss)
+    gradient, loss = torch.func.grad(objective, has_aux=True)(memory.critic)
+    return gradient, loss

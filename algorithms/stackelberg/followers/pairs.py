@@ -31,7 +31,7 @@ from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.implicit import Reply, cosine, leader_gradient
 from algorithms.stackelberg.game.kernels import SMOOTH, Kernel
-from algorithms.stackelberg.game.pairs import PairGame, pair_game
+from algorithms.stackelberg.game.pairs import PairGame, in_bandwidths, pair_game
 from algorithms.stackelberg.game.terms import KernelLoss, outside
 from algorithms.stackelberg.responses import linear as linear_response
 from bench.types import ActionKind, Count, EnvSpec, Natural, Positive, PositiveFraction
@@ -215,8 +215,7 @@ class PairFollower(Follower):
 
     def pairs(self, turn: Turn, observation: Tensor, action: Tensor) -> Tensor:
         """Return observations and actions in units of their bandwidths, ``[points, sizes]``."""
-        scaled = observation.double() / turn.terms.bandwidth
-        return torch.cat([scaled, action.double() / self.action_bandwidth], dim=-1)
+        return in_bandwidths(observation, action, turn.terms.bandwidth, self.action_bandwidth)
 
 
 def reply_of(played: PairRound, moves: linear_response.Direction, base: Tensor) -> Reply:

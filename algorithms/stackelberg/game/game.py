@@ -101,6 +101,10 @@ class BatchGame(NamedTuple):
         following = (policy.following * direction.following).sum(-1)
         return self.bootstrap * following - at_action(direction.observation, self.action)
 
+    def residual_to(self, policy: Points, q: Points, later: Points) -> Tensor:
+        """Return the residual ``[batch]`` where another critic says what follows is worth."""
+        return self.residual(policy, q._replace(following=later.following))
+
 
 def batch_game(batch: Batch, discount: float | Tensor, width: Tensor) -> BatchGame:
     """Return the game on a batch, in float64."""

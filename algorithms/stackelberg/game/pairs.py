@@ -8,6 +8,7 @@ width]`` at the `Points` of a game, and q a function of that.
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from algorithms.stackelberg.game.game import Points
@@ -54,6 +55,10 @@ class PairGame(NamedTuple):
         """Return the residual's derivative ``[batch]`` as q moves in a direction."""
         return self.bootstrap * direction(policy.following) - direction(self.taken)
 
+    def residual_to(self, policy: Points, q: Critic, later: Critic) -> Tensor:
+        """Return the residual ``[batch]`` where another critic says what follows is worth."""
+        return self.reward + self.bootstrap * later(policy.following) - q(self.taken)
+
 
 def pair_game(batch: Batch, taken: Tensor, discount: float | Tensor, width: Tensor) -> PairGame:
     """Return the game on a batch, in float64."""
@@ -64,3 +69,11 @@ def pair_game(batch: Batch, taken: Tensor, discount: float | Tensor, width: Tens
         bootstrap=discount * (1 - batch.terminated.double()),
         weight=weight / weight.sum().clamp_min(1e-12),
     )
+
+
+def in_bandwidths(
+    observation: Tensor, action: Tensor, bandwidth: float | Tensor, action_bandwidth: float | Tensor
+) -> Tensor:
+    """Return observations and actions in units of their bandwidths, ``[points, sizes]``."""
+    scaled = observation.double() / bandwidth, action.double() / action_bandwidth
+    return torch.cat(scaled, dim=-1)

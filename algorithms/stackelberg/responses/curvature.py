@@ -19,16 +19,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from algorithms import networks
 from algorithms.networks import Layer, Network
 from algorithms.stackelberg.game import solvers
-from algorithms.stackelberg.game.game import BatchGame, Points, Units
+from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.implicit import low_rank_direction
 from algorithms.stackelberg.game.moments import of_action
 from algorithms.stackelberg.game.terms import KernelLoss
-from algorithms.stackelberg.responses.neural import Answer, Pairs, objective
+from algorithms.stackelberg.responses.neural import Answer, objective
+from algorithms.stackelberg.responses.samples import Pairs, Sample, doubled
 
 EIGENVALUE_STEPS = 50
 
@@ -103,23 +104,20 @@ class Jacobian(NamedTuple):
         return factor @ factor.T
 
 
-def jacobian(
-    critic: Network, game: BatchGame, policy: Points, places: Points, scale: Units
-) -> Jacobian:
+def jacobian(critic: Network, sample: Sample, policy: Points) -> Jacobian:
     """Return the residuals' derivative in the critic's parameters."""
-    x = torch.cat((places.observation, places.following))
+    x, weights = sample.ends(policy)
     if not x.is_floating_point():
-        x = of_action(x, len(critic[0]["weight"])).to(critic[0]["weight"].dtype)
+        x = of_action(x, len(critic[0]["weight"]))
+    x = x.to(critic[0]["weight"].dtype)
     inputs = []
     for index, layer in enumerate(critic):
         inputs.append(x)
         x = networks.apply((layer,), x)
         x = x.relu() if index < len(critic) - 1 else x
     share = x.double().sigmoid()  # Of the range of values that q is above its lower end by.
-    taken = -of_action(game.action, x.shape[-1])
-    following = game.bootstrap.unsqueeze(-1) * policy.following
-    width = scale.v_max - scale.v_min
-    slope = (torch.cat((taken, following)) * width * share * (1 - share)).to(x.dtype)
+    width = sample.scale.v_max - sample.scale.v_min
+    slope = (weights * width * share * (1 - share)).to(x.dtype)
     slopes = [slope]
     for layer, active in zip(critic[:0:-1], inputs[:0:-1], strict=True):
         slope = (slope @ layer["weight"].mT) * (active > 0)
@@ -210,23 +208,12 @@ def exact_direction(hessian: Tensor, gradient: Network, ridge: Any) -> Curved:
 
 
 def hessian_of(
-    critic: Network,
-    anchor: Network,
-    answer: Answer,
-    game: BatchGame,
-    policy: Points,
-    places: Points,
-    scale: Units,
-    batch: Pairs,
+    critic: Network, anchor: Network, answer: Answer, sample: Sample, policy: Points
 ) -> Tensor:
     """Return the dense Hessian of ``J_F`` in the critic's parameters, float64."""
-    start = flat(critic)
-    doubled = tree_map(lambda x: x.double() if x.is_floating_point() else x, (anchor, places))
+    start, still, exact = flat(critic), doubled(anchor), doubled(sample)
 
     def of_vector(vector: Tensor) -> Tensor:
-        moved = like(vector, critic)
-        return objective(
-            moved, doubled[0], answer, game, policy, Points(*doubled[1]), scale, batch
-        )[0]
+        return objective(like(vector, critic), still, answer, exact, policy)[0]
 
     return torch.func.hessian(of_vector)(start)

@@ -1,16 +1,20 @@
 """The neural follower: its kernel loss pair by pair, its curvature, and the leader's slope."""
 
 from itertools import product
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch.utils._pytree import tree_map
 
 from algorithms import networks
+from algorithms.networks import Network
 from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Aims, Points, batch_game, units
 from algorithms.stackelberg.game.implicit import inner, leader_gradient
-from algorithms.stackelberg.responses import curvature
+from algorithms.stackelberg.game.pairs import pair_game
+from algorithms.stackelberg.leaders import LEADERS
+from algorithms.stackelberg.responses import curvature, samples
 from algorithms.stackelberg.responses import neural as neural_follower
 from tests.algorithms.stackelberg.test_learner import GAMES, documented, first_updates
 from tests.support.builders import (
@@ -27,31 +31,57 @@ from tests.support.builders import (
 )
 
 SPEC = make_spec("vector", size=2, num_actions=3, v_min=-1.0, v_max=1.0)
+VECTORS = make_spec("continuous", size=2, v_min=-1.0, v_max=1.0)
 SCALE = units(SPEC)
-CRITIC = random_network([2, 4, 3], seed=1)
-# All its units are active on all data: J_F has no kink near it, and is no quadratic all the same.
-ANCHOR = random_network([2, 4, 3], seed=2, scale=0.4)
-ANCHOR[0]["bias"] += 3.0
-LEADER = random_network([2, 4, 3], seed=3)
 AIMS = [Aims(o, p) for o, p in product(("data", "initial"), ("relative", "absolute"))]
 MULTIPLIER = torch.tensor(5.0, dtype=torch.float64)
 REGULARIZATION = 0.1
 RIDGE = 0.1
 
 
-def sample(n=20, features=4):
-    """Return a game, its places and its pairs."""
-    data = random_batch(SPEC, n, seed=4)
-    game = batch_game(data, 0.9, torch.tensor(5.0))
-    places = Points(data.observation, data.next_observation, data.initial_observation[:6])
+class Networks(NamedTuple):
+    """The players: a critic, an anchor and a leader."""
+
+    critic: Network
+    anchor: Network
+    leader: Network
+
+
+def players(size_in, outputs, actions):
+    """Return networks; all the anchor's units are active on all data.
+
+    So J_F has no kink near it, and is no quadratic all the same.
+    """
+    anchor = random_network([size_in, 4, outputs], seed=2, scale=0.4)
+    anchor[0]["bias"] += 3.0
+    critic = random_network([size_in, 4, outputs], seed=1)
+    return Networks(critic, anchor, random_network([2, 4, actions], seed=3))
+
+
+PLAYERS = {"numbered": players(2, 3, 3), "vectors": players(4, 1, 2)}
+CRITIC, ANCHOR, LEADER = PLAYERS["numbered"]
+KINDS = pytest.mark.parametrize("kind", list(PLAYERS))
+
+
+def sample(kind="numbered", n=20, features=4, spec=None):
+    """Return a batch as a critic of that kind sees it."""
+    spec = spec or {"numbered": SPEC, "vectors": VECTORS}[kind]
+    data = random_batch(spec, n, seed=4)
     draw = torch.Generator().manual_seed(5)
     drawn = torch.randn(n, features, generator=draw, dtype=torch.float64)
     roots = torch.linalg.cholesky(torch.eye(features, dtype=torch.float64) * 1.3).repeat(3, 1, 1)
-    return game, places, neural_follower.pairs(game, drawn, data.weight.sum(), roots)
-
-
-def policy_of(leader, places):
-    return Points(*(networks.apply(leader, x).softmax(-1) for x in places))
+    discount, width, rows = 0.9, torch.tensor(5.0), data.weight.sum()
+    if kind == "numbered":
+        game = batch_game(data, discount, width)
+        which = data_moments.of_action(data.action, 3)
+        places = Points(data.observation, data.next_observation, data.initial_observation[:6])
+        weighing = samples.pairs(game.weight, drawn, which, rows, roots)
+        return samples.NumberedSample(game, weighing, SCALE, places)
+    game = pair_game(data, torch.cat([data.observation, data.action], -1), discount, width)
+    weighing = samples.pairs(game.weight, drawn, torch.ones(n, 1).double(), rows, roots[:1])
+    places = Points(data.observation, data.next_observation, data.initial_observation)
+    leader = LEADERS["deterministic"]
+    return samples.VectorSample(game, weighing, SCALE, places, leader, {})
 
 
 def answer(aims=AIMS[0], statistic="v"):
@@ -59,9 +89,8 @@ def answer(aims=AIMS[0], statistic="v"):
 
 
 def residuals():
-    game, places, batch = sample()
-    policy = policy_of(LEADER, places)
-    return game.residual(policy, neural_follower.values(CRITIC, places, SCALE)), batch
+    seen = sample()
+    return seen.game.residual(seen.policy(LEADER), seen.values(CRITIC)), seen.pairs
 
 
 def statistic_error(statistic):
@@ -85,19 +114,16 @@ def test_a_statistic_is_its_double_loop(statistic):
 
 
 def test_a_wrong_diagonal_is_caught(monkeypatch):
-    right = neural_follower.Pairs.diagonal
-    monkeypatch.setattr(
-        neural_follower.Pairs, "diagonal", lambda self, x: right(self, x) * self.rows
-    )
+    right = samples.Pairs.diagonal
+    monkeypatch.setattr(samples.Pairs, "diagonal", lambda self, x: right(self, x) * self.rows)
     assert statistic_error("u") > 1e-2
 
 
-def residual_rows(critic, game, policy, places):
+def residual_rows(critic, seen, policy):
     """Return ``d delta / d psi`` by differentiating each residual."""
 
     def residual(vector):
-        moved = curvature.like(vector, critic)
-        return game.residual(policy, neural_follower.values(moved, places, SCALE))
+        return seen.game.residual(policy, seen.values(curvature.like(vector, critic)))
 
     return torch.func.jacrev(residual)(curvature.flat(critic))
 
@@ -115,28 +141,26 @@ def test_pairs_of_different_actions_do_not_weigh_on_each_other(kernel, size):
     )
     grams = grams @ grams.mT
     roots = data_moments.whitening(kernel, grams, torch.tensor(0.1))
-    found = neural_follower.pairs(game, drawn, data.weight.sum(), roots).features
+    which = data_moments.of_action(game.action, 3)
+    found = samples.pairs(game.weight, drawn, which, data.weight.sum(), roots).features
     assert found.shape == (20, 3 * size)
-    whole = data_moments.per_action(data_moments.of_action(game.action, 3), drawn)
+    whole = data_moments.per_action(which, drawn)
     every = torch.block_diag(*grams) + 0.1 * torch.eye(3 * size).double()
     every = every if kernel == "normalized_feature" else torch.eye(3 * size).double()
     torch.testing.assert_close(found @ found.T, whole @ torch.linalg.solve(every, whole.T))
 
 
-def gradient_of(aims, game, policy, places):
-    return torch.func.grad(
-        lambda critic: aims.leader(game, policy, neural_follower.values(critic, places, SCALE))
-    )(CRITIC)
+def gradient_of(aims, seen, policy, critic):
+    return torch.func.grad(lambda x: aims.leader(seen.game, policy, seen.values(x)))(critic)
 
 
-def best_response(leader, aims, statistic, start=ANCHOR):
+def best_response(leader, aims, statistic, kind, start):
     """Return the critic at a minimum of J_F, found by Newton's steps."""
-    game, places, batch = sample()
-    given = game, policy_of(leader, places), places, SCALE, batch
+    seen, anchor = sample(kind), PLAYERS[kind].anchor
+    given = anchor, answer(aims, statistic), seen, seen.policy(leader)
 
     def objective(vector):
-        moved = curvature.like(vector, CRITIC)
-        return neural_follower.objective(moved, ANCHOR, answer(aims, statistic), *given)[0]
+        return neural_follower.objective(curvature.like(vector, anchor), *given)[0]
 
     vector = curvature.flat(start)
     for _ in range(120):
@@ -147,43 +171,42 @@ def best_response(leader, aims, statistic, start=ANCHOR):
         step = basis @ ((basis.T @ slope) / spectrum.abs().clamp_min(0.02))
         vector = vector - step * min(1.0, 0.3 / step.norm().item())
     assert torch.func.grad(objective)(vector).norm() < 1e-10
-    return curvature.like(vector, CRITIC)
+    return curvature.like(vector, anchor)
 
 
-def slope_error(aims=AIMS[0], statistic="v", ridge=0.0, size=1e-4):
+def slope_error(aims=AIMS[0], statistic="v", ridge=0.0, size=1e-4, kind="numbered"):
     """Return how far the total derivative is from finite differences through the follower."""
-    game, places, batch = sample()
+    seen, (_, anchor, leader) = sample(kind), PLAYERS[kind]
     given = answer(aims, statistic)
-
-    critic, policy = best_response(LEADER, aims, statistic), policy_of(LEADER, places)
+    critic = best_response(leader, aims, statistic, kind, start=anchor)
+    policy = seen.policy(leader)
 
     def value(leader):
-        answered = best_response(leader, aims, statistic, start=critic)
-        q = neural_follower.values(answered, places, SCALE)
-        return aims.leader(game, policy_of(leader, places), q).item()
+        answered = best_response(leader, aims, statistic, kind, start=critic)
+        return aims.leader(seen.game, seen.policy(leader), seen.values(answered)).item()
 
-    gradient = torch.func.grad(
-        lambda c: aims.leader(game, policy, neural_follower.values(c, places, SCALE))
-    )(critic)
-    hessian = curvature.hessian_of(critic, ANCHOR, given, game, policy, places, SCALE, batch)
+    hessian = curvature.hessian_of(critic, anchor, given, seen, policy)
+    gradient = gradient_of(aims, seen, policy, critic)
     found = curvature.exact_direction(hessian, gradient, ridge)
-    reply = neural_follower.reply(critic, found.along, given, game, policy, places, SCALE, batch)
-    parts = leader_gradient(aims, game, lambda x: policy_of(x, places), LEADER, reply)
+    reply = neural_follower.reply(critic, found.along, given, seen, policy)
+    parts = leader_gradient(aims, seen.game, seen.policy, leader, reply)
     total = tree_map(torch.add, parts.direct, parts.implicit)
     draw = torch.Generator().manual_seed(6)
-    along = tree_map(lambda x: torch.randn(x.shape, generator=draw, dtype=x.dtype), LEADER)
-    ends = [value(tree_map(lambda x, d, s=s: x + s * d, LEADER, along)) for s in (size, -size)]
+    along = tree_map(lambda x: torch.randn(x.shape, generator=draw, dtype=x.dtype), leader)
+    ends = [value(tree_map(lambda x, d, s=s: x + s * d, leader, along)) for s in (size, -size)]
     return abs(inner(total, along).item() / ((ends[0] - ends[1]) / (2 * size)) - 1)
 
 
+@KINDS
 @pytest.mark.parametrize("aims", AIMS, ids=str)
 @pytest.mark.parametrize("statistic", ["u", "v"])
-def test_with_exact_curvature_the_total_derivative_is_the_slope(aims, statistic):
-    assert slope_error(aims, statistic) < 1e-4
+def test_with_exact_curvature_the_total_derivative_is_the_slope(aims, statistic, kind):
+    assert slope_error(aims, statistic, kind=kind) < 1e-4
 
 
-def test_slips_are_caught(monkeypatch):
-    assert slope_error(ridge=0.1) > 1e-2
+@KINDS
+def test_slips_are_caught(kind, monkeypatch):
+    assert slope_error(ridge=0.1, kind=kind) > 1e-2
     right = curvature.exact_direction
 
     def flipped(*inputs):
@@ -191,7 +214,7 @@ def test_slips_are_caught(monkeypatch):
         return found._replace(along=tree_map(torch.neg, found.along))
 
     monkeypatch.setattr(curvature, "exact_direction", flipped)
-    assert slope_error() > 1e-2
+    assert slope_error(kind=kind) > 1e-2
 
 
 SETTINGS = {

@@ -16,13 +16,10 @@ from algorithms.stackelberg.responses.linear import Quadratic, best_response, co
 from tests.algorithms.stackelberg.test_identities import ALLOWED, V_MIN, game_of, logits_of, world
 from tests.algorithms.stackelberg.test_neural_follower import (
     AIMS,
-    CRITIC,
-    LEADER,
     MULTIPLIER,
+    PLAYERS,
     RIDGE,
-    SCALE,
     gradient_of,
-    policy_of,
     residual_rows,
     sample,
 )
@@ -43,15 +40,15 @@ def rough(matrix, right):
 
 
 def neural_error():
-    game, places, batch = sample()
-    policy = policy_of(LEADER, places)
-    jacobian = curvature.jacobian(CRITIC, game, policy, places, SCALE)
-    gradient = gradient_of(AIMS[0], game, policy, places)
+    seen, (critic, _, leader) = sample(), PLAYERS["numbered"]
+    policy, pairs = seen.policy(leader), seen.pairs
+    jacobian = curvature.jacobian(critic, seen, policy)
+    gradient = gradient_of(AIMS[0], seen, policy, critic)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(solvers, "cholesky", rough)
-        found = curvature.gauss_newton_direction(gradient, jacobian, batch, MULTIPLIER, RIDGE)
-    rows = residual_rows(CRITIC, game, policy, places)
-    weighted = torch.diag(batch.weight) @ batch.features
+        found = curvature.gauss_newton_direction(gradient, jacobian, pairs, MULTIPLIER, RIDGE)
+    rows = residual_rows(critic, seen, policy)
+    weighted = torch.diag(pairs.weight) @ pairs.features
     kernel = weighted @ weighted.T
     dense = 2 * MULTIPLIER * rows.T @ kernel @ rows + RIDGE * torch.eye(rows.shape[1]).double()
     along, right = map(curvature.flat, (found.along, gradient))

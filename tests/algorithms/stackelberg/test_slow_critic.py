@@ -7,14 +7,11 @@ from torch.utils._pytree import tree_map
 from algorithms.stackelberg.responses import curvature
 from algorithms.stackelberg.responses import neural as response
 from tests.algorithms.stackelberg.test_neural_follower import (
-    ANCHOR,
-    CRITIC,
-    LEADER,
+    KINDS,
     MULTIPLIER,
-    SCALE,
+    PLAYERS,
     SETTINGS,
     answer,
-    policy_of,
     residual_rows,
     sample,
 )
@@ -29,60 +26,55 @@ from tests.support.builders import (
 WEIGHT = 0.3
 
 
-def gradients(residual_weight, game=None):
+def gradients(residual_weight, kind):
     """Return the follower's gradient with the anchor as slow critic, and that without one."""
-    drawn, places, batch = sample()
-    game = game or drawn
-    policy = policy_of(LEADER, places)
-    given = answer()._replace(residual_weight=residual_weight)
+    seen, (critic, anchor, leader) = sample(kind), PLAYERS[kind]
+    given = anchor, answer()._replace(residual_weight=residual_weight), seen, seen.policy(leader)
 
     def of(slow):
-        def objective(critic):
-            return response.objective(
-                critic, ANCHOR, given, game, policy, places, SCALE, batch, slow
-            )[0]
+        def objective(moved):
+            return response.objective(moved, *given, slow)[0]
 
-        return curvature.flat(torch.func.grad(objective)(CRITIC))
+        return curvature.flat(torch.func.grad(objective)(critic))
 
-    return of(response.values(ANCHOR, places, SCALE)), of(None)
+    return of(anchor), of(None)
 
 
-def by_hand(fixed):
+def by_hand(fixed, kind):
     """Return the gradient of ``multiplier E[phi delta]^2``, with the target's part or without."""
-    game, places, batch = sample()
-    policy = policy_of(LEADER, places)
-    here = response.values(CRITIC, places, SCALE)
-    following = response.values(ANCHOR if fixed else CRITIC, places, SCALE).following
-    delta = game.residual(policy, here._replace(following=following))
-    rows = residual_rows(CRITIC, game, policy, places)
-    if fixed:  # all that moves is q(s, a)
-        quiet = game._replace(bootstrap=torch.zeros_like(game.bootstrap))
-        rows = residual_rows(CRITIC, quiet, policy, places)
-    moved = (batch.weight.unsqueeze(-1) * batch.features).T
+    seen, (critic, anchor, leader) = sample(kind), PLAYERS[kind]
+    policy, game, pairs = seen.policy(leader), seen.game, seen.pairs
+    own, slow = (game.residual_along(policy, seen.values(x)) for x in (critic, anchor))
+    taken = game._replace(bootstrap=torch.zeros_like(game.bootstrap))
+    known = [taken.residual_along(policy, seen.values(x)) for x in (critic, anchor)]
+    delta = game.reward + (known[0] + slow - known[1] if fixed else own)
+    # Of fixed targets all that moves is q(s, a).
+    rows = residual_rows(critic, seen._replace(game=taken) if fixed else seen, policy)
+    moved = (pairs.weight.unsqueeze(-1) * pairs.features).T
     return 2 * MULTIPLIER * (moved @ rows).T @ (moved @ delta)
 
 
-def test_the_follower_descends_its_two_parts():
-    found, own = gradients(WEIGHT)
-    expected = own + (1 - WEIGHT) * (by_hand(fixed=True) - by_hand(fixed=False))
+@KINDS
+def test_the_follower_descends_its_two_parts(kind):
+    found, own = gradients(WEIGHT, kind)
+    expected = own + (1 - WEIGHT) * (by_hand(True, kind) - by_hand(False, kind))
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
     assert (found - own).norm() > 0.05 * own.norm()
 
 
-def test_the_loss_that_is_logged_and_limited_is_the_game_s():
-    game, places, batch = sample()
-    policy = policy_of(LEADER, places)
-    given = CRITIC, ANCHOR, answer()._replace(residual_weight=WEIGHT), game, policy, places
-    value, loss = response.objective(
-        *given, SCALE, batch, slow=response.values(ANCHOR, places, SCALE)
-    )
-    without, expected = response.objective(*given, SCALE, batch)
+@KINDS
+def test_the_loss_that_is_logged_and_limited_is_the_game_s(kind):
+    seen, (critic, anchor, leader) = sample(kind), PLAYERS[kind]
+    weighted = answer()._replace(residual_weight=WEIGHT)
+    given = critic, anchor, weighted, seen, seen.policy(leader)
+    value, loss = response.objective(*given, slow=anchor)
+    without, expected = response.objective(*given)
     assert loss == expected
     assert value != without
 
 
 def test_with_a_weight_of_one_there_is_no_slow_critic():
-    found, own = gradients(1.0)
+    found, own = gradients(1.0, "numbered")
     torch.testing.assert_close(found, own)
 
 

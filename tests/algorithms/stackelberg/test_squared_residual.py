@@ -29,12 +29,10 @@ from tests.algorithms.stackelberg.test_neural_follower import (
     CRITIC,
     MULTIPLIER,
     RIDGE,
-    SCALE,
     residual_rows,
     residuals,
     sample,
 )
-from tests.algorithms.stackelberg.test_neural_follower import policy_of as neural_policy_of
 from tests.support.builders import build_algorithm, make_spec, random_dataset
 
 STATES, ACTIONS = 5, 3
@@ -239,12 +237,12 @@ def test_a_network_s_loss_and_curvature_are_those_of_squares():
     residual, pairs = residuals()
     expected = (pairs.weight * residual**2).sum()
     torch.testing.assert_close(pairs.loss(residual, "squared"), expected)
-    game, places, pairs = sample()
-    policy = neural_policy_of(LEADER, places)
-    jacobian = curvature.jacobian(CRITIC, game, policy, places, SCALE)
+    seen = sample()
+    policy = seen.policy(LEADER)
+    jacobian = curvature.jacobian(CRITIC, seen, policy)
     right = torch.utils._pytree.tree_map(torch.ones_like, CRITIC)
     found = curvature.gauss_newton_direction(right, jacobian, pairs, MULTIPLIER, RIDGE, "squared")
-    rows = residual_rows(CRITIC, game, policy, places)
+    rows = residual_rows(CRITIC, seen, policy)
     dense = 2 * MULTIPLIER * rows.T @ torch.diag(pairs.weight) @ rows
     dense = dense + RIDGE * torch.eye(len(dense), dtype=torch.float64)
     expected = torch.linalg.solve(dense, torch.ones(len(dense), dtype=torch.float64))
