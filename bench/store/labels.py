@@ -14,6 +14,7 @@ from bench.store.conditions import condition, flatten
 from bench.store.record import RunRecord
 
 Settings = Mapping[str, str]
+CLASS = ".target"
 
 
 def learner_labels(records: Iterable[RunRecord]) -> dict[str, str]:
@@ -62,6 +63,24 @@ def varying(group: Collection[Settings]) -> set[str]:
     return {name for name in having if values[name] > 1 or having[name] < len(group)}
 
 
+def telling(group: Collection[Settings]) -> set[str]:
+    """Return the names of what tells the group's settings apart.
+
+    That is what varies, but of parts of different classes their class and what varies among those
+    of one class alone.
+    """
+    told = varying(group)
+    for target in sorted(name for name in told if name.endswith(CLASS)):
+        part = target.removesuffix("target")
+        alike: dict[str | None, list[Settings]] = defaultdict(list)
+        for settings in group:
+            inner = {name: value for name, value in settings.items() if name.startswith(part)}
+            alike[settings.get(target)].append(inner)
+        told = {name for name in told if name == target or not name.startswith(part)}
+        told |= set().union(*map(telling, alike.values()))
+    return told
+
+
 def _degradation_settings(planned: Mapping[str, Any]) -> Settings:
     flat = flatten(planned)
     return {
@@ -77,11 +96,18 @@ def _labels(named: Mapping[str, tuple[str, str, Settings]]) -> dict[str, str]:
     for environment, name, settings in named.values():
         groups[environment, name].append(settings)
     # What varies in one environment is spelled out in all, so that a label means one thing.
-    telling: dict[str, set[str]] = defaultdict(set)
+    told: dict[str, set[str]] = defaultdict(set)
     for (_, name), group in groups.items():
-        telling[name] |= varying(group)
+        told[name] |= telling(group)
     labels = {}
     for run_id, (_, name, settings) in named.items():
-        shown = [f"{key}={settings[key]}" for key in sorted(telling[name]) if key in settings]
+        shown = [_told(key, settings[key]) for key in sorted(told[name]) if key in settings]
         labels[run_id] = f"{name} ({', '.join(shown)})" if shown else name
     return labels
+
+
+def _told(name: str, value: str) -> str:
+    """Return a setting as a label says it: a part by the name of its class."""
+    if name.endswith(CLASS):
+        return f"{name.removesuffix(CLASS)}={value.rpartition('.')[2]}"
+    return f"{name}={value}"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bench.store.labels import degradation_labels, learner_labels, varying
+from bench.store.labels import degradation_labels, learner_labels, telling, varying
 from plots.data.frame import build_frame
 from plots.data.records import Condition
 from tests.support.plotting import (
@@ -98,3 +98,24 @@ def test_what_varies_differs_or_lacks_somewhere():
     group = [{"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "c": "1"}, {"a": "1", "b": "1"}]
     assert varying(group) == {"b", "c"}
     assert varying(group[:1]) == varying([]) == set()
+
+
+def test_parts_of_different_classes_differ_in_what_varies_among_those_of_one_class():
+    small = {"rate": "1", "part.target": "a.b.Small", "part.size": "2"}
+    large = {"rate": "1", "part.target": "a.b.Large", "part.size": "9", "part.depth": "3"}
+    none = {"rate": "1", "part": "None"}
+    assert telling([small, large]) == {"part.target"}
+    assert telling([small, large, none]) == {"part.target", "part"}
+    assert telling([small, large, {**large, "part.depth": "4"}]) == {"part.target", "part.depth"}
+    several = small, large, {**small, "part.size": "3"}, {**large, "rate": "2"}
+    assert telling(several) == {"part.target", "part.size", "rate"}
+
+
+def test_a_label_says_the_class_of_a_part():
+    base = make_record("lock", "thin", 0.5, CQL, 0)
+    parts = {"target": "algorithms.x.Drawn", "number": 3}, {"target": "algorithms.x.Best"}
+    made = [
+        replace(base, run_id=str(i), config=base.config | {"algorithm": {"chooser": part}})
+        for i, part in enumerate(parts)
+    ]
+    assert set(learner_labels(made).values()) == {"cql (chooser=Drawn)", "cql (chooser=Best)"}
