@@ -12,8 +12,11 @@ Mode = Literal["plain", "traced", "compiled"]
 # Tracing took 0.7 to 6 s and paid for itself within 25 to 190 updates (five learners on tables and
 # vectors, cohorts of 2 to 64, one thread).
 WORTH_TRACING = 200
-# Compiling an update took 3 to 6 s and saved 0.3 to 0.9 ms of each (width 64, batch 256, two
-# cores; `python -m bench speed --compile`), so that a shorter training does not pay for it.
+# Compiling takes 2 to 65 s of processor time, most of it g++'s, and pays for itself within 4,300 to
+# 63,000 updates, where the cache has what g++ made within 1,000 to 6,800 (cql, td3_bc, stackelberg;
+# cohorts of 1 and 20, one thread). One number for all and no measurement of the moment: which way
+# updates are made decides a run's last digits, which must not hang on how busy a machine is or on
+# what is in its cache.
 WORTH_COMPILING = 20_000
 
 
