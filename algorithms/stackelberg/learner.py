@@ -100,7 +100,7 @@ class StackelbergLearner(Algorithm):
         if self._leader.action_kind != self.follower.action_kind:
             raise ValueError(
                 f"leader={self.leader} chooses {self._leader.action_kind} actions and "
-                f"follower={type(self.follower).__name__} values {self.follower.action_kind} ones"
+                f"follower={self.follower.name} values {self.follower.action_kind} ones"
             )
         # Tilted followers solve for nothing, so none of them needs a ridge.
         ridge = 0.0 if self.implicit == "tilted" else self.ridge

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,8 @@ class _Module(NamedTuple):
 
 def targets_of(algorithm: Any) -> tuple[str, ...]:
     """Return the targets in an algorithm's settings, of the learner and of its parts, in order."""
+    if isinstance(algorithm, list | tuple):
+        return tuple(chain.from_iterable(map(targets_of, algorithm)))
     if not isinstance(algorithm, Mapping):
         return ()
     own = algorithm.get("target")

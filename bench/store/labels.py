@@ -71,6 +71,8 @@ def telling(group: Collection[Settings]) -> set[str]:
     """
     told = varying(group)
     for target in sorted(name for name in told if name.endswith(CLASS)):
+        if target not in told:  # A part of one that came before.
+            continue
         part = target.removesuffix("target")
         alike: dict[str | None, list[Settings]] = defaultdict(list)
         for settings in group:

@@ -359,6 +359,9 @@ def on_a_trivial_problem(name, kind, runs=(0, 1, 2), mode="plain"):
     """Return a cohort of some of three runs that should solve it; their settings differ little."""
     rates = {"learning_rate": 0.01, "actor_learning_rate": 0.01, "model_learning_rate": 0.01}
     rates |= {"polyak": 0.05} if kind == "continuous" else {}
+    if (name, kind) == ("stackelberg", "continuous"):
+        # Its leader has to be slower than its follower.
+        rates |= {"learning_rate": 0.001, "follower.learning_rate": 0.01, "cloning_rate": 0.01}
     rates |= {"warm_updates": 100, "model_updates": 100, "real_share": 0.5}
     versions = varied(name, kind, (1, 0.97, 0.94), **rates)
     datasets = [target_practice(r) if kind == "continuous" else corridor(kind, r) for r in runs]

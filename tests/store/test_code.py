@@ -116,7 +116,7 @@ def test_a_file_changes_those_that_import_it_and_no_other(
 
 def test_the_code_of_a_part_is_that_of_whoever_has_it(project: Path) -> None:
     own, part = BC, "algorithms.cql.ConservativeQLearning"
-    settings = {"algorithm": {"target": own, "deep": {"part": {"target": part}, "rate": 0.1}}}
+    settings = {"algorithm": {"target": own, "deep": [{"part": {"target": part}, "rate": 0.1}]}}
     without = {"algorithm": {"target": own, "deep": {"part": None}}}
     assert code.targets_of(settings["algorithm"]) == (own, part)
     before = code.code_of(settings), code.code_of(without)

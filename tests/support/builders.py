@@ -46,7 +46,8 @@ def build_algorithm(name, kind=None, **settings):
     chosen = given.pop("kinds", {}).get("table" if kind == "discrete" else kind, {})
     if "target" in chosen:
         given = {k: v for k, v in chosen.items() if k not in TrainingConfig.model_fields}
-    taken = ("leader", "ridge") if chosen.get("follower") == "neural" else ("leader",)
+    network = str(chosen.get("follower")).startswith("neural")
+    taken = ("leader", "ridge") if network else ("leader",)
     given |= {"discount": 0.9} | {k: v for k, v in chosen.items() if k in taken}
     for several in [key for key in given if key.removesuffix("s") in given.keys() - {key}]:
         part, parts = several.removesuffix("s"), given.pop(several)

@@ -71,6 +71,9 @@ class WarmStart(NamedTuple):
 class Follower(ABC):
     """Settings of a follower with its pure functions, written for a single run."""
 
+    name: ClassVar[str]
+    """What settings call it."""
+
     tabular_only: ClassVar[bool] = False
     """Whether it needs the counts of a tabular task."""
 
@@ -87,7 +90,7 @@ class Follower(ABC):
         if kernel_loss == "u":
             raise ValueError(
                 "kernel_loss=u has no exact response, its curvature is indefinite: use "
-                "kernel_loss=v or follower=neural"
+                "kernel_loss=v or a network as follower (neural, neural_pairs)"
             )
 
     def minibatches(self) -> int:

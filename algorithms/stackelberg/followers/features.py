@@ -10,7 +10,7 @@ is not.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ class FeatureFollower(PairFollower):
     learning_rate: Positive
     leading_rate: NonNegative
     polyak: PositiveFraction
+
+    name: ClassVar[str] = "features"
 
     def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> Any:
         """Return a critic that has seen nothing, and no moments."""

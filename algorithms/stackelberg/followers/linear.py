@@ -1,7 +1,7 @@
 """A linear function of random features that answers exactly, from running moments of the data."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,10 +60,12 @@ class LinearFollower(Follower):
     num_features: Count
     moment_rate: PositiveFraction
 
+    name: ClassVar[str] = "linear"
+
     def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
         """Refuse kernels without features."""
         super().check(kernel, kernel_loss, ridge)
-        need_features(kernel, "linear")
+        need_features(kernel, self.name)
 
     def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> LinearMemory:
         """Return the features and no moments."""

@@ -6,7 +6,7 @@ it: solved for anew, the implicit term there says how much of it is noise.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class NeuralFollower(Follower):
 
     Attributes:
         regularization: Weight of its parameters' distance from those of the warm start.
-        num_features: Random features of the kernel per action.
+        num_features: Random features of the kernel, for each of numbered actions.
         hidden_sizes: Of the critic.
         learning_rate: Of the critic.
         updates: Adam steps per update of the leader.
@@ -81,12 +81,15 @@ class NeuralFollower(Follower):
     residual_weight: Fraction
     polyak: PositiveFraction
 
+    name: ClassVar[str] = "neural"
+
     def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
         """Refuse kernels without features, and a curvature of low rank without a ridge."""
-        need_features(kernel, "neural")
+        need_features(kernel, self.name)
         if ridge is None:
             raise ValueError(
-                "ridge is null, but follower=neural has a curvature of low rank, which needs one"
+                f"ridge is null, but follower={self.name} has a curvature of low rank, which needs "
+                "one"
             )
 
     def minibatches(self) -> int:

@@ -1,7 +1,7 @@
 """A network of observation and action that answers by Adam steps, for continuous actions.
 
 It plays as `NeuralFollower` does; its own are what a critic takes in, and a start at the uniform
-policy's value, far from the lower end of most ranges of returns.
+policy's value, which lies far from the middle of most ranges of returns.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from algorithms.stackelberg.followers.base import Turn, WarmStart
 from algorithms.stackelberg.followers.memory import Memory, Seen, remember, weighed
 from algorithms.stackelberg.followers.neural import NeuralFollower
 from algorithms.stackelberg.game import moments as data_moments
-from algorithms.stackelberg.game.game import Points, units
+from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.kernels import Kernel, random_features
 from algorithms.stackelberg.game.pairs import in_bandwidths, pair_game
 from algorithms.stackelberg.responses.samples import Sample, VectorSample
@@ -39,17 +39,22 @@ class NeuralPairFollower(NeuralFollower):
     top_fraction: PositiveFraction
     cloning_rate: Positive
 
+    name: ClassVar[str] = "neural_pairs"
     action_kind: ClassVar[ActionKind] = "continuous"
 
     def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> Memory:
-        """Return a critic that has seen nothing and starts around the uniform policy's value."""
+        """Return a critic that has seen nothing.
+
+        It starts around the uniform policy's value or, where that is not known, the middle of the
+        range.
+        """
         size = spec.observation_size + spec.action_size
         features = data_moments.draw_features(kernel, size, self.num_features, generator)
         critic = networks.feed_forward((size, *self.hidden_sizes, 1), generator)
-        scale = units(spec)
-        share = (scale.base - scale.v_min) / (scale.v_max - scale.v_min)
-        start = share.clamp(FROM_ENDS, 1 - FROM_ENDS).logit().float()
-        critic[-1]["bias"] = critic[-1]["bias"] + start
+        if spec.uniform_value is not None and spec.v_max > spec.v_min:
+            share = (spec.uniform_value - spec.v_min) / (spec.v_max - spec.v_min)
+            start = torch.tensor(share, dtype=torch.float64).clamp(FROM_ENDS, 1 - FROM_ENDS).logit()
+            critic[-1]["bias"] = critic[-1]["bias"] + start.float()
         return remember(critic, features, 1)
 
     def sample(self, turn: Turn) -> Sample:

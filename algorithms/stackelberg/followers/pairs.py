@@ -87,12 +87,13 @@ class PairFollower(Follower):
     warm_updates: Natural
     top_fraction: PositiveFraction
 
+    name: ClassVar[str] = "pairs"
     action_kind: ClassVar[ActionKind] = "continuous"
 
     def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
         """Refuse kernels without features."""
         super().check(kernel, kernel_loss, ridge)
-        need_features(kernel, "pairs")
+        need_features(kernel, self.name)
 
     def phase(self, step: int, *, total: bool) -> int:
         """Return whether a step clones or leads."""

@@ -48,6 +48,7 @@ class TableFollower(Follower):
     off_support: OffSupport
     unvisited_quantile: Fraction
 
+    name: ClassVar[str] = "table"
     tabular_only: ClassVar[bool] = True
 
     def minibatches(self) -> int:

@@ -55,9 +55,11 @@ def units(spec: EnvSpec) -> Units:
 
 
 class Points(NamedTuple):
-    """One number per action, ``[points, num_actions]``, at the observations of a game.
+    """What there is at the observations of a game.
 
-    A policy's probabilities or a critic's values. On a table all three are the states.
+    A policy's probabilities or a critic's values, one number per action ``[points, num_actions]``,
+    on a table at its states three times over; of vectors what a critic takes in where the policy
+    acts, ``[points, width]``; or the observations themselves.
     """
 
     observation: Tensor

@@ -1,5 +1,6 @@
 """StackelbergLearner: what it refuses, what it logs, and that it solves what can be solved."""
 
+import importlib
 import re
 from functools import cache
 from itertools import product
@@ -23,6 +24,7 @@ from tests.support.builders import (
     of_run,
     random_dataset,
     same,
+    settings_of,
     tensors,
     train,
 )
@@ -42,6 +44,19 @@ def documented(follower):
         if row[2].strip() == "all" or follower in row[2].split(",")[0].replace("and", " ").split()
         for name in re.findall(r"`(\w+)`", row[1])
     }
+
+
+def test_followers_are_called_what_settings_call_them():
+    named = {
+        name: _class_of(follower["target"]).name
+        for name, follower in settings_of("stackelberg")["followers"].items()
+    }
+    assert named == {name: name for name in named}
+
+
+def _class_of(target):
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def learner(**settings):

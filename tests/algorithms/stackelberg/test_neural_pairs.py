@@ -5,12 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from algorithms import networks
 from algorithms.stackelberg.followers.base import LEAD, LEAD_AND_SOLVE, WARM_START
-from algorithms.stackelberg.game.game import units
+from algorithms.stackelberg.followers.memory import half, minibatch
+from algorithms.stackelberg.game.game import Points, units
+from algorithms.stackelberg.leaders import LEADERS
 from algorithms.stackelberg.responses.samples import squashed
 from tests.algorithms.stackelberg.test_learner import documented
-from tests.algorithms.stackelberg.test_pairs import SPEC, learner, turn_of
-from tests.support.builders import assert_close, make_cohort, of_run, random_dataset, train
+from tests.algorithms.stackelberg.test_pairs import SPEC, learner, relative, turn_of
+from tests.support.builders import (
+    assert_close,
+    make_cohort,
+    of_run,
+    random_batch,
+    random_dataset,
+    train,
+)
 
 NEURAL = {
     "follower": "neural_pairs",
@@ -31,8 +41,10 @@ def test_a_run_with_a_network_alone_is_the_run_in_a_cohort(leader):
     assert_close(of_run(alone.state, 0), of_run(together.state, 1), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("uniform", "expected"), [(-5.0, -5.0), (1.9, 1.9), (None, -7.99)])
-def test_a_network_starts_near_the_uniform_policy_s_value_within_the_range(uniform, expected):
+@pytest.mark.parametrize(
+    ("uniform", "expected"), [(-5.0, -5.0), (1.9, 1.9), (-8.0, -7.99), (None, -3.0)]
+)
+def test_a_network_starts_near_the_uniform_policy_s_value(uniform, expected):
     def bias(value):
         spec, draw = replace(SPEC, uniform_value=value), torch.Generator().manual_seed(0)
         return learner(**NEURAL).follower.remember(spec, "feature", draw).critic[-1]["bias"]
@@ -50,6 +62,77 @@ def test_a_network_s_leader_starts_from_a_clone_of_the_best_episodes():
     best = turn.batch.episode_return >= quantiles[75]
     assert torch.equal(found, turn.batch.weight * best)
     assert 0 < best.sum() < len(best)
+
+
+def test_a_range_of_no_width_is_no_start():
+    spec = replace(SPEC, v_min=0.0, v_max=0.0, uniform_value=0.0, uniform_regret=None)
+    critic = learner(**NEURAL).follower.remember(spec, "feature", torch.Generator()).critic
+    assert critic[-1]["bias"].isfinite().all()
+
+
+def several(algorithm, number, rows=7):
+    """Return a turn with so many minibatches, no two rows of them or of their noise alike."""
+    draw = torch.Generator().manual_seed(3)
+    batch = random_batch(SPEC, number * rows, 5)
+    batch = type(batch)(*(x.unflatten(0, (number, rows)) for x in batch))
+    noise = {
+        name: torch.rand(number, rows, SPEC.action_size, generator=draw)
+        for name in ("observation", "following", "initial")
+    }
+    return turn_of(algorithm)._replace(batch=batch, noise=noise)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_minibatches_and_their_noise_are_taken_together(number):
+    turn = several(learner("gaussian", **NEURAL), number)
+    for which in range(2):
+        first, last = which * number // 2, (which + 1) * number // 2
+        part = half(turn, which)
+        for found, given in zip(part.batch, turn.batch, strict=True):
+            assert torch.equal(found, given[first:last].flatten(0, 1))
+        for name, given in turn.noise.items():
+            assert torch.equal(part.noise[name], given[first:last].flatten(0, 1))
+        one = minibatch(turn, which + number // 2 - 1)
+        assert torch.equal(one.batch.reward, turn.batch.reward[which + number // 2 - 1])
+        assert torch.equal(one.noise["initial"], turn.noise["initial"][which + number // 2 - 1])
+
+
+def test_a_leader_that_draws_draws_at_each_place_by_that_place_s_noise():
+    algorithm = learner("gaussian", **NEURAL)
+    turn = minibatch(several(algorithm, 2), 0)
+    policy = algorithm.follower.sample(turn).policy(turn.actor)
+    places = Points(
+        turn.batch.observation, turn.batch.next_observation, turn.batch.initial_observation
+    )
+    for name, place in places._asdict().items():
+        outputs = networks.apply(turn.actor, place.double())
+        drawn = LEADERS["gaussian"].choices(outputs, turn.noise[name])
+        mode = LEADERS["gaussian"].choices(outputs, None)
+        assert (drawn - mode).abs().max() > 0.1
+        expected = torch.cat([place, drawn], -1)
+        torch.testing.assert_close(getattr(policy, name), expected, check_dtype=False)
+
+
+def test_the_kernel_has_a_bandwidth_for_actions_of_its_own():
+    algorithm = learner(**NEURAL, action_bandwidth=0.5)
+    turn = minibatch(several(algorithm, 2), 0)
+    frequency, phase = turn.memory.features.kernel_frequency, turn.memory.features.kernel_phase
+    pairs = torch.cat([turn.batch.observation / 1.5, turn.batch.action / 0.5], -1).double()
+    expected = (2 / len(phase)) ** 0.5 * (pairs @ frequency + phase).cos()
+    torch.testing.assert_close(algorithm.follower.seen(turn).features, expected)
+
+
+def test_the_warm_start_clones_the_best_alone():
+    turn = several(learner(**NEURAL), 2)
+    quantiles = turn.batch.episode_return[0].quantile(torch.linspace(0, 1, 101).double())
+    turn = turn._replace(summary=turn.summary._replace(return_quantiles=quantiles))
+    top = learner(**NEURAL, top_fraction=0.25).follower
+    found = top.warm_start(turn).cloning
+    best = top.cloned(minibatch(turn, 0))
+    expected = torch.func.grad(turn.leader.cloning_loss)(turn.actor, best)
+    every = learner(**NEURAL, top_fraction=1.0).follower.warm_start(turn).cloning
+    assert_close(found, expected)
+    assert relative(found, every) > 1e-2
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1])

@@ -33,7 +33,8 @@ GAMES = list(product(("data", "initial"), ("relative", "absolute")))
 
 def learner(leader="deterministic", **settings):
     """Return a learner whose leader has no kinks, without a ridge."""
-    settings = {"hidden_sizes": [], "num_features": FEATURES, "bandwidth": 1.5} | settings
+    usual = {"follower": "pairs", "ridge": None, "hidden_sizes": [], "num_features": FEATURES}
+    settings = usual | {"bandwidth": 1.5} | settings
     return build_algorithm("stackelberg", "continuous", leader=leader, **settings)
 
 
@@ -217,10 +218,13 @@ def as_double(tensors):
     ("settings", "message"),
     [
         ({"leader": "categorical"}, "leader=categorical chooses discrete actions"),
-        ({"follower": "linear"}, "follower=LinearFollower values discrete ones"),
+        ({"follower": "linear"}, "follower=linear values discrete ones"),
         ({"implicit": "tilted", "form": "constraint"}, "implicit=tilted needs form=penalty"),
         ({"implicit": "tilted", "ridge": 0.1}, "implicit=tilted solves nothing"),
         ({"kernel": "delta"}, "kernel=delta has no features, which follower=pairs works with"),
+        ({"kernel": "delta", "follower": "features"}, "which follower=features works with"),
+        ({"kernel": "delta", "follower": "neural_pairs"}, "which follower=neural_pairs works with"),
+        ({"follower": "neural_pairs"}, "follower=neural_pairs has a curvature of low rank"),
         ({"kernel_loss": "u"}, "kernel_loss=u has no exact response"),
     ],
 )

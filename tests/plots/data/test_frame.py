@@ -107,6 +107,10 @@ def test_parts_of_different_classes_differ_in_what_varies_among_those_of_one_cla
     assert telling([small, large]) == {"part.target"}
     assert telling([small, large, none]) == {"part.target", "part"}
     assert telling([small, large, {**large, "part.depth": "4"}]) == {"part.target", "part.depth"}
+    inner = {"p.target": "A", "p.z.target": "X", "p.z.n": "1"}
+    assert telling([inner, {"p.target": "C"}, {**inner, "p.target": "B", "p.z.n": "2"}]) == {
+        "p.target"
+    }
     several = small, large, {**small, "part.size": "3"}, {**large, "rate": "2"}
     assert telling(several) == {"part.target", "part.size", "rate"}
 
