@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container
 
 from bench.measures.statistics.telling import INFORMATIVE_SHARE
+from bench.store.code import targets_of
 from plots.data.frame import Frame
 
 MEASURE_WORDS = {
@@ -60,15 +61,15 @@ def cautions(
 
     Only runs in the environments and of the algorithms given count, of all where none are given.
     """
-    codes: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    codes: dict[tuple[str, tuple[str, ...]], Counter[str]] = defaultdict(Counter)
     for record in frame.completed():
         if (environments is None or record.environment in environments) and (
             algorithms is None or record.algorithm in algorithms
         ):
             code = "code that is not known" if record.code is None else record.code
-            # A learner's class for continuous actions is another one, and no version.
-            target = str(record.config.get("algorithm", {}).get("target"))
-            codes[frame.labels[record.run_id], target][code] += 1
+            # Another class, for continuous actions say, or of a part, is no version.
+            targets = targets_of(record.config.get("algorithm"))
+            codes[frame.labels[record.run_id], targets][code] += 1
     mixed = [
         f"The runs of {learner.label} were made by {len(found)} versions of its code: "
         f"{', '.join(f'{number} by {code}' for code, number in sorted(found.items()))}."

@@ -93,6 +93,22 @@ def test_one_code_is_not_worth_a_word(codes):
     assert cautions(build_frame("x", by_codes(codes))) == ""
 
 
+def test_codes_of_different_parts_are_no_versions():
+    """A network follows on one world, a table on another."""
+    made = by_codes(["aa", "bb"])
+    parts = [
+        r.config["algorithm"] | {"part": {"target": f"algorithms.{r.code}.Part"}} for r in made
+    ]
+    apart = [
+        replace(r, environment=f"world_{r.seed}", config=r.config | {"algorithm": part})
+        for r, part in zip(made, parts, strict=True)
+    ]
+    assert cautions(build_frame("x", apart)) == ""
+    assert cautions(build_frame("x", [*apart, replace(apart[0], run_id="more", code="cc")])) == (
+        "The runs of cql were made by 2 versions of its code: 1 by aa, 1 by cc."
+    )
+
+
 def test_a_run_that_failed_has_no_part_in_a_figure():
     good, bad = by_codes(["aa", "bb"])
     failed = replace(bad, status="failed", error="boom", final={})
