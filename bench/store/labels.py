@@ -101,15 +101,20 @@ def _labels(named: Mapping[str, tuple[str, str, Settings]]) -> dict[str, str]:
     told: dict[str, set[str]] = defaultdict(set)
     for (_, name), group in groups.items():
         told[name] |= telling(group)
-    labels = {}
+    labels, classes = {}, _class_names(settings for _, _, settings in named.values())
     for run_id, (_, name, settings) in named.items():
-        shown = [_told(key, settings[key]) for key in sorted(told[name]) if key in settings]
+        shown = [
+            f"{key.removesuffix(CLASS)}={classes.get(settings[key], settings[key])}"
+            for key in sorted(told[name])
+            if key in settings
+        ]
         labels[run_id] = f"{name} ({', '.join(shown)})" if shown else name
     return labels
 
 
-def _told(name: str, value: str) -> str:
-    """Return a setting as a label says it: a part by the name of its class."""
-    if name.endswith(CLASS):
-        return f"{name.removesuffix(CLASS)}={value.rpartition('.')[2]}"
-    return f"{name}={value}"
+def _class_names(group: Iterable[Settings]) -> dict[str, str]:
+    """Return what a label calls a part's class: its last name, all of it where two share that."""
+    full = {value for settings in group for key, value in settings.items() if key.endswith(CLASS)}
+    shared = Counter(target.rpartition(".")[2] for target in full)
+    short = {target: target.rpartition(".")[2] for target in full}
+    return {target: name if shared[name] == 1 else target for target, name in short.items()}

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from bench.store.labels import degradation_labels, learner_labels, telling, varying
 from plots.data.frame import build_frame
 from plots.data.records import Condition
@@ -115,11 +117,18 @@ def test_parts_of_different_classes_differ_in_what_varies_among_those_of_one_cla
     assert telling(several) == {"part.target", "part.size", "rate"}
 
 
-def test_a_label_says_the_class_of_a_part():
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("algorithms.x.Drawn", "algorithms.x.Best"), ("Drawn", "Best")),
+        # Names that are not enough would lay two learners together.
+        (("algorithms.x.Drawn", "mine.Drawn"), ("algorithms.x.Drawn", "mine.Drawn")),
+    ],
+)
+def test_a_label_says_the_class_of_a_part(classes, said):
     base = make_record("lock", "thin", 0.5, CQL, 0)
-    parts = {"target": "algorithms.x.Drawn", "number": 3}, {"target": "algorithms.x.Best"}
     made = [
         replace(base, run_id=str(i), config=base.config | {"algorithm": {"chooser": part}})
-        for i, part in enumerate(parts)
+        for i, part in enumerate({"target": name, "size": i} for i, name in enumerate(classes))
     ]
-    assert set(learner_labels(made).values()) == {"cql (chooser=Drawn)", "cql (chooser=Best)"}
+    assert list(learner_labels(made).values()) == [f"cql (chooser={name})" for name in said]
