@@ -12,12 +12,19 @@ import torch
 from torch import Tensor
 
 from algorithms import networks
-from algorithms.distributions import ActionDistribution, Categorical, Deterministic, TanhNormal
+from algorithms.distributions import (
+    LOG_STD_RANGE,
+    ActionDistribution,
+    Categorical,
+    ClippedNormal,
+    Deterministic,
+    TanhNormal,
+)
 from algorithms.networks import Network
 from algorithms.objectives import negative_log_likelihood, weighted_mean
 from bench.types import ActionKind, Batch, EnvSpec
 
-LeaderName = Literal["categorical", "deterministic", "gaussian"]
+LeaderName = Literal["categorical", "deterministic", "gaussian", "clipped_gaussian"]
 
 
 class Leader(ABC):
@@ -100,22 +107,36 @@ class GaussianLeader(Leader):
 
     draws: ClassVar[bool] = True
 
-    def policy(self, outputs: Tensor) -> TanhNormal:
+    def policy(self, outputs: Tensor) -> TanhNormal | ClippedNormal:
         """Return the distribution."""
         return TanhNormal.of(outputs)
 
     def choices(self, outputs: Tensor, noise: Tensor | None) -> Tensor:
         """Return one action for each point, drawn by noise of its shape; without noise the mode."""
-        policy = TanhNormal.of(outputs.double())
+        policy = self.policy(outputs.double())
         return policy.mode() if noise is None else policy.sample(noise.double())
 
     def surprise(self, outputs: Tensor, action: Tensor) -> Tensor:
         """Return the negative log-likelihood."""
-        return -TanhNormal.of(outputs).log_prob(action)
+        return -self.policy(outputs).log_prob(action)
+
+
+class ClippedGaussianLeader(GaussianLeader):
+    """Independent normal numbers around the tanh of the outputs' first half, clipped to the box.
+
+    A tanh of normal numbers takes a bound for a place far out, where it is flat: whoever clones
+    actions of which some are at a bound by its likelihood is late and off.
+    """
+
+    def policy(self, outputs: Tensor) -> ClippedNormal:
+        """Return the distribution."""
+        mean, log_std = outputs.chunk(2, -1)
+        return ClippedNormal(mean.tanh(), log_std.clamp(*LOG_STD_RANGE))
 
 
 LEADERS: dict[LeaderName, Leader] = {
     "categorical": CategoricalLeader(),
     "deterministic": DeterministicLeader(),
     "gaussian": GaussianLeader(),
+    "clipped_gaussian": ClippedGaussianLeader(),
 }

@@ -48,7 +48,7 @@ from bench.types import Batch, Count, EnvSpec, Fraction, Natural, Positive, Posi
 
 @dataclass(frozen=True)
 class NeuralFollower(Follower):
-    """A critic network, squashed into the range of values.
+    """A critic network that answers by Adam steps.
 
     Attributes:
         regularization: Weight of its parameters' distance from those of the warm start.
@@ -183,7 +183,7 @@ class NeuralFollower(Follower):
         metrics = terms.metrics(sample.game, policy, reply, answer.multiplier, scale)
         metrics |= {
             "concentrability": (1 - terms.discount) ** 2 * along,
-            "out_of_range": torch.zeros_like(along),
+            "out_of_range": sample.outside(first.memory.critic),
             "kernel_loss": loss,
             "follower_gradient": curvature.flat(own).norm(),
             "solver_residual": first.memory.solver_residual,

@@ -1,7 +1,7 @@
 """A network of observation and action that answers by Adam steps, for continuous actions.
 
-It plays as `NeuralFollower` does; its own are what a critic takes in, and a start at the uniform
-policy's value, which lies far from the middle of most ranges of returns.
+It plays as `NeuralFollower` does; its own are what a critic takes in, where that starts, and what
+the leader clones first.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,10 @@ from algorithms.stackelberg.game.pairs import in_bandwidths, pair_game
 from algorithms.stackelberg.responses.samples import Sample, VectorSample
 from bench.types import ActionKind, Batch, EnvSpec, Positive, PositiveFraction
 
-# A critic starts at least so far from both ends of the range, as a share of it.
-FROM_ENDS = 1e-3
-
 
 @dataclass(frozen=True)
 class NeuralPairFollower(NeuralFollower):
-    """A critic network of pairs, squashed into the range of values.
+    """A critic network of pairs.
 
     Attributes:
         action_bandwidth: Scale of actions in the kernel, which lie in [-1, 1].
@@ -43,18 +40,10 @@ class NeuralPairFollower(NeuralFollower):
     action_kind: ClassVar[ActionKind] = "continuous"
 
     def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> Memory:
-        """Return a critic that has seen nothing.
-
-        It starts around the uniform policy's value or, where that is not known, the middle of the
-        range.
-        """
+        """Return a critic that has seen nothing: its values are about the units' base."""
         size = spec.observation_size + spec.action_size
         features = data_moments.draw_features(kernel, size, self.num_features, generator)
         critic = networks.feed_forward((size, *self.hidden_sizes, 1), generator)
-        if spec.uniform_value is not None and spec.v_max > spec.v_min:
-            share = (spec.uniform_value - spec.v_min) / (spec.v_max - spec.v_min)
-            start = torch.tensor(share, dtype=torch.float64).clamp(FROM_ENDS, 1 - FROM_ENDS).logit()
-            critic[-1]["bias"] = critic[-1]["bias"] + start.float()
         return remember(critic, features, 1)
 
     def sample(self, turn: Turn) -> Sample:

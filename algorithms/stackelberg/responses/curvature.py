@@ -115,9 +115,7 @@ def jacobian(critic: Network, sample: Sample, policy: Points) -> Jacobian:
         inputs.append(x)
         x = networks.apply((layer,), x)
         x = x.relu() if index < len(critic) - 1 else x
-    share = x.double().sigmoid()  # Of the range of values that q is above its lower end by.
-    width = sample.scale.v_max - sample.scale.v_min
-    slope = (weights * width * share * (1 - share)).to(x.dtype)
+    slope = weights.to(x.dtype) * sample.slope(x)
     slopes = [slope]
     for layer, active in zip(critic[:0:-1], inputs[:0:-1], strict=True):
         slope = (slope @ layer["weight"].mT) * (active > 0)

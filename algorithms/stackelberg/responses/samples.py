@@ -1,10 +1,15 @@
 """A batch as a network follower sees it: where its critic is asked, and what residuals come of it.
 
-    q = v_min + (v_max - v_min) sigmoid(f_psi)
+    of numbered actions:  q = v_min + (v_max - v_min) sigmoid(f_psi(s))[a]
+    of vectors:           q = base + f_psi(s, a) / REWARD_UNITS
 
-f_psi takes an observation and has an output for every numbered action, or takes an observation with
-an action and has one. What differs between the two is here; how a network answers (neural.py) and
-where its answer moves (curvature.py) is the same of both.
+Vectors ask for advantages, q's slope in the action, and a sigmoid flattens those near an end of the
+range: where good policies are worth nearly v_max, and the range is as wide as what could be lost, a
+critic so squashed cannot say which way is better. So theirs is in units of the uniform policy's
+regret, as other critics' rewards are, and its values may leave the range.
+
+What differs between the two is here; how a network answers (neural.py) and where its answer moves
+(curvature.py) is the same of both.
 """
 
 from collections.abc import Mapping
@@ -16,10 +21,11 @@ from torch.utils._pytree import tree_map
 
 from algorithms import networks
 from algorithms.networks import Network
+from algorithms.objectives import REWARD_UNITS
 from algorithms.stackelberg.game.game import BatchGame, Points, Units
 from algorithms.stackelberg.game.moments import of_action
 from algorithms.stackelberg.game.pairs import Critic, PairGame
-from algorithms.stackelberg.game.terms import KernelLoss
+from algorithms.stackelberg.game.terms import KernelLoss, outside
 from algorithms.stackelberg.leaders import Leader
 
 
@@ -105,6 +111,12 @@ class Sample(Protocol):
     def moving(self, critic: Network, along: Network) -> tuple[Any, Any]:
         """Return a critic's q and its derivative as the critic moves along a direction."""
 
+    def slope(self, outputs: Tensor) -> Tensor:
+        """Return dq / df at a critic's outputs, of their shape and type."""
+
+    def outside(self, critic: Network) -> Tensor:
+        """Return the share of the data's q that no policy's value can be, ``[]``."""
+
     def ends(self, policy: Points) -> tuple[Tensor, Tensor]:
         """Return where residuals take q, at the data's pairs and then at those that follow.
 
@@ -137,6 +149,16 @@ class NumberedSample(NamedTuple):
         """Return q and its derivative."""
         q, q_dot = torch.func.jvp(self.values, (critic,), (along,))[:2]
         return q, q_dot
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        """Return that of the sigmoid."""
+        share = outputs.double().sigmoid()  # Of the range of values that q is above its lower end.
+        width = self.scale.v_max - self.scale.v_min
+        return (width * share * (1 - share)).to(outputs.dtype)
+
+    def outside(self, critic: Network) -> Tensor:
+        """Return 0: values are squashed."""
+        return torch.zeros_like(self.scale.width)
 
     def ends(self, policy: Points) -> tuple[Tensor, Tensor]:
         """Return observations, and probabilities as weights."""
@@ -177,7 +199,7 @@ class VectorSample(NamedTuple):
 
         def q(points: Tensor) -> Tensor:
             outputs = networks.apply(critic, points.to(critic[0]["weight"].dtype))
-            return squashed(outputs.squeeze(-1), self.scale)
+            return self.scale.base + outputs.squeeze(-1).double() / REWARD_UNITS
 
         return q
 
@@ -190,6 +212,14 @@ class VectorSample(NamedTuple):
             return moved
 
         return self.values(critic), q_dot
+
+    def slope(self, outputs: Tensor) -> Tensor:
+        """Return a constant."""
+        return torch.full_like(outputs, 1 / REWARD_UNITS)
+
+    def outside(self, critic: Network) -> Tensor:
+        """Return the share, weighted as the data is."""
+        return (outside(self.values(critic)(self.game.taken), self.scale) * self.game.weight).sum()
 
     def ends(self, policy: Points) -> tuple[Tensor, Tensor]:
         """Return pairs, and how much they count."""

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._pytree import tree_map
 
 from algorithms import networks
 from algorithms.stackelberg.followers.base import LEAD, LEAD_AND_SOLVE, WARM_START
 from algorithms.stackelberg.followers.memory import half, minibatch
 from algorithms.stackelberg.game.game import Points, units
 from algorithms.stackelberg.leaders import LEADERS
-from algorithms.stackelberg.responses.samples import squashed
 from tests.algorithms.stackelberg.test_learner import documented
 from tests.algorithms.stackelberg.test_pairs import SPEC, learner, relative, turn_of
 from tests.support.builders import (
@@ -32,7 +32,7 @@ NEURAL = {
 }
 
 
-@pytest.mark.parametrize("leader", ["deterministic", "gaussian"])
+@pytest.mark.parametrize("leader", ["deterministic", "gaussian", "clipped_gaussian"])
 def test_a_run_with_a_network_alone_is_the_run_in_a_cohort(leader):
     algorithm = learner(leader, **NEURAL, curvature_minibatches=2)
     data = [random_dataset("continuous", n, n) for n in (60, 90)]
@@ -41,17 +41,29 @@ def test_a_run_with_a_network_alone_is_the_run_in_a_cohort(leader):
     assert_close(of_run(alone.state, 0), of_run(together.state, 1), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("uniform", "expected"), [(-5.0, -5.0), (1.9, 1.9), (-8.0, -7.99), (None, -3.0)]
-)
-def test_a_network_starts_near_the_uniform_policy_s_value(uniform, expected):
-    def bias(value):
-        spec, draw = replace(SPEC, uniform_value=value), torch.Generator().manual_seed(0)
-        return learner(**NEURAL).follower.remember(spec, "feature", draw).critic[-1]["bias"]
+@pytest.mark.parametrize(("uniform", "expected"), [(-5.0, -5.0), (1.9, 1.9), (None, -8.0)])
+def test_a_network_starts_at_the_uniform_policy_s_value(uniform, expected):
+    """Around the lowest where that is not known; its outputs are tenths of the uniform's regret."""
+    algorithm, draw = learner(**NEURAL), torch.Generator().manual_seed(0)
+    spec = replace(SPEC, uniform_value=uniform)
+    critic = algorithm.follower.remember(spec, "feature", draw).critic
+    turn = minibatch(several(algorithm, 2), 0)._replace(scale=units(spec))
+    sample = algorithm.follower.sample(turn)
+    pairs = torch.cat([turn.batch.observation, turn.batch.action], -1).float()
+    outputs = networks.apply(critic, pairs).squeeze(-1).double()
+    assert outputs.abs().max() > 0.01
+    torch.testing.assert_close(4 * sample.values(critic)(pairs), expected + 4 * outputs / 10)
 
-    # The middle of the range is where a network starts of itself.
-    moved = bias(uniform) - bias(-3.0)
-    assert (4 * squashed(moved, units(SPEC))).item() == pytest.approx(expected, abs=1e-3)
+
+@pytest.mark.parametrize(("base", "share"), [(0.0, 0.0), (0.6, 1.0), (-2.1, 1.0)])
+def test_a_network_says_how_much_of_it_no_policy_is_worth(base, share):
+    """The range of values is -2 to .5 in units of the uniform policy's regret."""
+    algorithm = learner(**NEURAL)
+    turn = several(algorithm, 2)
+    memory = turn.memory._replace(critic=tree_map(torch.zeros_like, turn.memory.critic))
+    scale = turn.scale._replace(base=torch.tensor(base, dtype=torch.float64))
+    turn = turn._replace(memory=memory, scale=scale)
+    assert algorithm.follower.lead(turn, solve=False).metrics["out_of_range"].item() == share
 
 
 def test_a_network_s_leader_starts_from_a_clone_of_the_best_episodes():
@@ -62,12 +74,6 @@ def test_a_network_s_leader_starts_from_a_clone_of_the_best_episodes():
     best = turn.batch.episode_return >= quantiles[75]
     assert torch.equal(found, turn.batch.weight * best)
     assert 0 < best.sum() < len(best)
-
-
-def test_a_range_of_no_width_is_no_start():
-    spec = replace(SPEC, v_min=0.0, v_max=0.0, uniform_value=0.0, uniform_regret=None)
-    critic = learner(**NEURAL).follower.remember(spec, "feature", torch.Generator()).critic
-    assert critic[-1]["bias"].isfinite().all()
 
 
 def several(algorithm, number, rows=7):
@@ -148,6 +154,7 @@ def test_the_leader_clones_at_a_rate_of_its_own(rate):
 VARIANTS = [
     ("deterministic", {}),
     ("gaussian", {"implicit": "tilted", "ridge": None}),
+    ("clipped_gaussian", {}),
     ("gaussian", {"form": "constraint", "objective": "initial"}),
     ("deterministic", {"curvature": "exact", "curvature_minibatches": 2}),
     ("gaussian", {"kernel_loss": "u", "leader_gradient": "maximin"}),

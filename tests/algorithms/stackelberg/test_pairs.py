@@ -65,7 +65,7 @@ def relative(left, right):
 
 
 @pytest.mark.parametrize("kernel", ["feature", "normalized_feature", "gaussian"])
-@pytest.mark.parametrize("leader", ["deterministic", "gaussian"])
+@pytest.mark.parametrize("leader", ["deterministic", "gaussian", "clipped_gaussian"])
 @pytest.mark.parametrize(("aim", "pessimism"), GAMES)
 def test_the_total_derivative_is_the_one_through_the_solve(kernel, leader, aim, pessimism):
     algorithm = learner(leader, kernel=kernel, objective=aim, pessimism=pessimism)
@@ -255,16 +255,48 @@ def test_it_clones_then_leads_and_says_what_it_sees(follower, leader, settings):
     assert all(value.isfinite().all() for value in told.values())
 
 
-def test_a_leader_reads_its_outputs_as_its_policy_does():
+@pytest.mark.parametrize("name", ["gaussian", "clipped_gaussian"])
+def test_a_leader_reads_its_outputs_as_its_policy_does(name):
     outputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(LEADERS["deterministic"].policy(outputs).mode(), outputs.tanh())
-    gaussian = LEADERS["gaussian"]
+    gaussian = LEADERS[name]
     assert torch.equal(gaussian.policy(outputs).mode(), outputs[:, :2].tanh())
     drawn = gaussian.choices(outputs, torch.full((5, 2), 0.5))
     torch.testing.assert_close(drawn.float(), gaussian.policy(outputs).mode())
     # Its choices are in float64, whose tanh may round to a neighbour.
     undrawn = gaussian.choices(outputs, None)
     torch.testing.assert_close(undrawn.float(), gaussian.policy(outputs).mode())
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.4, 0.99])
+def test_a_clipped_leader_draws_around_its_mean_and_stops_at_the_bounds(noise):
+    outputs = torch.tensor([[0.3, -2.0, -1.0, 0.0]])
+    normal = torch.distributions.Normal(outputs[:, :2].tanh(), outputs[:, 2:].exp())
+    leader = LEADERS["clipped_gaussian"]
+    found = leader.choices(outputs, torch.full((1, 2), noise))
+    expected = normal.icdf(torch.full((1, 2), noise)).clamp(-1, 1)
+    torch.testing.assert_close(found.float(), expected)
+    at_bound = torch.tensor([[0.1, -1.0]])
+    surprise = leader.surprise(outputs, at_bound)
+    torch.testing.assert_close(surprise, -normal.log_prob(at_bound).sum(-1))
+
+
+def test_actions_at_a_bound_are_cloned_without_leaving_the_others():
+    """Half of the actions are at a bound: the mean error of the clone is of the others' size."""
+    draw = torch.Generator().manual_seed(0)
+    action = (0.8 + 0.3 * torch.randn(2000, 1, generator=draw)).clamp(-1, 1)
+
+    def clone(name):
+        leader, outputs = LEADERS[name], torch.zeros(2, requires_grad=True)
+        adam = torch.optim.Adam([outputs], 0.02)
+        for _ in range(400):
+            adam.zero_grad()
+            leader.surprise(outputs.expand(2000, 2), action).mean().backward()
+            adam.step()
+        return leader.policy(outputs.detach()).mode().item()
+
+    assert clone("clipped_gaussian") == pytest.approx(action.mean().item(), abs=1e-2)
+    assert clone("gaussian") > action.mean().item() + 0.1
 
 
 def features_turn(algorithm):
