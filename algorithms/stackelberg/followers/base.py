@@ -90,7 +90,7 @@ class Follower(ABC):
         if kernel_loss == "u":
             raise ValueError(
                 "kernel_loss=u has no exact response, its curvature is indefinite: use "
-                "kernel_loss=v or a network as follower (neural, neural_pairs)"
+                "kernel_loss=v or follower=neural"
             )
 
     def minibatches(self) -> int:

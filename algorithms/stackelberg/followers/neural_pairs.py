@@ -18,6 +18,7 @@ from algorithms.stackelberg.game import moments as data_moments
 from algorithms.stackelberg.game.game import Points
 from algorithms.stackelberg.game.kernels import Kernel, random_features
 from algorithms.stackelberg.game.pairs import in_bandwidths, pair_game
+from algorithms.stackelberg.game.terms import KernelLoss
 from algorithms.stackelberg.responses.samples import Sample, VectorSample
 from bench.types import ActionKind, Batch, EnvSpec, Positive, PositiveFraction
 
@@ -38,6 +39,15 @@ class NeuralPairFollower(NeuralFollower):
 
     name: ClassVar[str] = "neural_pairs"
     action_kind: ClassVar[ActionKind] = "continuous"
+
+    def check(self, kernel: Kernel, kernel_loss: KernelLoss, ridge: float | None) -> None:
+        """Refuse also a loss that values without bounds make as low as one likes."""
+        super().check(kernel, kernel_loss, ridge)
+        if kernel_loss == "u":
+            raise ValueError(
+                f"kernel_loss=u is indefinite, and follower={self.name} has values without bounds: "
+                "use kernel_loss=v or squared"
+            )
 
     def remember(self, spec: EnvSpec, kernel: Kernel, generator: torch.Generator) -> Memory:
         """Return a critic that has seen nothing: its values are about the units' base."""

@@ -157,7 +157,7 @@ VARIANTS = [
     ("clipped_gaussian", {}),
     ("gaussian", {"form": "constraint", "objective": "initial"}),
     ("deterministic", {"curvature": "exact", "curvature_minibatches": 2}),
-    ("gaussian", {"kernel_loss": "u", "leader_gradient": "maximin"}),
+    ("gaussian", {"kernel_loss": "squared", "leader_gradient": "maximin"}),
     ("deterministic", {"kernel_loss": "squared", "updates": 2}),
 ]
 

@@ -226,6 +226,10 @@ def as_double(tensors):
         ({"kernel": "delta", "follower": "neural_pairs"}, "which follower=neural_pairs works with"),
         ({"follower": "neural_pairs"}, "follower=neural_pairs has a curvature of low rank"),
         ({"kernel_loss": "u"}, "kernel_loss=u has no exact response"),
+        (
+            {"kernel_loss": "u", "follower": "neural_pairs", "ridge": 1.0},
+            "follower=neural_pairs has values without bounds",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_sentence(settings, message):
