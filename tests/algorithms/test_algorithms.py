@@ -345,7 +345,9 @@ def target_practice(seed):
     action = np.clip(AIMS[place] + rng.normal(scale=0.3, size=(n, 2)), -1, 1)
     reward = -((action - AIMS[place]) ** 2).sum(-1)
     observation = PLACES[place] + rng.normal(scale=0.1, size=(n, 2))
-    spec = make_spec("continuous", size=2, v_min=-8.0, v_max=0.0, uniform_regret=1.0)
+    spec = make_spec(
+        "continuous", size=2, v_min=-8.0, v_max=0.0, uniform_regret=1.0, uniform_value=-1.0
+    )
     steps = np.arange(n)
     return from_columns(
         spec, observation, action, reward, observation, np.ones(n), steps, 0 * steps, seed
