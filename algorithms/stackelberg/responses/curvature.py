@@ -115,7 +115,7 @@ def jacobian(critic: Network, sample: Sample, policy: Points) -> Jacobian:
         inputs.append(x)
         x = networks.apply((layer,), x)
         x = x.relu() if index < len(critic) - 1 else x
-    slope = weights.to(x.dtype) * sample.slope(x)
+    slope = sample.slope(weights, x)
     slopes = [slope]
     for layer, active in zip(critic[:0:-1], inputs[:0:-1], strict=True):
         slope = (slope @ layer["weight"].mT) * (active > 0)

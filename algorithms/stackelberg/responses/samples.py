@@ -111,8 +111,8 @@ class Sample(Protocol):
     def moving(self, critic: Network, along: Network) -> tuple[Any, Any]:
         """Return a critic's q and its derivative as the critic moves along a direction."""
 
-    def slope(self, outputs: Tensor) -> Tensor:
-        """Return dq / df at a critic's outputs, of their shape and type."""
+    def slope(self, weights: Tensor, outputs: Tensor) -> Tensor:
+        """Return ``weights dq / df`` at a critic's outputs, of their shape and type."""
 
     def outside(self, critic: Network) -> Tensor:
         """Return the share of the data's q that no policy's value can be, ``[]``."""
@@ -150,11 +150,11 @@ class NumberedSample(NamedTuple):
         q, q_dot = torch.func.jvp(self.values, (critic,), (along,))[:2]
         return q, q_dot
 
-    def slope(self, outputs: Tensor) -> Tensor:
+    def slope(self, weights: Tensor, outputs: Tensor) -> Tensor:
         """Return that of the sigmoid."""
         share = outputs.double().sigmoid()  # Of the range of values that q is above its lower end.
         width = self.scale.v_max - self.scale.v_min
-        return (width * share * (1 - share)).to(outputs.dtype)
+        return (weights * width * share * (1 - share)).to(outputs.dtype)
 
     def outside(self, critic: Network) -> Tensor:
         """Return 0: values are squashed."""
@@ -213,9 +213,9 @@ class VectorSample(NamedTuple):
 
         return self.values(critic), q_dot
 
-    def slope(self, outputs: Tensor) -> Tensor:
-        """Return a constant."""
-        return torch.full_like(outputs, 1 / REWARD_UNITS)
+    def slope(self, weights: Tensor, outputs: Tensor) -> Tensor:
+        """Return a constant times the weights."""
+        return weights.to(outputs.dtype) * (1 / REWARD_UNITS)
 
     def outside(self, critic: Network) -> Tensor:
         """Return the share, weighted as the data is."""
