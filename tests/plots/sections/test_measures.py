@@ -157,7 +157,7 @@ def test_the_figure_shows_identity_numbers_and_every_point(tmp_path):
     size = agreements(compared)["effective_sample_size", "inverse_l2_concentrability"]
     assert f"exact > 0: {written(size.rank_covered)}, n = 12" in panels[1].get_title()
     legend = {text.get_text() for text in figure.findobj(Text)}
-    assert {"garnet", "lock", "equal"} <= legend
+    assert {"Garnet", "Lock", "equal"} <= legend
 
 
 @pytest.fixture

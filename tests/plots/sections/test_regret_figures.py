@@ -223,7 +223,7 @@ def test_a_degradation_that_a_world_lacks_has_no_panel_and_labels_are_where_pane
     assert shown[1].get_xlabel() == "severity"
     assert shown[1].xaxis.get_tick_params()["labelbottom"]
     names = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert names == ["cliff", "lock"]
+    assert names == ["Cliff", "Lock"]
 
 
 @pytest.mark.parametrize("width", style.WIDTHS)
