@@ -4,8 +4,9 @@ Only of plans that are long by a rough count; whoever looks at a short one wants
 """
 
 import json
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from bench.sweeps.plan import Plan
 # Of one core, by `grouping.seconds`: longer plans are timed.
 LONG_SECONDS = 3600.0
 SECONDS_EACH = 2.0
+SAY_EVERY = 10.0
 # Of data that is collected, so many transitions are enough to time an update.
 FEW_TRANSITIONS = 2000
 
@@ -51,9 +53,6 @@ def print_hours(plan: Plan) -> None:
         return
     if sum(map(grouping.seconds, plan.pending)) < LONG_SECONDS:
         return
-    kinds = len({_kind(cohort) for cohort in plan.cohorts})
-    noun = "kind" if kinds == 1 else "kinds"
-    print(f"Timing {kinds} {noun} of cohorts for a moment each ...", flush=True)
     found = measured(plan)
     each = ", ".join(f"{name} {duration(s)}" for name, s in sorted(found.by_algorithm.items()))
     print(
@@ -66,20 +65,32 @@ def print_hours(plan: Plan) -> None:
 def measured(plan: Plan) -> Hours:
     """Return how long a plan's training takes by the speed of its updates."""
     engine, device = plan.harness.launcher.engine, plan.harness.device
+    kinds = {_kind(cohort): cohort for cohort in reversed(plan.cohorts)}
     rates: dict[str, float] = {}
+    with _threads(engine.worker_threads()):
+        for kind in _told(kinds):
+            rates[kind] = _rate(kinds[kind], "cpu" if device == "auto" else device)
     by_algorithm: dict[str, float] = defaultdict(float)
     longest = 0.0
     done = {id(c): f.update for c, f in zip(plan.cohorts, plan.interrupted, strict=False)}
-    with _threads(engine.worker_threads()):
-        for cohort in plan.cohorts:
-            kind = _kind(cohort)
-            if kind not in rates:
-                rates[kind] = _rate(cohort, "cpu" if device == "auto" else device)
-            config = cohort[0].config
-            seconds = (config.num_updates - done.get(id(cohort), 0)) / rates[kind]
-            by_algorithm[config.algorithm_name] += seconds
-            longest = max(longest, seconds)
+    for cohort in plan.cohorts:
+        config = cohort[0].config
+        seconds = (config.num_updates - done.get(id(cohort), 0)) / rates[_kind(cohort)]
+        by_algorithm[config.algorithm_name] += seconds
+        longest = max(longest, seconds)
     return Hours(dict(by_algorithm), longest, engine.sharers(device))
+
+
+def _told(kinds: Collection[str]) -> Iterator[str]:
+    """Yield the kinds that are timed one after another, saying now and then how far that is."""
+    noun = "kind" if len(kinds) == 1 else "kinds"
+    print(f"Timing {len(kinds)} {noun} of cohorts for a moment each ...", flush=True)
+    said = time.monotonic()
+    for number, kind in enumerate(kinds):
+        if time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
+            print(f"{number} of {len(kinds)} timed.", flush=True)
+        yield kind
 
 
 def _kind(cohort: list[RunSpec]) -> str:

@@ -11,7 +11,7 @@ WORDS = ("dataset=lqr", "seed=0,1,2", "num_updates=1000",
          "algorithm.hidden_sizes=[8]", "batch_size=16", "dataset.num_transitions=500")  # fmt: skip
 
 
-def test_seconds_follow_from_speed_and_length(monkeypatch):
+def test_seconds_follow_from_speed_and_length(monkeypatch, capsys):
     plan = commands.plan(*WORDS, "behavior=random", "algorithm=bc,td3_bc", "launcher=local")
     asked = []
 
@@ -21,7 +21,10 @@ def test_seconds_follow_from_speed_and_length(monkeypatch):
         return 50.0 if name == "TD3BC" else 200.0
 
     monkeypatch.setattr(hours, "updates_per_second", rate)
+    monkeypatch.setattr(hours, "SAY_EVERY", -1.0)
     found = hours.measured(plan)
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == ["0 of 2 timed.", "1 of 2 timed."]
     assert found.by_algorithm == {"bc": 5.0, "td3_bc": 20.0}
     assert (found.longest, found.processes, found.seconds) == (20.0, 1, 25.0)
     assert {(size, batch, length) for _, _, size, batch, length in asked} == {(3, 16, 1000)}
