@@ -5,7 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -49,11 +52,31 @@ def imported() -> dict[str, list[str]]:
     return dict(map(json.loads, done.stdout.splitlines()))
 
 
+@pytest.fixture(scope="module")
+def read() -> Callable[[Path, str], Any]:
+    """Return `code._read` that parses what it has met before no second time, whatever its place."""
+    parsed: dict[tuple[str, bytes], Any] = {}
+    plain = code._read.__wrapped__
+
+    def again(root: Path, module: str) -> Any:
+        path = code._path(root, module)
+        assert path is not None
+        key = str(path.relative_to(root)), path.read_bytes()
+        if key not in parsed:
+            parsed[key] = plain(root, module)
+        return parsed[key]
+
+    return again
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path, str], Any]
+) -> Path:
     """Return a copy of algorithms/ that fingerprints are taken of."""
     shutil.copytree(ROOT / "algorithms", tmp_path / "algorithms")
     monkeypatch.setattr(code, "_root", lambda _: tmp_path)
+    monkeypatch.setattr(code, "_read", cache(read))
     return tmp_path
 
 
