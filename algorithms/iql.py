@@ -6,7 +6,7 @@
                                                                                       (equation 6)
     actor:   loss = -E_data[ min(exp(inverse_temperature u), 100) log pi(a | s) ]     (equation 7)
 
-In this order, as in the authors' code: critics and actor see the value function after its step.
+As in the authors' code critics and actor see the value function after its step.
 
 Differences from the paper, which has continuous actions: pi is a softmax over numbered ones, and a
 critic gives a value for each of them. Advantages are in the world's units of reward, which the

@@ -12,8 +12,8 @@ the actor takes small steps along its individual gradient, the critics large one
 
 Clipping is to the range of the world's returns. The second residual has a gradient through its own
 target, and the first critic alone is the actor's. After a critic's step every weight matrix is
-projected onto Frobenius norm `largest_norm`. For the first `warm_updates` updates the actor is
-cloned at the critics' rate and the critics are fitted to it without the pessimistic term.
+scaled down to Frobenius norm `largest_norm` if above. For the first `warm_updates` updates the
+actor is cloned at the critics' rate and the critics are fitted to it by the first residual alone.
 
 Differences from the paper: rewards are scaled by the world (`objectives.reward_scale`); the
 optimisers go on where the warm start ends.

@@ -6,7 +6,7 @@
                                                                                       (equation 6)
     actor:   loss = -E_data[ min(exp(inverse_temperature u), 100) log pi(a | s) ]     (equation 7)
 
-In this order, as in the authors' code: critics and actor see the value function after its step.
+As in the authors' code critics and actor see the value function after its step.
 
 The policy is a normal distribution around a mean squashed by tanh, its actions clipped, as in the
 authors' code. Squashed as a whole, as others have it, its regret on a tuning seed was higher on

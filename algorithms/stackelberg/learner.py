@@ -8,10 +8,12 @@
 or along the direct gradient alone (`individual`), or along that of the follower's own objective at
 its answer (`maximin`, the game of PSPI and ATAC). The implicit term is solved for, or comes from
 two more followers whose objective is tilted a little along J_L and against it. Here
-lambda is n / C, C the conservatism and L_K the kernel loss of the Bellman residual
-(game/game.py, game/kernels.py). The follower answers as a table or as a linear function
-of random features by its exact best response, as a network by Adam steps (followers/). The leader
-chooses among numbered actions or in a box (leaders.py).
+lambda is n / C, C the conservatism, L_K the kernel loss of the Bellman residual
+(game/game.py, game/kernels.py) and n the transitions it is measured on: at most the batch's (or
+what moments remember of batches) where it is a V-statistic, which 1 / n biases. The follower
+answers as a table or as a linear function of random features by its exact best response, as a
+network by Adam steps (followers/). The leader chooses among numbered actions or in a box
+(leaders.py).
 
 Differences from the paper: the follower's exact response replaces gradient steps where there is
 one; the implicit term needs no second derivatives; pessimism may be absolute, the leader's

@@ -40,11 +40,14 @@ def main(words: list[str]) -> int:
 
 
 def print_settings(words: list[str]) -> None:
-    """Print the settings of the first run that the words name, all defaults filled in."""
+    """Print the settings of the first run that the words come to, checked as if it were trained."""
     # Late, as above.
     from bench.settings.composition import Composer
+    from bench.sweeps.plan import make_plan
 
     jobs = list(Composer(words).jobs())
-    if len(jobs) > 1:
-        print(f"# The first of {len(jobs)} runs.")
-    print(yaml.safe_dump(jobs[0], sort_keys=False).rstrip())
+    runs = make_plan(map(dict, jobs)).runs
+    if len(runs) > 1:
+        print(f"# The first of {len(runs)} runs.")
+    first = {key: runs[0].settings.get(key, value) for key, value in jobs[0].items()}
+    print(yaml.safe_dump(first, sort_keys=False).rstrip())

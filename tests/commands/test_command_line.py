@@ -124,6 +124,8 @@ WRONG = [
         "num_cells is 64, but should be at most",
     ),
     ("device=tpu", "'cpu', 'cuda' or 'auto'"),
+    ("--cfg job num_updates=-3", "greater than or equal to 1"),
+    ("--cfg job algorithm=bc dataset=lock algorithm.objective=mse", "objective is not a setting"),
     ("compile=maybe", "'auto', 'on' or 'off'"),
     ("launcher.cohort_size=0", "greater than or equal to 1"),
     ("launcher.dry_run=perhaps", "boolean"),

@@ -134,6 +134,13 @@ def test_gymnasium_s_names_and_own_ones_are_understood(tmp_path):
     assert task.data.fingerprint == usual
 
 
+def test_whole_numbers_may_be_a_matrix_of_one_column(tmp_path):
+    columns = vectors()
+    usual = load(write(tmp_path / "x.npz", columns)).data.fingerprint
+    matrix = columns | {"actions": columns["actions"][:, np.newaxis]}
+    assert load(write(tmp_path / "y.npz", matrix)).data.fingerprint == usual
+
+
 def test_flags_may_be_words(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("obs_0,action,reward,terminated\n0.5,0,1,False\n1.5,1,2,false\n2.5,0,3,TRUE\n")

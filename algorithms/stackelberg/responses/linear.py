@@ -8,7 +8,7 @@ phi_K are the kernel's features: phi itself and W = I for `feature` (the norm of
 update, V-statistic), phi itself and ``W = E[phi phi^T]^-1`` for `normalized_feature` (the projected
 Bellman error; one transition's worth of identity is added), other random features for a kernel
 between states. Without a kernel (`Squares`), L_K is the mean squared residual. The moments come
-from algorithms/moments.py.
+from game/moments.py.
 """
 
 from typing import NamedTuple

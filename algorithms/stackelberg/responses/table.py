@@ -6,7 +6,7 @@ With M = I - P pi (P the empirical, discounted transitions) and the residual r -
 
 with ``u = M^-T p``: the value of the policy under rewards lowered by how far it strays from the
 data, for p = d_q J_L and `normalized_delta` the occupancy over the data's share. Cells without data are pinned at
-`v_min`: there J_F has no lower bound. M is solved in states, not in cells.
+what they are assumed to be worth (game/unseen.py): there J_F has no lower bound. M is solved in states, not in cells.
 
 W weighs mean residuals of cells by how many pairs of transitions they stand for: mu^2 for the
 delta kernel, mu for the normalised one, mu K mu for a kernel between states. `regularization` has
@@ -97,7 +97,7 @@ class TableResponse(NamedTuple):
 
     Attributes:
         operator: The Bellman operator of the policy that it answers.
-        q: ``[states, actions]``, `v_min` where there is no data.
+        q: ``[states, actions]``, what is assumed where there is no data.
         multiplier: ``[]``, lambda.
         follower_start: ``[states, actions]``, derivative of the pessimism in q.
         leader_start: ``[states, actions]``, derivative of J_L in q.

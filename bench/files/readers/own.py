@@ -211,10 +211,10 @@ def _rows(path: Path, found: Table) -> Rows:
 
 def _values(path: Path, name: str, column: np.ndarray) -> np.ndarray:
     """Return numbers from 0 where whole ones stand alone, else vectors in single precision."""
-    if column.ndim == 1 and column.dtype.kind in "iub":
+    if column.size == len(column) and column.dtype.kind in "iub":  # which may be (N, 1)
         if column.min() < 0:
             raise UnusableFile(f"{path}: {name} should be numbered from 0, but one is below")
-        return column.astype(np.int64)
+        return column.reshape(-1).astype(np.int64)
     if column.size == 0:
         raise UnusableFile(f"{path}: {name} has shape {column.shape}, its rows hold nothing")
     with np.errstate(over="ignore", invalid="ignore"):
