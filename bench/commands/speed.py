@@ -59,7 +59,9 @@ def main(words: list[str]) -> int:
     parser.add_argument("--compile", action="store_true", help="also compile the updates")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument(
-        "--peers", action="store_true", help="compare with the same updates in JAX, on one core"
+        "--peers",
+        action="store_true",
+        help="compare with the same updates in JAX, and with d3rlpy where it is, on one core",
     )
     parser.add_argument("--algorithm", default="", help="those to time, with commas; else all")
     parser.add_argument(
