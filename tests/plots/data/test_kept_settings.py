@@ -20,7 +20,6 @@ LONG = {"claim", "extreme_coverage"}  # To plan, by their many runs.
 # Made before settings changed that theirs are of; to be made again.
 OLDER = {
     "continuous_length", "sensitivity_initial", "stochasticity_neural", "table_coverage",
-    "table_local",
 }  # fmt: skip
 # What these learn from is made or installed apart, and not everywhere.
 APART = ("Hopper", "icu_sepsis")
