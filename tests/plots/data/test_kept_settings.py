@@ -18,7 +18,7 @@ from tests.support.plotting import ROOT
 REFERENCE = ROOT / "results" / "reference"
 LONG = {"claim", "extreme_coverage"}  # To plan, by their many runs.
 # Made before settings were added or taken away that change nothing in them.
-OLDER = {"sensitivity_initial", "stochasticity_neural"}
+OLDER = {"sensitivity_initial"}
 # What these learn from is made or installed apart, and not everywhere.
 APART = ("Hopper", "icu_sepsis")
 
