@@ -191,28 +191,9 @@ class SepsisSimulator(TabularWorld):
         return _environment(self, name, discount, horizon)
 
     def mdp(self, rng: np.random.Generator) -> TabularMDP:
-        """Return the table; every instance is the same."""
+        """Return the table; every instance is the same, and made once."""
         del rng
-        highest = 1 if self.glucose_clamp == "published" else SIZES.glucose - 1
-        states = patients()
-        number = {patient: index for index, patient in enumerate(states)}
-        rows = [
-            [list(following(p, a, highest).items()) for a in range(NUM_ACTIONS)] for p in states
-        ]
-        most = max(len(outcomes) for row in rows for outcomes in row)
-        shape = (len(states), NUM_ACTIONS, most)
-        probability, reward = np.zeros(shape), np.zeros(shape)
-        next_state, terminated = np.zeros(shape, dtype=int), np.zeros(shape, dtype=bool)
-        for at in np.ndindex(shape[:2]):
-            for k, (after, likely) in enumerate(rows[at[0]][at[1]]):
-                end = end_of(after)
-                place = (*at, k)
-                probability[place], terminated[place] = likely, end is not None
-                reward[place], next_state[place] = end or 0.0, number.get(after, 0)
-        start = np.zeros(len(states))
-        for patient, likely in initial(self.diabetic).items():
-            start[number[patient]] = likely
-        return TabularMDP(probability, next_state, reward, terminated, start)
+        return _table(self)
 
     def coordinates(self) -> np.ndarray:
         """Return the levels of a patient, ``[states, 8]``."""
@@ -225,3 +206,25 @@ def _environment(
 ) -> TabularEnvironment:
     mdp = world.mdp(np.random.default_rng(0))
     return TabularEnvironment.from_mdp(name, mdp, discount, horizon, world.coordinates())
+
+
+@lru_cache(4)
+def _table(world: SepsisSimulator) -> TabularMDP:
+    highest = 1 if world.glucose_clamp == "published" else SIZES.glucose - 1
+    states = patients()
+    number = {patient: index for index, patient in enumerate(states)}
+    rows = [[list(following(p, a, highest).items()) for a in range(NUM_ACTIONS)] for p in states]
+    most = max(len(outcomes) for row in rows for outcomes in row)
+    shape = (len(states), NUM_ACTIONS, most)
+    probability, reward = np.zeros(shape), np.zeros(shape)
+    next_state, terminated = np.zeros(shape, dtype=int), np.zeros(shape, dtype=bool)
+    for at in np.ndindex(shape[:2]):
+        for k, (after, likely) in enumerate(rows[at[0]][at[1]]):
+            end = end_of(after)
+            place = (*at, k)
+            probability[place], terminated[place] = likely, end is not None
+            reward[place], next_state[place] = end or 0.0, number.get(after, 0)
+    start = np.zeros(len(states))
+    for patient, likely in initial(world.diabetic).items():
+        start[number[patient]] = likely
+    return TabularMDP(probability, next_state, reward, terminated, start)
