@@ -17,8 +17,6 @@ from tests.support.plotting import ROOT
 
 REFERENCE = ROOT / "results" / "reference"
 LONG = {"claim", "extreme_coverage"}  # To plan, by their many runs.
-# Made before settings were added or taken away that change nothing in them.
-OLDER = {"sensitivity_initial"}
 # What these learn from is made or installed apart, and not everywhere.
 APART = ("Hopper", "icu_sepsis")
 
@@ -31,14 +29,9 @@ def commands(experiment: str) -> list[list[str]]:
     return [shlex.split(words) for words in found]
 
 
-def marks(experiment: str) -> list[pytest.MarkDecorator]:
-    """Return what is said of the test of one experiment."""
-    older = pytest.mark.xfail(strict=True, reason="its records are older than some settings")
-    return [pytest.mark.slow] * (experiment in LONG) + [older] * (experiment in OLDER)
-
-
 @pytest.mark.parametrize(
-    "experiment", [pytest.param(e, marks=marks(e)) for e in kept_experiments(REFERENCE)]
+    "experiment",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e in LONG)) for e in kept_experiments(REFERENCE)],
 )
 def test_kept_records_are_of_settings_as_they_are(experiment):
     planned = {
