@@ -31,8 +31,9 @@ def environment(patient=0, noise=0.4, skipped=0.1):
     return Glucose(patient, noise, skipped).environment("glucose", 0, 0.99, 48)
 
 
-def in_any_dose(patient=0, noise=0.4, skipped=0.1):
-    return GlucoseInUnits(patient, noise, skipped).environment("glucose_in_units", 0, 0.99, 48)
+def in_any_dose(patient=0, noise=0.4, skipped=0.1, horizon=48):
+    world = GlucoseInUnits(patient, noise, skipped)
+    return world.environment("glucose_in_units", 0, 0.99, horizon)
 
 
 def simulator(num_episodes, patient=0, seed=0, units=GlucoseEnvironment.units):
@@ -134,12 +135,12 @@ def test_the_share_of_a_day_in_each_range_is_measured_however_little_is_seen():
     whole, glucose = environment(), NAMES.index("glucose")
     sensing = Sensing(hidden=("glucose",), history=2)
     sensed = SensedEnvironment(sensing.spec(whole.spec), whole, sensing)
-    alone = rollout(simulator(3), nothing, 48)
+    alone = rollout(simulator(3), nothing, 20)
     readings = np.array([step.next_observation[0, :, glucose] for step in alone])
     found = []
     for world in (whole, sensed):
         days = type(world).simulator([world], [np.random.default_rng(0)], 3)
-        steps = list(rollout(days, nothing, 48))
+        steps = list(rollout(days, nothing, 20))
         found.append({
             name: np.mean([step.measured[name] for step in steps]) for name in steps[0].measured
         })  # fmt: skip
@@ -216,7 +217,7 @@ def test_the_anchor_of_any_dose_is_that_of_fresh_days():
     found = np.sum([step.reward[0] for step in rollout(days, in_units, 48)], axis=0)
     assert abs(found.mean() - in_any_dose().optimum) < 4 * found.std() / np.sqrt(len(found))
     # The same days that no dose at all is measured on, where it is one patient's.
-    assert in_any_dose(patient=3).optimum == mean_return(3, 48, in_units)
+    assert in_any_dose(patient=3, horizon=6).optimum == mean_return(3, 6, in_units)
     assert in_any_dose().spec.uniform_regret == in_any_dose().optimum - environment().uniform
 
 
