@@ -1,9 +1,11 @@
 """How updates are made: as written, traced, or compiled, the longer a training the more."""
 
 import copy
+import logging
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -14,9 +16,9 @@ Mode = Literal["plain", "traced", "compiled"]
 WORTH_TRACING = 200
 # Compiling takes 2 to 65 s of processor time, most of it g++'s, and pays for itself within 4,300 to
 # 63,000 updates, where the cache has what g++ made within 1,000 to 6,800 (cql, td3_bc, stackelberg;
-# cohorts of 1 and 20, one thread). One number for all and no measurement of the moment: which way
-# updates are made decides a run's last digits, which must not hang on how busy a machine is or on
-# what is in its cache.
+# cohorts of 1 and 20, one thread; with Python calling the kernels, C++ makes it less). One number
+# for all and no measurement of the moment: which way updates are made decides a run's last digits,
+# which must not hang on how busy a machine is or on what is in its cache.
 WORTH_COMPILING = 20_000
 
 
@@ -72,10 +74,25 @@ def _for_these(graph: torch.fx.GraphModule, tensors: Sequence[torch.Tensor]) -> 
     from torch import _inductor
 
     own = torch.fx.GraphModule(graph, copy.deepcopy(graph.graph))  # Which compiling may change.
+    # What calls the kernels is C++ too: Python took a quarter of a small update's time to do it.
+    options = {"cpp_wrapper": all(tensor.device.type == "cpu" for tensor in tensors)}
     try:
-        found: Callable[..., Any] = _inductor.compile(own, list(tensors))
+        with _saying_less():
+            found: Callable[..., Any] = _inductor.compile(own, list(tensors), options)
     except Exception as error:
         cause = str(error).splitlines()[0]
         warnings.warn(f"Updates run uncompiled, since compiling failed: {cause}", stacklevel=3)
         return graph
     return found
+
+
+@contextmanager
+def _saying_less() -> Iterator[None]:
+    """Let Inductor keep to itself that some operations, solves above all, are called by Python."""
+    logger = logging.getLogger("torch._inductor.ir")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

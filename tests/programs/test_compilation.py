@@ -1,5 +1,6 @@
 """When an update is traced or compiled, and that it changes nothing but speed."""
 
+import logging
 import os
 import shutil
 
@@ -90,16 +91,31 @@ def test_what_all_runs_share_in_memory_is_laid_out_apart(monkeypatch):
     """As a state that does not hang on the run comes out of vmap."""
     from torch import _inductor
 
-    monkeypatch.setattr(_inductor, "compile", lambda graph, tensors: graph)
+    monkeypatch.setattr(_inductor, "compile", lambda graph, tensors, options: graph)
     graph = torch.fx.symbolic_trace(lambda x: x + 1)
     run = compilation.compile_graph(graph, [torch.zeros(1, 3).expand(2, 3)])
     assert torch.equal(run(torch.arange(6.0).view(2, 3)), torch.arange(1.0, 7).view(2, 3))
 
 
+def test_how_a_solve_is_called_is_no_news(monkeypatch, caplog):
+    from torch import _inductor
+
+    def talkative(graph, tensors, options):
+        logging.getLogger("torch._inductor.ir").warning("a solve is called by Python")
+        return graph
+
+    monkeypatch.setattr(_inductor, "compile", talkative)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    compilation.compile_graph(graph, [torch.zeros(2)])(torch.zeros(2))
+    assert not caplog.records
+    logging.getLogger("torch._inductor.ir").warning("and something else")
+    assert len(caplog.records) == 1
+
+
 def test_what_cannot_be_compiled_runs_as_it_is(monkeypatch):
     from torch import _inductor
 
-    def missing(graph, tensors):
+    def missing(graph, tensors, options):
         raise RuntimeError("no compiler\nand more")
 
     monkeypatch.setattr(_inductor, "compile", missing)
