@@ -49,11 +49,13 @@ def compile_graph(
     compiled: Callable[..., Any] | None = None
 
     def run(*tensors: torch.Tensor) -> Any:
-        nonlocal compiled
+        nonlocal compiled, strides
         given = tensors[len(tensors) - len(strides) :]
         if [tensor.stride() for tensor in given] != strides:
             kept = tensors[: len(tensors) - len(strides)]
-            tensors = (*kept, *map(_laid_out, given, strides))
+            given = tuple(map(_laid_out, given, strides))
+            tensors = (*kept, *given)
+            strides = [tensor.stride() for tensor in given]
         if compiled is None:
             compiled = _for_these(graph, tensors)
         return compiled(*tensors)
@@ -62,7 +64,9 @@ def compile_graph(
 
 
 def _laid_out(tensor: torch.Tensor, stride: tuple[int, ...]) -> torch.Tensor:
-    if tensor.stride() == stride:
+    """Return the tensor itself if its elements lie so: along an axis of one any stride is right."""
+    apart = zip(tensor.shape, tensor.stride(), stride, strict=True)
+    if all(size == 1 or own == wanted for size, own, wanted in apart):
         return tensor
     new = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype, device=tensor.device)
     return new.copy_(tensor)

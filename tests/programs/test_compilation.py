@@ -97,6 +97,14 @@ def test_what_all_runs_share_in_memory_is_laid_out_apart(monkeypatch):
     assert torch.equal(run(torch.arange(6.0).view(2, 3)), torch.arange(1.0, 7).view(2, 3))
 
 
+def test_along_an_axis_of_one_nothing_is_laid_out_anew():
+    x = torch.zeros(1, 6, 4)[:, :3]
+    assert compilation._laid_out(x, (12, 4, 1)) is x
+    found = compilation._laid_out(x, (12, 1, 3))
+    assert found.stride() == (12, 1, 3)
+    assert torch.equal(found, x)
+
+
 def test_how_a_solve_is_called_is_no_news(monkeypatch, caplog):
     from torch import _inductor
 
