@@ -90,6 +90,7 @@ def _data(config: RunConfig, task: Task, dataset: OfflineDataset) -> dict[str, s
         "truncations": f"{int(dataset.truncated.sum())} (a time limit, a cut or a hole)",
         "initial states": str(int(dataset.initial.sum())),
         **_endless(task.data),
+        **_whole(task.data),
         "fingerprint": dataset.fingerprint,
     }
 
@@ -119,6 +120,17 @@ def _endless(data: OfflineDataset) -> dict[str, str]:
         "no episode ends": f"neither a termination nor a time limit is marked: all {len(data):,} "
         "transitions are one episode, so that `thin` and `best_returns` take nothing, there is "
         "one return, of all of them, and one initial state"
+    }
+
+
+def _whole(data: OfflineDataset) -> dict[str, str]:
+    """Return which columns might be meant as numbers of actions or states, and are real ones."""
+    columns = {"actions": data.action, "states": data.observation}
+    said = "one real number each, all of them whole: stored as integers they would be numbered"
+    return {
+        f"whole {what}": f"{said} {what}"
+        for what, x in columns.items()
+        if x.shape[1:] == (1,) and ((x >= 0) & (x == np.floor(x))).all()
     }
 
 

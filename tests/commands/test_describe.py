@@ -177,6 +177,18 @@ def test_a_file_whose_episodes_end_says_nothing_of_it(card):
     assert "no episode ends" not in text
 
 
+@pytest.mark.parametrize("kind", [int, float])
+def test_whole_numbers_of_a_type_for_real_ones_are_pointed_out(card, tmp_path, kind):
+    rng, ends = np.random.default_rng(0), np.arange(60) % 20 == 19
+    columns = {"observations": rng.normal(size=(60, 2)), "actions": rng.integers(2, size=60)}
+    columns["actions"] = columns["actions"].astype(kind)
+    np.savez(tmp_path / "mine.npz", rewards=np.zeros(60), terminals=ends, **columns)
+    status, text, _ = card("dataset=file", f"dataset.path={tmp_path / 'mine.npz'}")
+    assert status == 0
+    assert ("would be numbered actions" in " ".join(text.split())) == (kind is float)
+    assert "whole states" not in text
+
+
 def test_data_without_a_world_shows_what_it_says_of_its_own_policies(card, tmp_path):
     ohio.write(tmp_path / "data", "1", glucose_level=ohio.readings(60))
     words = ("dataset=ohio_t1dm", f"dataset.path={tmp_path / 'data'}")
