@@ -105,10 +105,22 @@ def test_along_an_axis_of_one_nothing_is_laid_out_anew():
     assert torch.equal(found, x)
 
 
+def test_states_of_one_run_that_lie_apart_are_compared_once(monkeypatch):
+    from torch import _inductor
+
+    monkeypatch.setattr(_inductor, "compile", lambda graph, tensors, options: graph)
+    graph = torch.fx.symbolic_trace(lambda x: x + 1)
+    run, apart = compilation.compile_graph(graph, [torch.zeros(1, 3)]), torch.zeros(1, 6)[:, :3]
+    assert torch.equal(run(apart), torch.ones(1, 3))
+    monkeypatch.delattr(compilation, "_laid_out")
+    assert torch.equal(run(apart), torch.ones(1, 3))
+
+
 def test_how_a_solve_is_called_is_no_news(monkeypatch, caplog):
     from torch import _inductor
 
     def talkative(graph, tensors, options):
+        assert options == {"cpp_wrapper": True}
         logging.getLogger("torch._inductor.ir").warning("a solve is called by Python")
         return graph
 

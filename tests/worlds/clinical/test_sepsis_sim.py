@@ -89,3 +89,11 @@ def test_three_abnormal_signs_end_with_minus_one_and_health_without_treatment_wi
 def test_every_instance_is_the_same_object():
     world_of = SepsisSimulator(0.2, "published").environment
     assert world_of("x", 0, 0.9, 20) is world_of("x", 1, 0.9, 20)
+
+
+def test_all_datasets_of_a_world_share_its_table():
+    world = SepsisSimulator(0.2, "published")
+    first, other = (world.environment(name, 0, 0.9, 20).mdp for name in ("expert", "random"))
+    assert first is other
+    corrected = SepsisSimulator(0.2, "corrected").environment("expert", 0, 0.9, 20).mdp
+    assert not np.array_equal(corrected.probability, first.probability)
