@@ -1,5 +1,6 @@
 """Settings of every test."""
 
+import itertools
 import os
 
 import pytest
@@ -17,11 +18,14 @@ from tests.support import files
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+# Of tests, whose folders are made when something is put there: most use none.
+NUMBERS = itertools.count()
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory, monkeypatch):
     """Keep every test from the files and caches of whoever runs it."""
-    root = tmp_path_factory.mktemp("home")
+    root = tmp_path_factory.getbasetemp() / f"home_{next(NUMBERS)}"
     for variable in ("STACKELBERG_BENCH_CACHE", "D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
     files.forget()

@@ -24,6 +24,7 @@ from torch.utils._pytree import (
 from algorithms.base import Algorithm
 from algorithms.distributions import ActionDistribution
 from bench import seeding
+from bench.cohorts.policies import Policies
 from bench.cohorts.replay import Replay
 from bench.cohorts.stacking import axes, pad_and_stack, stack, stack_algorithms
 from bench.cohorts.updates import Updates
@@ -100,6 +101,7 @@ class Cohort:
         self.state = state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
         self._updates = Updates(self.algorithm, self.replay, constant, state, mode)
+        self._policies = Policies(self.algorithm, self.hyperparameters)
         self._before: list[Any] | None = None  # Leaves that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
 
@@ -178,13 +180,7 @@ class Cohort:
     def policy(self, observation: np.ndarray, runs: slice = slice(None)) -> ActionDistribution:
         """Return the action distributions of some runs, or all, at raw ``[run, ..., (dim)]``."""
         encoded = self.encoder(torch.as_tensor(observation, device=self.device), runs)
-        some = partial(tree_map_only, Tensor, lambda leaf: leaf[runs])
-
-        def one_run(hyperparameters: Any, state: Any, x: Tensor) -> ActionDistribution:
-            return replace(self.algorithm, **hyperparameters).policy(state, x)
-
-        with torch.no_grad():
-            return torch.func.vmap(one_run)(some(self.hyperparameters), some(self.state), encoded)
+        return self._policies(self._leaves, self._structure, encoded, runs)
 
     def critic_values(self, run: int, policy: np.ndarray) -> np.ndarray | None:
         """Return what one run's critic says of a policy, ``[states, num_actions]`` each.

@@ -82,7 +82,8 @@ class Traced:
 
     def needs(self, outputs: Iterable[int]) -> list[bool]:
         """Return of each tensor in `fixed` and `varying` whether some outputs depend on it."""
-        return [bool(node.users) for node in _inputs(_restricted(self.recorded, outputs))]
+        reached = _reached(self.recorded.graph, _wanted(self.recorded, outputs))
+        return [node in reached for node in _inputs(self.recorded)]
 
     def let_examples_move(self, output: int, times: int) -> None:
         """Let an output take the place of the first varying examples, so many times over."""
@@ -91,6 +92,11 @@ class Traced:
             with torch.no_grad():
                 moved = list(plain(*self.tensors))
             self.tensors[self.num_fixed : self.num_fixed + len(moved)] = moved
+
+    def as_recorded(self, output: int) -> "Program":
+        """Return what computes one of the outputs by the very operations that were recorded."""
+        rest = _restricted(self.recorded, [output]).module()
+        return Program(None, rest, self.structures[output])
 
     def program(self, output: int, compiler: Compiler | None = None) -> "Program":
         """Return what computes one of the outputs; a compiler is given examples of what varies."""
@@ -153,12 +159,31 @@ def _let_layouts_change(graph: fx.Graph) -> None:
             node.target = aten.reshape.default
 
 
+def _wanted(recorded: Recorded, outputs: Iterable[int]) -> list[fx.Node]:
+    """Return the nodes that some of the outputs are."""
+    last: Any = recorded.graph.output_node().args[0]
+    return [node for index in outputs for node in last[index]]
+
+
+def _reached(graph: fx.Graph, wanted: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return what some nodes are made of, themselves included, and whatever changes something."""
+    found = set(wanted)
+    for node in reversed(graph.nodes):
+        if node in found or not _is_pure(node):
+            found.update(node.all_input_nodes, [node])
+    return found
+
+
 def _restricted(recorded: Recorded, outputs: Iterable[int]) -> Recorded:
     """Return a copy that gives some of the outputs alone, one list of tensors."""
+    wanted = _wanted(recorded, outputs)
+    reached = _reached(recorded.graph, wanted)
     graph = fx.Graph()
-    last: Any = graph.graph_copy(recorded.graph, {})
-    graph.output([node for index in outputs for node in last[index]])
-    graph.eliminate_dead_code()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in recorded.graph.nodes:
+        if node in reached or node.op == "placeholder":
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output([copies[node] for node in wanted])
     return Recorded(graph, recorded.constants)
 
 

@@ -65,6 +65,16 @@ class _Recorder(TorchDispatchMode):
         found: fx.Node = self.nodes[tensor]
         return found
 
+    def _nodes(self, given: Any) -> Any:
+        """Return an operation's arguments with nodes in place of tensors."""
+        if isinstance(given, Tensor):
+            return self.node_of(given)
+        if isinstance(given, list | tuple):
+            return type(given)(map(self._nodes, given))
+        if isinstance(given, dict):
+            return {key: self._nodes(value) for key, value in given.items()}
+        return given
+
     def note(self, tensor: Tensor, node: fx.Node) -> None:
         """Note what gives a tensor."""
         self.nodes[tensor] = node
@@ -75,7 +85,7 @@ class _Recorder(TorchDispatchMode):
         if any(isinstance(x, torch.Generator) for x in (*args, *(kwargs or {}).values())):
             # What a generator gives once is a constant: a graph cannot hold the generator.
             return func(*args, **(kwargs or {}))
-        given, named = tree_map_only(Tensor, self.node_of, (args, kwargs or {}))
+        given, named = self._nodes(args), self._nodes(kwargs or {})
         result = func(*args, **(kwargs or {}))
         node = self.graph.call_function(func, given, named)
         if isinstance(result, Tensor):
