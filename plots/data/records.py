@@ -1,6 +1,6 @@
 """Records of one experiment, read from the store and checked before anything is drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import isfinite
 from typing import Any, get_args
@@ -43,29 +43,32 @@ def read_records(store: RunStore, experiment: str) -> list[RunRecord]:
         )
     try:
         place = f"{store.root}/{experiment}/{{}}.json"
-        return usable(store.summaries(experiment), experiment, place)
+        # One after the other: of a hundred thousand there is no room for two copies.
+        found = [rounded(record) for record in usable(store.summaries(experiment), place)]
     except ValueError as error:
         raise UnusableRecords(f"{error}.") from error
+    return some_completed(found, experiment)
 
 
-def usable(records: Iterable[RunRecord], experiment: str, place: str) -> list[RunRecord]:
-    """Return the records as they are drawn, numbers rounded.
-
-    Args:
-        records: The records of one experiment.
-        experiment: Its name.
-        place: Where a record is, with ``{}`` for its run id.
+def usable(records: Iterable[RunRecord], place: str) -> Iterator[RunRecord]:
+    """Yield records that are fit to be drawn; ``{}`` in their place is their run id.
 
     Raises:
-        UnusableRecords: If one of them lacks what is drawn or none completed.
+        UnusableRecords: At one that lacks what is drawn.
     """
-    found = []
     for record in records:
         if fault := _fault(record):
             where = place.replace("{}", record.run_id)
             raise UnusableRecords(f"{where} is no usable record: {fault}.")
-        # One after the other: of a hundred thousand there is no room for two copies.
-        found.append(rounded(record))
+        yield record
+
+
+def some_completed(found: list[RunRecord], experiment: str) -> list[RunRecord]:
+    """Return the records of one experiment.
+
+    Raises:
+        UnusableRecords: If none of them completed.
+    """
     if not any(record.status == "completed" for record in found):
         raise UnusableRecords(_none_completed(found, experiment))
     return found

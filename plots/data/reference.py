@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.store.record import RunRecord, shortened
-from plots.data.records import UnusableRecords, condition, rounded, usable
+from plots.data.records import UnusableRecords, condition, rounded, some_completed, usable
 
 FILE = "runs.jsonl.xz"
 FORMAT = 1
@@ -48,7 +48,8 @@ def read_reference(root: Path, experiment: str) -> list[RunRecord]:
         records = unpack(path.read_bytes())
     except (lzma.LZMAError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
         raise UnusableRecords(f"{path} is damaged: {error}.") from error
-    return usable(records, experiment, f"The run {{}} of {path}")
+    # Rounded as they were kept.
+    return some_completed(list(usable(records, f"The run {{}} of {path}")), experiment)
 
 
 def pack(records: Iterable[RunRecord]) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from bench.measures import splits as measured
 from plots.data import splits as told
 from plots.data.frame import build_frame
-from plots.data.records import UnusableRecords, usable
+from plots.data.records import UnusableRecords, rounded
 from plots.look import style
 from plots.report import write_report
 from plots.sections.curves import regret_split
@@ -55,7 +55,7 @@ def sweep(learners=(CQL, FQI), severities=(0.0, 0.5, 0.9), seeds=2, **changes):
 
 
 def frame_of(records):
-    return build_frame("splits", usable(records, "splits", "{}"))
+    return build_frame("splits", list(map(rounded, records)))
 
 
 def test_the_parts_are_those_of_records():
