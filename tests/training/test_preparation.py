@@ -102,7 +102,7 @@ def test_memory_does_not_grow_with_the_number_of_cohorts(tmp_path, monkeypatch):
         return finished
 
     monkeypatch.setattr(Local, "collect", collect_and_look)
-    words = ("dataset=garnet", "algorithm=bc", "seed=range(16)", "launcher=local")
+    words = ("dataset=garnet", "algorithm=bc", "seed=range(16)", "launcher=local", "num_updates=2")
     try:
         assert sweeps.run_here(monkeypatch, *sweeps.TINY, *words, "launcher.cohort_size=2") == 0
     finally:
