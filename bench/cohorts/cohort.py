@@ -1,6 +1,6 @@
 """Cohort: runs trained together, one vmapped update for all of them.
 
-The only file, beside replay and evaluation, that knows of a run axis. In all but short trainings
+With what lies beside it, and evaluation, it alone knows of a run axis. In all but short trainings
 `vmap` and `grad` are traced away once per phase of the update, which leaves a flat list of tensor
 operations, the making of the minibatch among them: a cohort then costs little more than its
 arithmetic. Compiling that list is an option on top. Metrics are computed when somebody asks for

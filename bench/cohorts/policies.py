@@ -1,7 +1,7 @@
 """The policies of a cohort's runs, which an evaluation asks at every step of its episodes.
 
-`vmap` takes ten times as long as a small network. Where policies are asked at one shape again and
-again it is traced away; the operations that are left are the same ones, and so is every bit.
+`vmap` takes several times as long as a small network. Where policies are asked at one shape again
+and again it is traced away; the operations that are left are the same ones, and so is every bit.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from algorithms.base import Algorithm
 from algorithms.distributions import ActionDistribution
 from bench.programs.graphs import Program, Traced
 
-# Calls at one shape from which on tracing pays: it takes as long as some fifteen of them.
+# Calls at one shape from which on tracing pays: it takes as long as six to fifteen of them.
 WORTH_TRACING = 16
 ALL = slice(None)
 

@@ -192,10 +192,11 @@ def _is_pure(node: fx.Node) -> bool:
     if node.op != "call_function":
         return True
     schema = getattr(node.target, "_schema", None)
-    tags = getattr(node.target, "tags", ())
-    return (
-        schema is None or not schema.is_mutable
-    ) and torch.Tag.nondeterministic_seeded not in tags
+    if schema is None:
+        return True
+    # What returns nothing is there to refuse its arguments, a singular matrix say.
+    changes = schema.is_mutable or not schema.returns
+    return not changes and torch.Tag.nondeterministic_seeded not in node.target.tags
 
 
 def _share(graph: fx.Graph) -> None:

@@ -18,11 +18,16 @@ from tests.support.builders import (
 CASES = [(name, kind) for name in ALGORITHMS for kind in kinds_of(name)]
 
 
-def cohort_of(name, kind):
+def cohort_of(name, kind, device):
     sizes = {"hidden_sizes": [] if kind == "discrete" else [8], "generator_sizes": [8]}
     sizes |= {"model_sizes": [8], "num_models": 2, "horizon": 2, "num_actions": 3}
-    algorithm = build_algorithm(name, kind, **sizes)
-    return make_cohort([algorithm] * 2, [random_dataset(kind, 50, seed) for seed in (0, 1)], [3, 4])
+    # Settings that policies know of differ between the runs.
+    algorithms = [
+        build_algorithm(name, kind, **sizes, threshold=share, perturbation=share)
+        for share in (0.1, 0.6)
+    ]
+    datasets = [random_dataset(kind, 50, seed) for seed in (0, 1)]
+    return make_cohort(algorithms, datasets, [3, 4], device=device)
 
 
 def asked_often(cohort, *given):
@@ -32,8 +37,8 @@ def asked_often(cohort, *given):
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_who_is_asked_often_says_the_same_bit_for_bit(name, kind):
-    cohort = cohort_of(name, kind)
+def test_who_is_asked_often_says_the_same_bit_for_bit(name, kind, device):
+    cohort = cohort_of(name, kind, device)
     raw = np.stack([random_dataset(kind, 9, seed).observation for seed in (5, 6)])
     with torch.inference_mode():  # as evaluations do
         assert same(*asked_often(cohort, raw))
@@ -41,7 +46,7 @@ def test_who_is_asked_often_says_the_same_bit_for_bit(name, kind):
     train(cohort, 2)
     # Of the states as they are now: a cohort that was never asked before says so, too.
     new = cohort.policy(raw)
-    assert same(new, train(cohort_of(name, kind), 2).policy(raw))
+    assert same(new, train(cohort_of(name, kind, device), 2).policy(raw))
     alone = slice(1, 2)
     assert same(*asked_often(cohort, raw[alone], alone))
     torch.testing.assert_close(

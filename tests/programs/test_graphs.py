@@ -239,3 +239,25 @@ def test_a_change_in_place_gives_a_new_tensor_where_nobody_sees_the_difference(f
     given = drawn(9, seed=2)
     (found,) = program(program.prepare(()), (given.clone(),))
     torch.testing.assert_close(found, function(given))
+
+
+def test_what_refuses_its_arguments_stays_though_nobody_asks_for_it():
+    def function(fixed: Tensor, varying: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.linalg.inv(varying), fixed + 1
+
+    traced = Traced(lambda fixed, varying: function(fixed, varying), torch.ones(2), torch.eye(2))
+    program = traced.program(1)
+    assert torch.equal(program(program.prepare(torch.ones(2)), torch.eye(2)), 2 * torch.ones(2))
+    with pytest.raises(torch.linalg.LinAlgError):
+        program(program.prepare(torch.ones(2)), torch.zeros(2, 2))
+
+
+def test_as_recorded_nothing_is_rewritten():
+    values, seen = drawn(RUNS, BATCH, ACTIONS), torch.ones(1)
+    traced = Traced(lambda _, x: (x.softmax(-1), x.argmax(-1)), seen, values)
+    for output, expected in enumerate((values.softmax(-1), values.argmax(-1))):
+        program = traced.as_recorded(output)
+        assert torch.equal(program([seen], values), expected)
+    names = {str(node.target) for node in program.rest.graph.nodes}
+    assert "aten.argmax.default" in names
+    assert "aten._softmax.default" not in names
