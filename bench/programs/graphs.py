@@ -189,11 +189,9 @@ def _restricted(recorded: Recorded, outputs: Iterable[int]) -> Recorded:
 
 def _is_pure(node: fx.Node) -> bool:
     """Return whether a node gives the same for the same and changes nothing."""
-    if node.op != "call_function":
+    if not isinstance(node.target, torch._ops.OpOverload):
         return True
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return True
+    schema = node.target._schema
     # What returns nothing is there to refuse its arguments, a singular matrix say.
     changes = schema.is_mutable or not schema.returns
     return not changes and torch.Tag.nondeterministic_seeded not in node.target.tags
