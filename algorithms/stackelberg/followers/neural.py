@@ -62,10 +62,10 @@ class NeuralFollower(Follower):
         curvature: Whose curvature that is by; the exact one is dense, for tiny networks.
         curvature_minibatches: That make up the batch of curvature and leader.
         residual_weight: Of the loss with a gradient through its own target, as the game has it; the
-            rest is against a slow critic's targets. With 1 alone low values pay a pessimist where
-            rewards are many steps away: a network's come out far below what the data supports. With
-            less, as ATAC has it (Cheng et al. 2022), it answers near the minimiser, at it where the
-            residual is 0.
+            rest is against a slow critic's targets. With 1 alone the minimiser itself is far below
+            what the data supports where rewards are many steps away, since pessimism gains by low
+            values more than residuals lose. With less, as ATAC has it (Cheng et al. 2022), it
+            answers elsewhere, at that minimiser only where the residual is 0.
         polyak: Rate of the slow critic.
     """
 
