@@ -1,5 +1,6 @@
 """Settings of every test."""
 
+import gc
 import itertools
 import os
 
@@ -11,6 +12,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
+from bench.cohorts import memory
 from bench.settings.run import typed_group
 from tests.support import files
 
@@ -18,8 +20,17 @@ from tests.support import files
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+# As in workers.
+memory.keep_what_is_freed()
+
 # Of tests, whose folders are made when something is put there: most use none.
 NUMBERS = itertools.count()
+
+
+def pytest_collection_finish():
+    """Let the garbage collector pass over what stays, modules and thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.atomic import atomic_write
+from bench.cohorts import memory
 from bench.cohorts.timing import SEED, machine, updates_per_second
 from bench.commands import scaling
 from bench.data.sources import Task
@@ -75,6 +76,7 @@ def main(words: list[str]) -> int:
     if unknown := [name for name in chosen if name not in names]:
         raise ConfigError(f"algorithm is {unknown[0]!r}, but should be one of: {', '.join(names)}.")
     mode: Mode = "compiled" if arguments.compile else "traced"
+    memory.keep_what_is_freed()  # As workers do.
     console = Console(width=100)
     if arguments.peers:
         comparison.check(chosen if arguments.algorithm else [], arguments.device)

@@ -37,7 +37,8 @@ def rewrite(recorded: Recorded, examples: list[Tensor]) -> None:
     """Rewrite recorded operations in place; the examples of its inputs tell shapes."""
     note_examples(recorded, examples)
     graph = recorded.graph
-    for rule in (_plain, lookups.sink, _short_axis, _product, _sum_of_product, _plain):
+    rules = _plain, lookups.sink, _several_axes, _short_axis, _product, _sum_of_product, _plain
+    for rule in rules:
         for node in list(graph.nodes):
             if node.op != "call_function" or not isinstance(example(node), Tensor):
                 continue
@@ -93,6 +94,20 @@ def _short_axis(build: Builder, node: fx.Node) -> fx.Node | None:
     if [axis % (last + 1) for axis in axes if axis is not None] != [last]:
         return None
     return build(aten.reshape.default, rule(build, node), shape(node))
+
+
+def _several_axes(build: Builder, node: fx.Node) -> fx.Node | None:
+    """Sum over short axes that are apart one by one, the last first: in place of rows of one."""
+    if node.target is not aten.sum.dim_IntList or node.kwargs.get("dtype") is not None:
+        return None
+    given, axes = args_of(node)[:2]
+    size, last = shape(given), len(shape(given)) - 1
+    places = sorted((axis % (last + 1) for axis in axes or ()), reverse=True)
+    if len(places) < 2 or places[0] == last or any(size[axis] > SHORT for axis in places):
+        return None
+    for axis in places:
+        given = build(aten.sum.dim_IntList, given, [axis])
+    return build(aten.reshape.default, given, shape(node))
 
 
 def _columns(build: Builder, x: fx.Node) -> list[fx.Node]:

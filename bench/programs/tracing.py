@@ -87,6 +87,9 @@ class _Recorder(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         given, named = self._nodes(args), self._nodes(kwargs or {})
         result = func(*args, **(kwargs or {}))
+        if args and not func._schema.is_mutable and _is_the_same(result, args[0]):
+            self.note(result, given[0])
+            return result
         node = self.graph.call_function(func, given, named)
         if isinstance(result, Tensor):
             self.note(result, node)
@@ -100,3 +103,14 @@ class _Recorder(TorchDispatchMode):
     def _should_skip_dynamo(cls) -> bool:
         # Nothing here is ever compiled; a guard against it would be paid at every operation.
         return False
+
+
+def _is_the_same(result: Any, given: Any) -> bool:
+    """Return whether a tensor is another or a view of all of it as it is, as a third of all are."""
+    return (
+        isinstance(result, Tensor)
+        and isinstance(given, Tensor)
+        and result.data_ptr() == given.data_ptr()
+        and (result.shape, result.stride(), result.dtype)
+        == (given.shape, given.stride(), given.dtype)
+    )

@@ -61,6 +61,7 @@ def small(name, kind, **settings):
     Its warm start, or what else comes first, is over after two updates.
     """
     sizes = {"hidden_sizes": [] if kind == "discrete" else [16, 16], "generator_sizes": [16]}
+    sizes |= {"follower.hidden_sizes": [16, 16]}
     sizes |= {"model_sizes": [16, 16], "num_models": 2, "horizon": 2, "num_actions": 4}
     return build_algorithm(name, kind, **sizes | {"warm_updates": 2, "model_updates": 2} | settings)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from bench.programs import graphs
 from bench.programs.agreement import agree
 from bench.programs.graphs import Traced
+from bench.programs.tracing import record
 
 RUNS, ROWS, ACTIONS, BATCH = 3, 7, 4, 20
 aten = torch.ops.aten
@@ -50,6 +51,7 @@ FUNCTIONS = {
     "sum": lambda q, s, a: rows(q, s).sum(-1),
     "sum over rows": lambda q, s, a: rows(q, s).sum(0),
     "everything": lambda q, s, a: rows(q, s).sum(),
+    "sum over pairs": lambda q, s, a: rows(q, s).view(2, 10, 2, 2).sum((0, 2)),
     "softmax": lambda q, s, a: rows(q, s).softmax(-1),
     "log-sum-exp": lambda q, s, a: rows(q, s).logsumexp(-1),
     "value": lambda q, s, a: (rows(q, s).softmax(-1) * rows(q, s)).sum(-1),
@@ -113,6 +115,27 @@ def test_slow_operations_are_gone():
     for name in ("largest", "best", "softmax", "log-sum-exp"):
         program = traced(FUNCTIONS[name]).program(0)
         assert not slow & {node.target for node in program.rest.graph.nodes}
+
+
+def test_a_sum_over_pairs_is_made_axis_by_axis_bit_for_bit():
+    def function(fixed, x):
+        return (x.sum((1, 3)),)
+
+    example = drawn(RUNS, 2, BATCH, 2, BATCH)
+    program = Traced(function, (), example).program(0)
+    called = [node for node in program.rest.graph.nodes if node.op == "call_function"]
+    assert [node.args[1] for node in called if node.target is torch.sum] == [[3], [1]]
+    assert torch.equal(program([], example), example.sum((1, 3)))
+
+
+def test_what_changes_nothing_of_a_tensor_is_not_recorded():
+    def function(x):
+        same = x.view(3, 3).expand(3, 3).detach().to(torch.float32)
+        return [[same.mT.exp()]]
+
+    recorded = record(function, drawn(3, 3))
+    names = [str(node.target) for node in recorded.graph.nodes if node.op == "call_function"]
+    assert names == ["aten.transpose.int", "aten.exp.default"]
 
 
 def test_what_never_changes_is_computed_ahead():
@@ -210,6 +233,13 @@ def changes_what_a_view_shows(x):
     return view
 
 
+def changes_what_a_view_of_all_of_it_shows(x):
+    total = x + 1
+    view = total.view_as(total)
+    view.mul_(2)
+    return total
+
+
 def changes_what_is_used_again(x):
     total = x + 1
     changed = total.mul_(2)
@@ -229,6 +259,7 @@ def widens(x):
         (torch.func.grad(lambda x: x.clamp(-0.5, 0.5).exp().sum()), True),
         (lambda x: x.exp().view(1, -1).squeeze_(0), True),
         (changes_what_a_view_shows, False),
+        (changes_what_a_view_of_all_of_it_shows, False),
         (changes_what_is_used_again, True),
         (widens, False),
     ],
