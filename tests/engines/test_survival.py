@@ -60,8 +60,8 @@ def written_since(folder: Path, begun: float) -> bool:
 @pytest.mark.parametrize(
     ("words", "num_kills", "longest"),
     [
-        pytest.param((), 4, 1.0, id="local"),
-        pytest.param((), 40, 1.0, id="many", marks=pytest.mark.slow),
+        pytest.param((), 4, 0.5, id="local"),
+        pytest.param((), 40, 0.5, id="many", marks=pytest.mark.slow),
         pytest.param(IN_PROCESSES, 20, 4.0, id="many in processes", marks=pytest.mark.slow),
     ],
 )

@@ -24,8 +24,8 @@ TINY = (
     "tracking=none",
     "launcher=local",
 )
-# Processes are forked from one that has imported all this: a second less than Python and torch
-# need to start, and a kill at a random moment rarely hits an import.
+# Processes are forked from one that has imported all this, which takes Python four times as long as
+# all that such a sweep does, and a kill at a random moment rarely hits an import.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
@@ -33,6 +33,7 @@ SERVER.set_forkserver_preload(
         "bench.sweeps.launch",
         "algorithms.bc",
         "algorithms.fqi",
+        "torch._dynamo",  # by the first gradient
         __name__,
     ]
 )

@@ -24,6 +24,7 @@ NAMES = (
 NUM_STATES = 13
 HELD = (3, 4, 5, 9, 10, 11, 12)
 """Amounts that stay as they are where rounding has taken them below 0."""
+FREE = torch.tensor([[index not in HELD] for index in range(NUM_STATES)])
 
 
 @cache
@@ -59,7 +60,11 @@ class Bodies:
     def __init__(self, kind: str, number: np.ndarray, substeps: int, dtype: torch.dtype):
         """Start patients ``number[n]`` of a kind; a minute takes so many steps."""
         table = virtual_patients(kind)
-        self.of = {name: torch.as_tensor(table[name][number], dtype=dtype) for name in NAMES}
+        self.of = p = {name: torch.as_tensor(table[name][number], dtype=dtype) for name in NAMES}
+        # What of the equations never changes.
+        p |= {f"{a} + {b}": p[a] + p[b] for a, b in (("m2", "m4"), ("m1", "m30"), ("ka1", "kd"))}
+        p |= {"f * kabs": p["f"] * p["kabs"], "1 - b": 1 - p["b"]}
+        p |= {"(kmax - kmin) / 2": (p["kmax"] - p["kmin"]) / 2}
         self.basal = torch.as_tensor(table["basal"][number], dtype=dtype)
         self.state = torch.as_tensor(table["start"][number].T.copy(), dtype=dtype)
         self.substeps = substeps
@@ -104,38 +109,40 @@ class Bodies:
         what was in it before the meal and what was eaten of it.
         """
         p = self.of
-        solid, liquid, gut, plasma, tissue, insulin_plasma, action, delayed, later, liver = x[:10]
-        first, second, skin = x[10:]
-        out = torch.empty_like(x)
-        out[0] = eats - p["kmax"] * solid
-        emptying = self._emptying(solid + liquid, meal)
-        out[1] = p["kmax"] * solid - emptying * liquid
-        out[2] = emptying * liquid - p["kabs"] * gut
-        appears = p["f"] * p["kabs"] * gut / p["BW"]
+        solid, liquid, gut, plasma, tissue, insulin_plasma, *others = x.unbind()
+        action, delayed, later, liver, first, second, skin = others
+        emptied = self._emptying(solid + liquid, meal) * liquid
+        appears = p["f * kabs"] * gut / p["BW"]
         produced = (p["kp1"] - p["kp2"] * plasma - p["kp3"] * later).clamp_min(0)
         excreted = p["ke1"] * (plasma - p["ke2"]).clamp_min(0)
         leaves = p["k1"] * plasma - p["k2"] * tissue
-        out[3] = produced + appears - p["Fsnc"] - excreted - leaves
         used = (p["Vm0"] + p["Vmx"] * action) * tissue / (p["Km0"] + tissue)
-        out[4] = leaves - used
         absorbed = p["ka1"] * first + p["ka2"] * second
-        out[5] = p["m1"] * liver - (p["m2"] + p["m4"]) * insulin_plasma + absorbed
         concentration = insulin_plasma / p["Vi"]
-        out[6] = p["p2u"] * (concentration - p["Ib"] - action)
-        out[7] = p["ki"] * (concentration - delayed)
-        out[8] = p["ki"] * (delayed - later)
-        out[9] = p["m2"] * insulin_plasma - (p["m1"] + p["m30"]) * liver
-        out[10] = insulin - (p["ka1"] + p["kd"]) * first
-        out[11] = p["kd"] * first - p["ka2"] * second
-        out[12] = p["ksc"] * (plasma - skin)
-        for held in HELD:
-            out[held].mul_(x[held] >= 0)
-        return out
+        ground = p["kmax"] * solid
+        change = torch.stack(
+            [
+                eats - ground,
+                ground - emptied,
+                emptied - p["kabs"] * gut,
+                produced + appears - p["Fsnc"] - excreted - leaves,
+                leaves - used,
+                p["m1"] * liver - p["m2 + m4"] * insulin_plasma + absorbed,
+                p["p2u"] * (concentration - p["Ib"] - action),
+                p["ki"] * (concentration - delayed),
+                p["ki"] * (delayed - later),
+                p["m2"] * insulin_plasma - p["m1 + m30"] * liver,
+                insulin - p["ka1 + kd"] * first,
+                p["kd"] * first - p["ka2"] * second,
+                p["ksc"] * (plasma - skin),
+            ]
+        )
+        return change.mul_((x >= 0).logical_or_(FREE))
 
     def _emptying(self, stomach: Tensor, meal: Tensor) -> Tensor:
         """Return how fast the stomach empties, which depends on how full it is, ``[n]``."""
         p, per = self.of, 2.5 / meal.clamp_min(1e-9)
-        high = torch.tanh(per / (1 - p["b"]) * (stomach - p["b"] * meal))
+        high = torch.tanh(per / p["1 - b"] * (stomach - p["b"] * meal))
         low = torch.tanh(per / p["d"] * (stomach - p["d"] * meal))
-        slow = p["kmin"] + (p["kmax"] - p["kmin"]) / 2 * (high - low + 2)
+        slow = p["kmin"] + p["(kmax - kmin) / 2"] * (high - low + 2)
         return torch.where(meal > 0, slow, p["kmax"])
