@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from bench.programs.agreement import agree
 from bench.programs.inplace import make_new_tensors
 from bench.programs.native import call_natively
-from bench.programs.rewriting import rewrite
+from bench.programs.rewriting import BEFORE_COMPILING, UNCOMPILED, rewrite
 from bench.programs.tracing import Recorded, record
 
 aten = torch.ops.aten
@@ -105,7 +105,7 @@ class Traced:
         if all(map(_is_pure, plain.graph.nodes)):
             fast = _restricted(self.recorded, [output])
             _share(fast.graph)
-            rewrite(fast, self.tensors)
+            rewrite(fast, self.tensors, UNCOMPILED if compiler is None else BEFORE_COMPILING)
             _share(fast.graph)
             call_natively(fast.graph)
             if agree(plain, fast, self.tensors):

@@ -7,6 +7,7 @@ from torch import Tensor
 from bench.programs import graphs
 from bench.programs.agreement import agree
 from bench.programs.graphs import Traced
+from bench.programs.nodes import example
 from bench.programs.tracing import record
 
 RUNS, ROWS, ACTIONS, BATCH = 3, 7, 4, 20
@@ -128,6 +129,23 @@ def test_a_sum_over_pairs_is_made_axis_by_axis_bit_for_bit():
     assert torch.equal(program([], example), example.sum((1, 3)))
 
 
+def test_thin_products_are_made_the_other_way_round_bit_for_bit():
+    def function(fixed, varying):
+        x, column, along = varying
+        return ((x @ column, along @ column.mT, x.mT @ along),)
+
+    given = drawn(RUNS, BATCH, 16), drawn(RUNS, 16, 1), drawn(RUNS, BATCH, 1)
+    for dtype, products in ((torch.float32, [(1, 16), (1, BATCH)]), (torch.float64, [])):
+        numbers = tuple(x.to(dtype) for x in given)
+        program = Traced(function, (), numbers).program(0)
+        called = [node for node in program.rest.graph.nodes if node.target is torch.bmm]
+        assert [tuple(example(node.args[0]).shape[1:]) for node in called] == (
+            products or [(BATCH, 16), (BATCH, 1), (16, BATCH)]
+        )
+        for found, expected in zip(program([], numbers), function((), numbers)[0], strict=True):
+            assert torch.equal(found, expected)
+
+
 def test_what_changes_nothing_of_a_tensor_is_not_recorded():
     def function(x):
         same = x.view(3, 3).expand(3, 3).detach().to(torch.float32)
@@ -152,7 +170,7 @@ def test_what_never_changes_is_computed_ahead():
 def test_a_wrong_rewriting_is_not_used(monkeypatch):
     """A rule that is wrong costs time, never a number."""
 
-    def wrong(recorded, examples):
+    def wrong(recorded, examples, rules):
         for node in recorded.graph.nodes:
             if node.target is aten.sub.Tensor:
                 node.target = aten.add.Tensor
