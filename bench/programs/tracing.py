@@ -106,7 +106,10 @@ class _Recorder(TorchDispatchMode):
 
 
 def _is_the_same(result: Any, given: Any) -> bool:
-    """Return whether a tensor is another or a view of all of it as it is, as a third of all are."""
+    """Return whether a tensor is another or a view of all of it, laid out as that is.
+
+    Such views, a third of all operations of a learner, need not be made again.
+    """
     return (
         isinstance(result, Tensor)
         and isinstance(given, Tensor)

@@ -24,8 +24,8 @@ TINY = (
     "tracking=none",
     "launcher=local",
 )
-# Processes are forked from one that has imported all this, which takes Python four times as long as
-# all that such a sweep does, and a kill at a random moment rarely hits an import.
+# Processes are forked from one that has imported all this: importing takes four times as long as
+# such a sweep, and a kill at a random moment rarely hits an import.
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
     [
