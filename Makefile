@@ -4,6 +4,9 @@ VENV   := .venv
 STAMP  := $(VENV)/.installed
 BENCH  := $(VENV)/bin/python -m bench
 
+# Tests and sweeps start many processes, each of which would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install sweep test slow lint format clean
 
 install: $(STAMP)
