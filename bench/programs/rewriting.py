@@ -102,9 +102,11 @@ def _several_axes(build: Builder, node: fx.Node) -> fx.Node | None:
     if node.target is not aten.sum.dim_IntList or node.kwargs.get("dtype") is not None:
         return None
     given, axes = args_of(node)[:2]
-    size, last = shape(given), len(shape(given)) - 1
-    places = sorted((axis % (last + 1) for axis in axes or ()), reverse=True)
-    if len(places) < 2 or places[0] == last or any(size[axis] > SHORT for axis in places):
+    if len(axes or ()) < 2:
+        return None
+    size = shape(given)
+    places = sorted((axis % len(size) for axis in axes), reverse=True)
+    if places[0] == len(size) - 1 or any(size[axis] > SHORT for axis in places):
         return None
     for axis in places:
         given = build(aten.sum.dim_IntList, given, [axis])
@@ -215,8 +217,8 @@ def _sum_of_product(build: Builder, node: fx.Node) -> fx.Node | None:
 def _thin_product(build: Builder, node: fx.Node) -> fx.Node | None:
     """Make a product by a column the other way round, and one over an axis of one a plain one.
 
-    Of single precision alone, where both ways come to the same bits at widths that are multiples of
-    four.
+    Of single precision alone, where both ways came to the same bits at all widths that are
+    multiples of four (MKL on an AMD EPYC; 6, 10, 17 and 50 differed): records stay as they are.
     """
     if node.target is not aten.bmm.default or example(node).dtype is not torch.float32:
         return None

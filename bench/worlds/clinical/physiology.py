@@ -25,6 +25,7 @@ NUM_STATES = 13
 HELD = (3, 4, 5, 9, 10, 11, 12)
 """Amounts that stay as they are where rounding has taken them below 0."""
 FREE = torch.tensor([[index not in HELD] for index in range(NUM_STATES)])
+"""``[13, 1]``, the others."""
 
 
 @cache
