@@ -1,4 +1,8 @@
-"""Settings of every test."""
+"""Settings of every test.
+
+What takes seconds to import is imported by those who use it: the process that hands tests out has
+no use for it, and the others wait for that one.
+"""
 
 import gc
 import itertools
@@ -12,23 +16,23 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (sets how threads wait, before anything imports torch)
-from bench.cohorts import memory
-from bench.settings.run import typed_group
-from tests.support import files
 
 # The same examples every time and no limit on a single one: a slow machine is no failure.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
-
-# As in workers.
-memory.keep_what_is_freed()
 
 # Of tests, whose folders are made when something is put there: most use none.
 NUMBERS = itertools.count()
 
 
 def pytest_collection_finish():
-    """Let the garbage collector pass over what stays, modules and thousands of tests."""
+    """Keep what is freed, as workers do; let the garbage collector pass over what stays.
+
+    That is modules and thousands of tests.
+    """
+    from bench.cohorts import memory
+
+    memory.keep_what_is_freed()
     gc.collect()
     gc.freeze()
 
@@ -36,6 +40,9 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory, monkeypatch):
     """Keep every test from the files and caches of whoever runs it."""
+    from bench.settings.run import typed_group
+    from tests.support import files
+
     root = tmp_path_factory.getbasetemp() / f"home_{next(NUMBERS)}"
     for variable in ("STACKELBERG_BENCH_CACHE", "D4RL_DATASET_DIR", "MINARI_DATASETS_PATH"):
         monkeypatch.setenv(variable, str(root / variable.lower()))
