@@ -101,7 +101,9 @@ def test_an_update_is_the_same_one_as_ours(kind, name, double):
     stacked = tree_map(lambda leaf: leaf[None], state)
     theirs = jax.tree.map(lambda leaf: leaf[0], initial(peer, stacked))
     scale = getattr(state, "reward_scale", torch.ones(()))
-    update = jax.jit(peer.update, static_argnums=(0, 4))
+    # Compiling takes far longer than the few updates.
+    quick = {"xla_backend_optimization_level": 0}
+    update = jax.jit(peer.update, static_argnums=(0, 4), compiler_options=quick)
     for step in range(4):
         batch = random_batch(spec, 16, seed=step)
         batch = batch._replace(weight=torch.ones(16).double())
