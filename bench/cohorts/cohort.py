@@ -24,6 +24,7 @@ from torch.utils._pytree import (
 from algorithms.base import Algorithm
 from algorithms.distributions import ActionDistribution
 from bench import seeding
+from bench.cohorts.at_once import AtOnce
 from bench.cohorts.policies import Policies
 from bench.cohorts.replay import Replay
 from bench.cohorts.stacking import axes, pad_and_stack, stack, stack_algorithms
@@ -33,6 +34,7 @@ from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import padded, summarize
 from bench.data.units import learners_spec
 from bench.programs.compilation import Mode
+from bench.programs.replaying import Capture, cuda_graph
 from bench.types import EnvSpec
 
 
@@ -56,8 +58,12 @@ class Cohort:
         normalization: Normalization = "data",
         device: torch.device | str = "cpu",
         mode: Mode = "plain",
+        at_once: int = 1,
+        capture: Capture = cuda_graph,
     ):
         """Initialise every run from its own generator.
+
+        More updates than one `at_once` are for a GPU, which replays them, and not for plain ones.
 
         Raises:
             ValueError: If the runs differ in more than seed, data and float hyperparameters.
@@ -101,6 +107,7 @@ class Cohort:
         self.state = state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
         self._updates = Updates(self.algorithm, self.replay, constant, state, mode)
+        self._at_once = AtOnce(self._updates, at_once, capture)
         self._policies = Policies(self.algorithm, self.hyperparameters)
         self._before: list[Any] | None = None  # Leaves that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
@@ -108,7 +115,7 @@ class Cohort:
     @property
     def state(self) -> Any:
         """The states of all runs, ``[run, ...]``."""
-        return tree_unflatten(self._leaves, self._structure)
+        return tree_unflatten(self._kept_leaves(), self._structure)
 
     @state.setter
     def state(self, new: Any) -> None:
@@ -123,23 +130,36 @@ class Cohort:
             self._metrics = self.step, told
         return self._metrics[1]
 
-    def train(self, num_updates: int) -> Iterator[int]:
-        """Make updates, yielding the number made so far after each."""
-        for _ in range(num_updates):
-            self._noise = self._next_noise()
-            self._before = self._leaves
-            self._leaves = self._updates.state(self._leaves, self.step, self._noise)
-            self.step += 1
+    def train(self, num_updates: int, within: int | None = None) -> Iterator[int]:
+        """Make updates, yielding the number made so far after each.
+
+        Where several are one call, it is after those, which never go across a multiple of `within`.
+        """
+        end = self.step + num_updates
+        while self.step < end:
+            together = self._at_once.fits(self.step, end, within)
+            noise = [self._next_noise() for _ in range(self._at_once.number if together else 1)]
+            if together:
+                self._before, self._leaves = self._at_once(self._leaves, self.step, noise)
+            else:
+                self._before = self._leaves
+                self._leaves = self._updates.state(self._leaves, self.step, noise[0])
+            self._noise = noise[-1]
+            self.step += len(noise)
             yield self.step
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that updates change, as tensors and plain values."""
         return {
             "step": self.step,
-            "state": self._leaves,
-            "metrics": self.metrics,
+            "state": self._kept_leaves(),
+            "metrics": {name: told.clone() for name, told in self.metrics.items()},
             "noise": [generator.get_state() for generator in self.noise_generators],
         }
+
+    def _kept_leaves(self) -> list[Any]:
+        """Return the leaves of the states, of which the next call may make others in place."""
+        return self._leaves if self._at_once.number == 1 else [x.clone() for x in self._leaves]
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a snapshot of a cohort of the same members; what follows is bit-identical.

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from algorithms.base import Algorithm
+from bench.cohorts.at_once import MOST
 from bench.cohorts.cohort import Cohort, Member
 from bench.data.sources import Task
 from bench.programs.compilation import Mode
@@ -57,13 +58,18 @@ def ready(
 ) -> Cohort:
     """Return a cohort, its arguments as above, whose next updates take what most will."""
     members = [Member(algorithm, SEED + run, task.data, task.data) for run in range(size)]
-    cohort = Cohort(members, batch_size, device=device, mode=mode)
-    cohort.step = first = num_updates // 2
+    at_once = MOST if device == "cuda" else 1
+    cohort = Cohort(members, batch_size, device=device, mode=mode, at_once=at_once)
+    # Calls of several updates start at multiples of their number.
+    cohort.step = first = num_updates // 2 // at_once * at_once
     # All variants of an update that are to come are traced before timing: those, say, that copy a
     # target every so often.
     last = min(num_updates, first + LOOKED_AHEAD)
     to_come = [algorithm.phase(step) for step in range(first, max(last, first + 1))]
     finish(cohort, max(2, 1 + max(map(to_come.index, set(to_come)))))
+    if at_once > 1:
+        # Up to the next call, and through those that capture what is replayed from then on.
+        finish(cohort, -cohort.step % at_once + 3 * at_once)
     return cohort
 
 
@@ -71,7 +77,7 @@ def pace(
     advance: Callable[[int], object],
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
-    at_once: int = 20,
+    at_once: int = MOST,
 ) -> float:
     """Return updates per second by a clock, looking so long; `advance` makes so many at once."""
     start, made, passed = clock(), 0, 0.0

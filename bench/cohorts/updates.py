@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,8 +59,15 @@ class Updates:
         """
         if self.mode == "plain":
             return tree_flatten(self._plain(STATE, leaves, step, noise))[0]
+        made, given = self.program(step, noise)
+        return made([*leaves, *given])
+
+    def program(
+        self, step: int, noise: dict[str, Tensor]
+    ) -> tuple[Callable[[list[Any]], list[Any]], list[Tensor]]:
+        """Return what makes an update of leaves and what is given beside them, and the latter."""
         program, prepared, drawn = self._ready(STATE, step, noise)
-        return program.leaves(prepared, [*leaves, *noise.values(), *drawn.values()])
+        return partial(program.leaves, prepared), [*noise.values(), *drawn.values()]
 
     def metrics(self, leaves: list[Any], step: int, noise: dict[str, Tensor]) -> Metrics:
         """Return what an update says of itself, ``[run]`` by name, of the leaves before it."""

@@ -1,6 +1,6 @@
 """Whether two programs compute the same: the guard of every rewritten one before it is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -23,6 +23,12 @@ def agree(one: Callable[..., Any], other: Callable[..., Any], examples: list[Ten
     with torch.no_grad():
         pairs = zip(one(*examples), other(*examples), strict=True)
         return all(x.device.type == "meta" or _close(x, y) for x, y in pairs)
+
+
+def identical(ones: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
+    """Return whether all tensors hold the same numbers; what is no number is like any other."""
+    pairs = zip(ones, others, strict=True)
+    return all(bool(((x == y) | ((x != x) & (y != y))).all()) for x, y in pairs)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -25,9 +26,12 @@ WORTH_COMPILING = 20_000
 def chosen(setting: Literal["auto", "on", "off"], num_updates: int, device: str = "cpu") -> Mode:
     """Return how a training's updates are made: by its length, never by the runs beside it.
 
-    `auto` compiles a long one where, on a CPU, there is a C++ compiler.
+    `auto` compiles a long one where there is what compiles: Triton for a GPU, else for C++.
     """
-    at_hand = device == "cuda" or any(map(shutil.which, ("g++", "clang++")))
+    if device == "cuda":
+        at_hand = find_spec("triton") is not None
+    else:
+        at_hand = any(map(shutil.which, ("g++", "clang++")))
     if setting == "on" or (setting == "auto" and at_hand and num_updates >= WORTH_COMPILING):
         return "compiled"
     return "traced" if num_updates >= WORTH_TRACING else "plain"

@@ -72,6 +72,7 @@ class TrainingConfig(BaseModel):
     eval_episodes: Count
     coverage_estimates: EstimatesWhere
     value_estimates: ValueEstimatesWhere = "without_evaluation"
+    precision: Literal["float32", "tf32"] = "float32"
 
 
 class RunConfig(TrainingConfig):
@@ -85,12 +86,15 @@ class RunConfig(TrainingConfig):
 
 GROUPS = ("algorithm", "dataset", "coverage")
 # What changes no result is read by bench/sweeps/execution.py.
-HARNESS_KEYS = ("experiment_name", "results_dir", "device", "compile", "launcher", "tracking")
+HARNESS_KEYS = (
+    "experiment_name", "results_dir", "device", "compile", "updates_per_graph", "launcher",
+    "tracking",
+)  # fmt: skip
 # Of a dataset's file alone: what behavior=medium is in this world.
 HALFWAY = "halfway"
 # Settings that a run's settings hold only where they are not as usual: they came later, and runs
 # from before them are the same runs.
-LATER = ("value_estimates",)
+LATER = ("value_estimates", "precision")
 # Most of what settings consist of; only whole numbers are written in two ways.
 UNCHANGED = (str, float, bool)
 # Of a plan most runs share their groups, so that of each few different ones are met at a time.

@@ -48,6 +48,7 @@ class HarnessConfig(BaseModel):
     results_dir: Path
     device: Literal["cpu", "cuda", "auto"]
     compile: Literal["auto", "on", "off"]
+    updates_per_graph: Count | Literal["auto"]
     launcher: LauncherConfig
     tracking: TrackingConfig
 
@@ -68,6 +69,11 @@ def harness_config(settings: Mapping[str, Any]) -> HarnessConfig:
     here = not harness.launcher.engine.elsewhere
     if harness.device == "cuda" and here and not torch.cuda.is_available():
         raise ConfigError("device is cuda, but there is none here: use cpu or auto.")
+    if harness.updates_per_graph != "auto" and harness.device == "cpu":
+        raise ConfigError(
+            f"updates_per_graph is {harness.updates_per_graph}, but it is a GPU that replays "
+            "updates: it needs device=cuda or device=auto."
+        )
     return harness
 
 

@@ -111,6 +111,8 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
             # Of another machine nothing is known.
             memory = None if harness.launcher.engine.elsewhere else memory_here()
         config = run_config(settings)
+        if config.precision == "tf32" and harness.device != "cuda":
+            raise ConfigError("precision=tf32 is how a GPU multiplies: it needs device=cuda.")
         # No check asks for seeds: of runs that differ in nothing else one is checked.
         alike = _without_seeds(settings)
         if alike not in checked:

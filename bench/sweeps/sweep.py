@@ -104,6 +104,7 @@ class Sweep:
             cache=(harness.results_dir / "datasets").resolve(),
             device=harness.device,
             compile=harness.compile,
+            updates_per_graph=harness.updates_per_graph,
             checkpoint_seconds=launcher.checkpoint_seconds,
             memory_gb=launcher.memory_gb,
             sharers=launcher.engine.sharers(harness.device),

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from bench.cohorts import memory
+from bench.cohorts.at_once import fitting
 from bench.cohorts.cohort import Cohort, Member
 from bench.engines import stopping
 from bench.measures.evaluation import PolicyEvaluation, evaluate
@@ -24,14 +25,27 @@ from bench.training.history import History
 from bench.training.preparation import Prepared
 from bench.training.recording import Recorder
 
+# Of a run's `precision`, torch's names of how a GPU multiplies matrices of float32.
+MATMUL_PRECISIONS = {"float32": "highest", "tf32": "high"}
+
 
 class Trainer:
     """Trains cohorts in this process."""
 
-    def __init__(self, recorder: Recorder, device: str, compile_setting: Any):
+    def __init__(
+        self,
+        recorder: Recorder,
+        device: str,
+        compile_setting: Any,
+        updates_per_graph: int | Literal["auto"],
+    ):
         """Take how cohorts are computed: `device` is ``cpu`` or ``cuda``."""
         self.recorder, self.device, self.compile_setting = recorder, device, compile_setting
+        self.updates_per_graph = updates_per_graph
         if device == "cuda":
+            # The other library waits for the GPU in the middle of an update, which no graph can.
+            if torch.version.cuda is not None:
+                torch.backends.cuda.preferred_linalg_library("cusolver")
             # A sum in another order would make a resumed training differ; where an operation
             # knows no other way torch says so once.
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -49,7 +63,7 @@ class Trainer:
     ) -> list[RunRecord]:
         """Return the record of every run, trained on from the newest checkpoint if there is one.
 
-        `on_update` is told the updates made so far after each.
+        `on_update` is told the updates made so far after each, or after those of a call.
 
         Raises:
             Stopped: If the process was asked to stop; what was done is in a checkpoint.
@@ -91,7 +105,7 @@ class Trainer:
             return evaluate(cohort.policy, step, environments, seeds, config.eval_episodes)
 
         clock.trains()
-        for step in cohort.train(config.num_updates - cohort.step):
+        for step in cohort.train(config.num_updates - cohort.step, config.eval_every):
             on_update(step)
             if step % config.eval_every == 0 or step == config.num_updates:
                 clock.pauses()
@@ -116,6 +130,9 @@ class Trainer:
 
     def _cohort(self, ready: list[Prepared]) -> Cohort:
         config = ready[0].spec.config
+        mode = self.mode(ready[0].spec)
+        if self.device == "cuda":
+            torch.set_float32_matmul_precision(MATMUL_PRECISIONS[config.precision])
         return Cohort(
             [
                 Member(p.spec.config.algorithm, p.spec.config.seed, p.dataset, p.task.data)
@@ -124,8 +141,16 @@ class Trainer:
             config.batch_size,
             config.dataset.normalization,
             self.device,
-            self.mode(ready[0].spec),
+            mode,
+            at_once=self._at_once(config.eval_every, mode),
         )
+
+    def _at_once(self, eval_every: int, mode: Mode) -> int:
+        """Return how many updates are one call."""
+        if self.device != "cuda" or mode == "plain":
+            return 1
+        asked = self.updates_per_graph
+        return fitting(eval_every) if asked == "auto" else min(asked, eval_every)
 
 
 def _estimate(ready: list[Prepared], cohort: Cohort, history: History) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -53,6 +54,7 @@ class Workplace:
     cache: Path
     device: str
     compile: str
+    updates_per_graph: int | Literal["auto"]
     checkpoint_seconds: float
     memory_gb: float | None
     sharers: int
@@ -87,7 +89,7 @@ class Worker:
         self.store = RunStore(place.root)
         self.files = SweepFiles(place.root / place.experiment)
         self.preparer, self.recorder = Preparer(place.cache), Recorder(place.experiment)
-        self.trainer = Trainer(self.recorder, self.device, place.compile)
+        self.trainer = Trainer(self.recorder, self.device, place.compile, place.updates_per_graph)
 
     def train(self, order: Order) -> Outcome:
         """Train what is free of the order, record it and say how it ended."""

@@ -26,7 +26,8 @@ SHAPES = (
 )  # fmt: skip
 KEYS = (
     "seed", "num_updates", "batch_size", "eval_every", "eval_episodes", "coverage_estimates",
-    "value_estimates", "experiment_name", "results_dir", "device", "compile", "grid",
+    "value_estimates", "experiment_name", "results_dir", "device", "compile",
+    "updates_per_graph", "precision", "grid",
     "algorithm", "dataset",
     "coverage", "behavior", "launcher", "tracking", "chosen", "experiment",
     "algorithm.learning_rate", "algorithm.hidden_sizes", "algorithm.discount", "algorithm.target",

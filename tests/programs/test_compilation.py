@@ -14,9 +14,10 @@ from tests.support.builders import assert_close, build_algorithm, make_cohort, r
 LONG, MIDDLE, SHORT = WORTH_COMPILING, WORTH_COMPILING - 1, WORTH_TRACING - 1
 
 
-def at_hand(monkeypatch, *, compilers=(), gpu=False):
+def at_hand(monkeypatch, *, compilers=(), gpu=False, triton=True):
     """Pretend that exactly these tools are on this machine."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(compilation, "find_spec", lambda name: name if triton else None)
     found = {name: f"/usr/bin/{name}" for name in compilers}
     monkeypatch.setattr(shutil, "which", found.get)
 
@@ -39,6 +40,12 @@ def test_a_long_training_on_a_gpu_needs_no_compiler_of_the_machine(monkeypatch):
     at_hand(monkeypatch, gpu=True)
     assert chosen("auto", LONG, device="cuda") == "compiled"
     assert chosen("auto", LONG, device="cpu") == "traced"
+
+
+def test_without_triton_a_gpu_compiles_nothing_unless_told_to(monkeypatch):
+    at_hand(monkeypatch, compilers=("g++",), gpu=True, triton=False)
+    assert chosen("auto", LONG, device="cuda") == "traced"
+    assert chosen("on", LONG, device="cuda") == "compiled"
 
 
 def test_a_shorter_training_does_not_pay_for_compiling_nor_a_short_one_for_tracing(monkeypatch):

@@ -14,7 +14,8 @@ def worker(folder):
     return Worker(
         Workplace(
             launch="", root=folder, experiment="mine", cache=folder, device="cpu",
-            compile="on", checkpoint_seconds=60, memory_gb=None, sharers=1, threads=None,
+            compile="on", updates_per_graph="auto", checkpoint_seconds=60, memory_gb=None,
+            sharers=1, threads=None,
         )
     )  # fmt: skip
 

@@ -1,0 +1,155 @@
+"""Several updates as one call: the same bits as one by one, and when they are one."""
+
+import warnings
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.cohorts import at_once
+from bench.cohorts.at_once import MOST, AtOnce, fitting
+from bench.programs.replaying import cuda_graph
+from tests.support.builders import (
+    ALGORITHMS,
+    build_algorithm,
+    kinds_of,
+    make_cohort,
+    random_dataset,
+    same,
+    tensors,
+    train,
+)
+from tests.support.graphs import replay_here
+
+# Networks and tables, noise and none, phases in turn, targets that are copied, a game.
+NAMES = ["td3_bc-continuous", "cql-vector", "iql-discrete", "stackelberg-discrete", "atac-vector"]
+ALL = [f"{name}-{kind}" for name in ALGORITHMS for kind in kinds_of(name)]
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+CASES = [pytest.param(name, "cpu", replay_here, id=name) for name in NAMES] + [
+    pytest.param(name, "cuda", cuda_graph, id=f"{name}-cuda", marks=[pytest.mark.gpu, on_a_gpu])
+    for name in ALL
+]
+
+
+def cohort_of(case, device="cpu", capture=replay_here, **settings):
+    """Return two runs with small networks, three updates a call unless another number is said."""
+    name, kind = case.split("-")
+    algorithm = build_algorithm(
+        name, kind, hidden_sizes=[8], warm_updates=2, policy_interval=2, target_every=4
+    )
+    datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 50))]
+    own = {"device": device, "mode": "traced", "at_once": 3, "capture": capture}
+    return make_cohort([algorithm] * 2, datasets, **own | settings)
+
+
+@pytest.mark.parametrize(("case", "device", "capture"), CASES)
+def test_calls_leave_the_bits_of_updates_one_by_one(case, device, capture):
+    cohort, single = (cohort_of(case, device, capture, at_once=n) for n in (3, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # Between calls some updates one by one: those before a multiple of eight.
+        steps = list(cohort.train(29, within=8))
+    assert steps == [3, 6, 7, 8, 11, 14, 15, 16, 19, 22, 23, 24, 27, 28, 29]
+    assert cohort._at_once._replayed
+    train(single, 29)
+    assert same(cohort.state, single.state)
+    for step in (cohort.train(3, within=8), single.train(3)):
+        assert list(step)[-1] == 32
+    assert same(cohort.metrics, single.metrics)
+    assert same(cohort.state, single.state)
+
+
+def test_after_a_call_metrics_and_diagnoses_are_those_of_its_last_update():
+    cohort, single = (train(cohort_of("stackelberg-discrete", at_once=n), 18) for n in (3, 1))
+    assert same(cohort.metrics, single.metrics)
+    assert same(cohort.diagnose(), single.diagnose())
+
+
+def test_what_was_handed_out_stays_as_it_was():
+    cohort = train(cohort_of("td3_bc-continuous"), 18)
+    state, saved = cohort.state, cohort.snapshot()
+    before = [x.clone() for x in tensors(state)], [x.clone() for x in tensors(saved)]
+    train(cohort, 12)
+    assert same((tensors(state), tensors(saved)), before)
+
+
+def test_a_cohort_goes_on_from_a_snapshot_as_if_uninterrupted():
+    cohort = train(cohort_of("td3_bc-continuous"), 18)
+    saved = cohort.snapshot()
+    train(cohort, 12)
+    for start in (18, 20):
+        # From the middle of a call, too.
+        again = cohort_of("td3_bc-continuous", at_once=1 if start == 20 else 3)
+        again.restore(saved)
+        train(again, start - 18)
+        other = cohort_of("td3_bc-continuous")
+        other.restore(again.snapshot())
+        train(other, 30 - start)
+        assert same(other.state, cohort.state)
+
+
+def test_calls_start_at_multiples_and_end_before_evaluations_and_the_end():
+    calls = AtOnce(None, 4, replay_here)
+
+    def starts(end, within):
+        return [step for step in range(end) if calls.fits(step, end, within)]
+
+    assert starts(17, None) == [0, 4, 8, 12]
+    assert starts(15, None) == [0, 4, 8]
+    assert starts(25, 10) == [0, 4, 10, 14, 20]
+    assert starts(9, 3) == []
+    assert not AtOnce(None, 1, replay_here).fits(0, 10, None)
+
+
+@pytest.mark.parametrize(
+    ("eval_every", "number"),
+    [(1000, 20), (3000, 20), (250, 10), (16, 16), (3, 3), (1, 1), (25, 5), (997, MOST), (58, MOST)],
+)
+def test_as_many_updates_are_a_call_as_fit_evaluations(eval_every, number):
+    assert fitting(eval_every) == number
+
+
+def test_what_cannot_be_captured_is_made_one_by_one_and_said():
+    def refuse(run):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    cohort = cohort_of("cql-vector", capture=refuse)
+    with pytest.warns(UserWarning, match="one by one, slower, .*: operation not permitted .*ng$"):
+        train(cohort, 30)
+    assert same(cohort.state, train(cohort_of("cql-vector", at_once=1), 30).state)
+
+
+class Inexact(TorchDispatchMode):
+    """Makes products a little larger than they are."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        product = func is torch.ops.aten.mul.Tensor and result.is_floating_point()
+        return result * 1.0001 if product else result
+
+
+def test_what_replays_other_numbers_is_made_one_by_one_and_said():
+    def wrong(run):
+        with Inexact():
+            run()
+        return lambda: None
+
+    cohort = cohort_of("cql-vector", capture=wrong)
+    with pytest.warns(UserWarning, match="Replayed updates give other numbers"):
+        train(cohort, 30)
+    assert same(cohort.state, train(cohort_of("cql-vector", at_once=1), 30).state)
+
+
+def test_too_little_memory_is_told_as_such():
+    def full(run):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        train(cohort_of("cql-vector", capture=full), 30)
+
+
+def test_more_kinds_of_calls_than_graphs_are_made_one_by_one(monkeypatch):
+    monkeypatch.setattr(at_once, "MOST_GRAPHS", 1)
+    cohort = train(cohort_of("td3_bc-continuous"), 30)
+    assert len(cohort._at_once._replayed) == 1
+    assert same(cohort.state, train(cohort_of("td3_bc-continuous", at_once=1), 30).state)

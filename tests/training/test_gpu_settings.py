@@ -1,0 +1,91 @@
+"""What is said of how a GPU computes: how many updates it replays at once, how it multiplies."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from bench.cohorts.cohort import Cohort
+from bench.settings.typed import ConfigError
+from bench.training import trainer
+from bench.training.trainer import Trainer
+from tests.support import commands, sweeps
+from tests.support.graphs import replay_here
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Let there be a GPU as far as planning goes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("updates_per_graph=8",), "it needs device=cuda or device=auto"),
+        (("updates_per_graph=0",), "updates_per_graph is 0"),
+        (("updates_per_graph=many",), "an integer or 'auto'|valid integer or 'auto'"),
+        (("precision=tf32",), "it needs device=cuda"),
+        (("precision=tf32", "device=auto"), "it needs device=cuda"),
+        (("precision=half", "device=cuda"), "should be 'float32' or 'tf32'"),
+    ],
+)
+@pytest.mark.usefixtures("pretended")
+def test_what_no_device_does_is_one_sentence(words, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        commands.plan("algorithm=bc", "dataset=lock", *words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("pretended")
+def test_precision_is_part_of_a_run_and_what_a_call_makes_is_not():
+    words = "algorithm=bc", "dataset=lock", "device=cuda"
+    (usual,), (same,), (fast,) = (
+        commands.plan(*words, *more).runs
+        for more in ((), ("updates_per_graph=8", "precision=float32"), ("precision=tf32",))
+    )
+    assert usual.run_id == same.run_id != fast.run_id
+    assert fast.settings["precision"] == "tf32"
+    assert "precision" not in usual.settings
+    assert usual.cohort_key != fast.cohort_key
+
+
+@pytest.mark.parametrize(
+    ("device", "mode", "asked", "number"),
+    [
+        ("cuda", "compiled", "auto", 20),
+        ("cuda", "traced", 7, 7),
+        ("cuda", "traced", 5000, 1000),
+        ("cuda", "plain", "auto", 1),
+        ("cpu", "compiled", "auto", 1),
+    ],
+)
+def test_a_gpu_makes_as_many_updates_a_call_as_asked(device, mode, asked, number):
+    own = Trainer(None, "cpu", "auto", asked)
+    own.device = device
+    assert own._at_once(1000, mode) == number
+
+
+def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monkeypatch):
+    words = ("algorithm=fqi,td3_bc", "dataset=lqr", "dataset.num_transitions=200", "seed=0,1",
+             "algorithm.hidden_sizes=[8]", "num_updates=230", "eval_every=50", "batch_size=16",
+             "eval_episodes=2", "launcher=local", "launcher.checkpoint_seconds=0",
+             "tracking=none")  # fmt: skip
+    found = []
+    for number in (1, 10):
+        steps = []
+        monkeypatch.setattr(Trainer, "_at_once", lambda *_, number=number: number)
+        monkeypatch.setattr(trainer, "Cohort", partial(Cohort, capture=replay_here))
+        monkeypatch.setattr(
+            trainer.Checkpoints, "write", lambda self, step, _, steps=steps: steps.append(step)
+        )
+        (folder := tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(folder)
+        assert sweeps.run_here(monkeypatch, *words) == 0
+        found.append((sweeps.records(folder), steps))
+    (single, every), (together, some) = found
+    assert json.dumps(single, sort_keys=True) == json.dumps(together, sort_keys=True)
+    assert some == [step for step in every if step % 10 == 0]
+    assert {record["status"] for record in together.values()} == {"completed"}
