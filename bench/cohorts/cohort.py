@@ -25,9 +25,10 @@ from algorithms.base import Algorithm
 from algorithms.distributions import ActionDistribution
 from bench import seeding
 from bench.cohorts.at_once import AtOnce
+from bench.cohorts.noise import Noise
 from bench.cohorts.policies import Policies
 from bench.cohorts.replay import Replay
-from bench.cohorts.stacking import axes, pad_and_stack, stack, stack_algorithms
+from bench.cohorts.stacking import axes, stack, stack_algorithms
 from bench.cohorts.updates import Updates
 from bench.data.datasets import OfflineDataset
 from bench.data.encoding import Encoder, Normalization, statistics
@@ -100,10 +101,10 @@ class Cohort:
         )
         # With full batches a run draws noise for its own size, whatever the longest run's is.
         sizes = self.replay.sizes if batch_size == "full" else [batch_size] * len(members)
-        self.noise_shapes = [self.algorithm.noise_shapes(self.spec, size) for size in sizes]
-        self.noise_generators = [seeding.torch_generator("noise", seed) for seed in seeds]
+        shapes = [self.algorithm.noise_shapes(self.spec, size) for size in sizes]
+        self.noise = Noise(shapes, seeds, self.device)
         self.num_runs, self.step = len(members), 0
-        self._noise: dict[str, Tensor] = {}
+        self._drawn: dict[str, Tensor] = {}  # Noise of the last update.
         self.state = state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
         self._updates = Updates(self.algorithm, self.replay, constant, state, mode)
@@ -126,7 +127,7 @@ class Cohort:
         """What the last update says of itself, ``[run]`` by name; computed when asked for."""
         if self._metrics[0] != self.step:
             assert self._before is not None
-            told = self._updates.metrics(self._before, self.step - 1, self._noise)
+            told = self._updates.metrics(self._before, self.step - 1, self._drawn)
             self._metrics = self.step, told
         return self._metrics[1]
 
@@ -138,13 +139,13 @@ class Cohort:
         end = self.step + num_updates
         while self.step < end:
             together = self._at_once.fits(self.step, end, within)
-            noise = [self._next_noise() for _ in range(self._at_once.number if together else 1)]
+            noise = [self.noise.next() for _ in range(self._at_once.number if together else 1)]
             if together:
                 self._before, self._leaves = self._at_once(self._leaves, self.step, noise)
             else:
                 self._before = self._leaves
                 self._leaves = self._updates.state(self._leaves, self.step, noise[0])
-            self._noise = noise[-1]
+            self._drawn = noise[-1]
             self.step += len(noise)
             yield self.step
 
@@ -154,7 +155,7 @@ class Cohort:
             "step": self.step,
             "state": self._kept_leaves(),
             "metrics": {name: told.clone() for name, told in self.metrics.items()},
-            "noise": [generator.get_state() for generator in self.noise_generators],
+            "noise": self.noise.states(),
         }
 
     def _kept_leaves(self) -> list[Any]:
@@ -173,8 +174,7 @@ class Cohort:
         self.step, self._before = saved["step"], None
         self._leaves = tree_map_only(Tensor, to_device, saved["state"])
         self._metrics = self.step, tree_map_only(Tensor, to_device, saved["metrics"])
-        for generator, noise in zip(self.noise_generators, saved["noise"], strict=True):
-            generator.set_state(noise)
+        self.noise.restore(saved["noise"])
 
     def diagnose(self) -> dict[str, Tensor]:
         """Return what the algorithm says of its state when asked, ``[run]`` by name.
@@ -230,16 +230,6 @@ class Cohort:
         leaves = [x for x in self._leaves if x.is_floating_point()]
         ok = [torch.isfinite(leaf).reshape(self.num_runs, -1).all(1) for leaf in leaves]
         return torch.stack(ok).all(0).cpu().numpy()
-
-    def _next_noise(self) -> dict[str, Tensor]:
-        """Return the next uniform noise ``[run, ...]`` by name, padded to the largest shape."""
-        if not self.noise_shapes[0]:
-            return {}
-        drawn = [
-            {name: torch.rand(shape, generator=generator) for name, shape in shapes.items()}
-            for shapes, generator in zip(self.noise_shapes, self.noise_generators, strict=True)
-        ]
-        return {name: pad_and_stack([d[name] for d in drawn]).to(self.device) for name in drawn[0]}
 
     def _check_specs(self, specs: list[EnvSpec]) -> None:
         for spec in specs:

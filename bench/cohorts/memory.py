@@ -8,6 +8,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from bench.cohorts import draws
+from bench.cohorts import noise as noises
 from bench.cohorts.cohort import Cohort
 from bench.settings.sizes import largest_table, memory_here
 
@@ -64,7 +65,9 @@ def bytes_per_run(cohort: Cohort) -> int:
     drawn = 0 if replay.full else 2 * max(rows, draws.BLOCK) * 4
     layers = (leaf for leaf in _tensors(cohort.state) if leaf.dim() > 2)
     activations = rows * 4 * sum(leaf.shape[-1] for leaf in layers)
-    noise = sum(4 * _count(shape) for shape in cohort.noise_shapes[0].values())
+    asked = max(cohort.noise.sizes)
+    # As drawn, and by update.
+    noise = 2 * 4 * max(asked, noises.BLOCK) if asked else 0
     return (
         (COPIES_OF_STATE * state + 4 * summary + own_rows) // runs
         + 2 * batch
@@ -89,7 +92,3 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 def _bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    return int(torch.Size(shape).numel())
