@@ -3,45 +3,57 @@
 import warnings
 from collections import Counter
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from bench.cohorts.updates import Updates
 from bench.programs.agreement import identical
+from bench.programs.compilation import Mode
 from bench.programs.replaying import Capture, Replayed
 
 # Of updates in a call: beyond it little is left of what a call costs.
-MOST = 20
-# Fewer are not worth a call: rather some of them one by one, up to the evaluation.
-FEWEST = 4
-# Kinds of calls, of phases in other orders, that are captured: each has memory of its own.
+MOST_UPDATES = 20
+# How many calls take about as long to ask for as one update that is made by itself.
+CALLS_OF_SINGLE = 10
+# Kinds of calls, of phases in other orders, that are captured.
 MOST_GRAPHS = 16
-UNLIKE = "Replayed updates give other numbers than they should; they are made one by one, slower."
+REFUSED = "Updates are made one by one, slower, since they cannot be replayed"
 
 Leaves = list[Any]
 Noise = dict[str, Tensor]
 
 
-def fitting(eval_every: int) -> int:
-    """Return how many updates a call should make, so that calls fill the time to an evaluation."""
-    even = max(number for number in range(1, MOST + 1) if eval_every % number == 0)
-    return even if even >= min(FEWEST, eval_every) else MOST
+def updates_at_once(asked: int | Literal["auto"], eval_every: int, device: str, mode: Mode) -> int:
+    """Return how many updates a call makes; `auto` is what asks least for those to an evaluation.
+
+    More than one on a GPU alone, and not of plain updates.
+    """
+    if device != "cuda" or mode == "plain":
+        return 1
+    if asked != "auto":
+        return min(asked, eval_every)
+
+    def asking(number: int) -> int:
+        return eval_every // number + CALLS_OF_SINGLE * (eval_every % number)
+
+    return min(range(1, MOST_UPDATES + 1), key=asking)
 
 
 class AtOnce:
     """Makes a number of updates in a call: the same bits as one by one."""
 
     def __init__(self, updates: Updates, number: int, capture: Capture):
-        """Take the updates, which may not be plain, how many a call makes, and what captures."""
+        """Take the updates, how many a call makes, and what captures."""
+        assert number == 1 or updates.mode != "plain"
         self.updates, self.number, self.capture = updates, number, capture
         # By the phases of a call.
         self._replayed: dict[tuple[int, ...], Replayed] = {}
         self._made: Counter[tuple[int, ...]] = Counter()
+        self._captures = True
 
-    def fits(self, step: int, end: int, within: int | None) -> bool:
-        """Return whether a call from a step stays before an end and a multiple of `within`.
+    def starts_at(self, step: int, end: int, within: int | None) -> bool:
+        """Return whether a call from a step ends before an end and a multiple of `within`.
 
         Calls start at multiples of their number after that, so that few kinds of them are met.
         """
@@ -61,14 +73,20 @@ class AtOnce:
         made = self._one_by_one(leaves, step, noise)
         self._made[phases] += 1
         # The second time, since the first leaves nothing to be set up in a capture.
-        if self._made[phases] == 2 and len(self._replayed) < MOST_GRAPHS:
-            replayed = self._captured(leaves, step, noise, [*made[0], *made[1]])
-            if replayed is not None:
-                self._replayed[phases] = replayed
+        room = self._captures and len(self._replayed) < MOST_GRAPHS
+        if room and self._made[phases] == 2:
+            try:
+                self._replayed[phases] = self._captured(leaves, step, noise, [*made[0], *made[1]])
+            except RuntimeError as error:
+                # One that fails may leave memory behind.
+                self._captures = False
+                cause = (str(error) or type(error).__name__).splitlines()[0]
+                warnings.warn(f"{REFUSED}: {cause}", stacklevel=2)
         return made
 
     def _one_by_one(self, leaves: Leaves, step: int, noise: list[Noise]) -> tuple[Leaves, Leaves]:
-        before = leaves
+        # Laid out as a graph's inputs are: how numbers lie in memory decides how they are added up.
+        before, leaves = leaves, [leaf.clone() for leaf in leaves]
         for number, drawn in enumerate(noise):
             before, leaves = leaves, self.updates.state(leaves, step + number, drawn)
         return before, leaves
@@ -80,8 +98,12 @@ class AtOnce:
 
     def _captured(
         self, leaves: Leaves, step: int, noise: list[Noise], made: list[Tensor]
-    ) -> Replayed | None:
-        """Return updates like these captured; None, and a warning, if that does not work here."""
+    ) -> Replayed:
+        """Return updates like these captured.
+
+        Raises:
+            RuntimeError: If that does not work, or gives other bits than were made.
+        """
         parts = [self.updates.program(at, own) for at, own in enumerate(noise, start=step)]
 
         def together(*inputs: Tensor) -> Leaves:
@@ -91,15 +113,7 @@ class AtOnce:
             return [*before, *after]
 
         inputs = [*leaves, *self._given(step, noise)]
-        try:
-            replayed = Replayed(together, inputs, self.capture)
-            if identical(made, replayed(*inputs)):
-                return replayed
-            problem = UNLIKE
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            cause = str(error).splitlines()[0]
-            problem = f"Updates are made one by one, slower, since they cannot be replayed: {cause}"
-        warnings.warn(problem, stacklevel=2)
-        return None
+        replayed = Replayed(together, inputs, self.capture)
+        if not identical(made, replayed(*inputs)):
+            raise RuntimeError("they give other numbers than they should")
+        return replayed

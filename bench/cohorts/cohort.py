@@ -7,6 +7,7 @@ arithmetic. Compiling that list is an option on top. Metrics are computed when s
 them, which is at evaluations.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +36,7 @@ from bench.data.encoding import Encoder, Normalization, statistics
 from bench.data.summary import padded, summarize
 from bench.data.units import learners_spec
 from bench.programs.compilation import Mode
-from bench.programs.replaying import Capture, cuda_graph
+from bench.programs.replaying import Capture, cuda_graphs
 from bench.types import EnvSpec
 
 
@@ -60,11 +61,12 @@ class Cohort:
         device: torch.device | str = "cpu",
         mode: Mode = "plain",
         at_once: int = 1,
-        capture: Capture = cuda_graph,
+        capture: Capture | None = None,
     ):
         """Initialise every run from its own generator.
 
-        More updates than one `at_once` are for a GPU, which replays them, and not for plain ones.
+        More updates than one `at_once` are for a GPU, which replays what it captures, and not for
+        plain ones.
 
         Raises:
             ValueError: If the runs differ in more than seed, data and float hyperparameters.
@@ -108,7 +110,7 @@ class Cohort:
         self.state = state = stack(states, self.device)
         constant = self.hyperparameters, self.summary
         self._updates = Updates(self.algorithm, self.replay, constant, state, mode)
-        self._at_once = AtOnce(self._updates, at_once, capture)
+        self._calls = AtOnce(self._updates, at_once, capture or cuda_graphs())
         self._policies = Policies(self.algorithm, self.hyperparameters)
         self._before: list[Any] | None = None  # Leaves that the last update started from.
         self._metrics: tuple[int, dict[str, Tensor]] = (0, {})
@@ -123,12 +125,18 @@ class Cohort:
         self._leaves, self._structure = tree_flatten(new)
 
     @property
+    def updates_at_once(self) -> int:
+        """How many updates a call makes."""
+        return self._calls.number
+
+    @property
     def metrics(self) -> dict[str, Tensor]:
         """What the last update says of itself, ``[run]`` by name; computed when asked for."""
         if self._metrics[0] != self.step:
             assert self._before is not None
             told = self._updates.metrics(self._before, self.step - 1, self._drawn)
-            self._metrics = self.step, told
+            # A metric may be a part of a state, which the next call makes another in place.
+            self._metrics = self.step, {name: value.clone() for name, value in told.items()}
         return self._metrics[1]
 
     def train(self, num_updates: int, within: int | None = None) -> Iterator[int]:
@@ -138,10 +146,10 @@ class Cohort:
         """
         end = self.step + num_updates
         while self.step < end:
-            together = self._at_once.fits(self.step, end, within)
-            noise = [self.noise.next() for _ in range(self._at_once.number if together else 1)]
+            together = self._calls.starts_at(self.step, end, within)
+            noise = [self.noise.next() for _ in range(self._calls.number if together else 1)]
             if together:
-                self._before, self._leaves = self._at_once(self._leaves, self.step, noise)
+                self._before, self._leaves = self._calls(self._leaves, self.step, noise)
             else:
                 self._before = self._leaves
                 self._leaves = self._updates.state(self._leaves, self.step, noise[0])
@@ -154,13 +162,16 @@ class Cohort:
         return {
             "step": self.step,
             "state": self._kept_leaves(),
-            "metrics": {name: told.clone() for name, told in self.metrics.items()},
+            "metrics": self.metrics,
             "noise": self.noise.states(),
         }
 
     def _kept_leaves(self) -> list[Any]:
-        """Return the leaves of the states, of which the next call may make others in place."""
-        return self._leaves if self._at_once.number == 1 else [x.clone() for x in self._leaves]
+        """Return the leaves of the states, which the next call may replace in memory.
+
+        Copies lie in memory as they do, which decides how numbers are added up.
+        """
+        return self._leaves if self._calls.number == 1 else copy.deepcopy(self._leaves)
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go back to a snapshot of a cohort of the same members; what follows is bit-identical.

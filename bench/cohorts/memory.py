@@ -68,12 +68,20 @@ def bytes_per_run(cohort: Cohort) -> int:
     asked = max(cohort.noise.sizes)
     # As drawn, and by update.
     noise = 2 * 4 * max(asked, noises.BLOCK) if asked else 0
+    # Calls that are replayed hold their states and activations in memory of their own, and what
+    # each of their updates is given.
+    number = cohort.updates_at_once
+    replayed = 0
+    if number > 1:
+        replayed = 3 * state // runs + COPIES_OF_ACTIVATIONS * activations
+        replayed += number * 4 * (asked + (0 if replay.full else 2 * rows))
     return (
         (COPIES_OF_STATE * state + 4 * summary + own_rows) // runs
         + 2 * batch
         + drawn
         + COPIES_OF_ACTIVATIONS * activations
         + noise
+        + replayed
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bench.cohorts.timing import SEED, finish, pace, ready
+from bench.cohorts.timing import PACED, SEED, finish, pace, ready
 from bench.data.sources import Task
 from bench.programs.compilation import Mode
 from bench.settings.run import RunConfig
@@ -86,7 +86,8 @@ def _curve(
         if rate and size / rate > LONGEST:
             return
         cohort = ready(algorithm, task, size, setting.batch_size, mode, device, config.num_updates)
-        at_once = 1 if size >= 64 else 20
+        # On a GPU a call is of several updates.
+        at_once = 1 if size >= 64 and device == "cpu" else PACED
         rate = size * pace(partial(finish, cohort), seconds, at_once=at_once)
         yield Point(name, world, width, setting.batch_size, setting.threads, size, rate)
 

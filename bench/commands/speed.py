@@ -37,6 +37,7 @@ from bench.data.sources import Task
 from bench.errors import Words
 from bench.peers import comparison
 from bench.peers.one_core import one_core
+from bench.programs import gpu
 from bench.programs.compilation import Mode
 from bench.settings.composition import Composer
 from bench.settings.groups import known_names
@@ -77,6 +78,8 @@ def main(words: list[str]) -> int:
         raise ConfigError(f"algorithm is {unknown[0]!r}, but should be one of: {', '.join(names)}.")
     mode: Mode = "compiled" if arguments.compile else "traced"
     memory.keep_what_is_freed()  # As workers do.
+    if arguments.device == "cuda":
+        gpu.set_up()
     console = Console(width=100)
     if arguments.peers:
         comparison.check(chosen if arguments.algorithm else [], arguments.device)

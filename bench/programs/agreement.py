@@ -26,9 +26,15 @@ def agree(one: Callable[..., Any], other: Callable[..., Any], examples: list[Ten
 
 
 def identical(ones: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
-    """Return whether all tensors hold the same numbers; what is no number is like any other."""
-    pairs = zip(ones, others, strict=True)
-    return all(bool(((x == y) | ((x != x) & (y != y))).all()) for x, y in pairs)
+    """Return whether all tensors are alike in every bit."""
+    return all(
+        (x.shape, x.dtype) == (y.shape, y.dtype) and torch.equal(_bits(x), _bits(y))
+        for x, y in zip(ones, others, strict=True)
+    )
+
+
+def _bits(x: Tensor) -> Tensor:
+    return x.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -11,23 +11,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Makes what a function did on a GPU into something that does it again, on the same memory.
+# Makes what a function does on a GPU into something that does it again, on the same memory.
 Capture = Callable[[Callable[[], None]], Callable[[], Any]]
 
 
-def cuda_graph(run: Callable[[], None]) -> Callable[[], Any]:
-    """Return what replays the operations of a function; it has run before, so nothing is set up."""
-    graph = torch.cuda.CUDAGraph()
-    # Another thread of this process may ask the GPU for something meanwhile.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        run()
-    return graph.replay
+def cuda_graphs() -> Capture:
+    """Return what captures functions that have run before, so that nothing is left to be set up.
+
+    Those captured by one share their memory: what one leaves is good until another is replayed.
+    """
+    pools: list[Any] = []
+
+    def capture(run: Callable[[], None]) -> Callable[[], Any]:
+        if not pools:
+            pools.append(torch.cuda.graph_pool_handle())
+        graph = torch.cuda.CUDAGraph()
+        # Another thread of this process may ask the GPU for something meanwhile.
+        capturing = torch.cuda.graph(graph, pools[0], capture_error_mode="thread_local")
+        try:
+            # A capture that fails leaves its own stream behind as the current one.
+            with torch.cuda.stream(torch.cuda.current_stream()), capturing:
+                run()
+        except RuntimeError as error:
+            # What cannot be ended any more hides what went wrong in it.
+            cause = error.__context__
+            raise cause if isinstance(cause, RuntimeError) else error from None
+        return graph.replay
+
+    return capture
 
 
 class Replayed:
     """A function of tensors ``(*inputs) -> outputs``, captured; both keep their places in memory.
 
-    It may depend on nothing else that changes, and has to stay on the device.
+    It may depend on nothing else that changes.
     """
 
     def __init__(
@@ -41,7 +58,8 @@ class Replayed:
         Raises:
             RuntimeError: If an operation cannot be captured, one that waits for the GPU say.
         """
-        self._inputs = [example.clone() for example in examples]
+        # Zeros: no example's numbers may be part of what is captured.
+        self._inputs = [torch.zeros_like(example) for example in examples]
         self._by_type: dict[torch.dtype, list[int]] = defaultdict(list)
         for index, example in enumerate(examples):
             self._by_type[example.dtype].append(index)
@@ -56,11 +74,12 @@ class Replayed:
             ]
 
         self._replay = capture(run)
+        if len({x.device for x in (*self._inputs, *self._outputs)}) > 1:
+            raise RuntimeError("part of it is computed on another device")
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """Return the outputs; the next call puts its own in their place."""
         for indices in self._by_type.values():
-            # Of one type all are copied by one operation.
             torch._foreach_copy_([self._inputs[i] for i in indices], [inputs[i] for i in indices])
         self._replay()
         return self._outputs

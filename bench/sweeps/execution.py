@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel
 
 from bench.engines.base import Engine
+from bench.programs.gpu import multiplies_in_tf32
 from bench.settings.run import Name
 from bench.settings.typed import STRICT, ConfigError, checked, typed_object
 from bench.store.folders import named_folder
@@ -75,6 +76,18 @@ def harness_config(settings: Mapping[str, Any]) -> HarnessConfig:
             "updates: it needs device=cuda or device=auto."
         )
     return harness
+
+
+def check_precision(precision: str, harness: HarnessConfig) -> None:
+    """Do nothing if runs of another precision than usual can be trained.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if harness.device != "cuda":
+        raise ConfigError(f"precision={precision} is how a GPU multiplies: it needs device=cuda.")
+    if not harness.launcher.engine.elsewhere and not multiplies_in_tf32():
+        raise ConfigError(f"precision={precision} is nothing that the GPU of this machine can do.")
 
 
 def _launcher_config(settings: Any) -> LauncherConfig:

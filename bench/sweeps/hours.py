@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.cohorts.at_once import updates_at_once
 from bench.cohorts.timing import updates_per_second
 from bench.data.sources import DataSource
+from bench.programs import gpu
 from bench.progress.printer import duration
 from bench.settings.spec import RunSpec
 from bench.sweeps import grouping
+from bench.sweeps.execution import HarnessConfig
 from bench.sweeps.plan import Plan
 
 # Of one core, by `grouping.seconds`: longer plans are timed.
@@ -69,7 +72,7 @@ def measured(plan: Plan) -> Hours:
     rates: dict[str, float] = {}
     with _threads(engine.worker_threads()):
         for kind in _told(kinds):
-            rates[kind] = _rate(kinds[kind], "cpu" if device == "auto" else device)
+            rates[kind] = _rate(kinds[kind], plan.harness)
     by_algorithm: dict[str, float] = defaultdict(float)
     longest = 0.0
     done = {id(c): f.update for c, f in zip(plan.cohorts, plan.interrupted, strict=False)}
@@ -101,9 +104,12 @@ def _kind(cohort: list[RunSpec]) -> str:
     return json.dumps([algorithm, run.config.batch_size, len(names), len(cohort)], sort_keys=True)
 
 
-def _rate(cohort: list[RunSpec], device: str) -> float:
+def _rate(cohort: list[RunSpec], harness: HarnessConfig) -> float:
     """Return the updates per second of a cohort, halfway through its training."""
     config = cohort[0].config
+    device = "cuda" if harness.device == "cuda" else "cpu"
+    if device == "cuda":
+        gpu.set_up(config.precision)
     dataset = config.dataset.model_copy(update={"source": _smaller(config.dataset.source)})
     task = dataset.load(None)
     size: Any = config.batch_size
@@ -111,6 +117,7 @@ def _rate(cohort: list[RunSpec], device: str) -> float:
     return updates_per_second(
         config.algorithm, task, len(cohort), batch_size, SECONDS_EACH, "traced", device,
         config.num_updates,
+        updates_at_once(harness.updates_per_graph, config.eval_every, device, "traced"),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from bench.store.code import code_of
 from bench.store.folders import SweepFiles
 from bench.store.records import RunStore, Stored
 from bench.sweeps import grouping
-from bench.sweeps.execution import HarnessConfig, harness_config
+from bench.sweeps.execution import HarnessConfig, check_precision, harness_config
 from bench.training.checkpoints import Interrupted, interrupted
 
 
@@ -111,8 +111,8 @@ def make_plan(jobs: Iterable[dict[str, Any]]) -> Plan:
             # Of another machine nothing is known.
             memory = None if harness.launcher.engine.elsewhere else memory_here()
         config = run_config(settings)
-        if config.precision == "tf32" and harness.device != "cuda":
-            raise ConfigError("precision=tf32 is how a GPU multiplies: it needs device=cuda.")
+        if config.precision != "float32":
+            check_precision(config.precision, harness)
         # No check asks for seeds: of runs that differ in nothing else one is checked.
         alike = _without_seeds(settings)
         if alike not in checked:

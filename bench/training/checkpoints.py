@@ -22,6 +22,7 @@ import torch
 
 from bench.atomic import atomic_write
 from bench.programs.compilation import Mode
+from bench.programs.gpu import LINEAR_ALGEBRA
 from bench.settings.spec import RunSpec, planned
 from bench.settings.typed import ConfigError
 from bench.store.code import code_of
@@ -205,5 +206,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _device_name(device: str) -> str:
     if device == "cuda":
-        return f"cuda {torch.cuda.get_device_name()}"
+        return f"cuda {torch.cuda.get_device_name()}, {LINEAR_ALGEBRA}"
     return f"cpu {torch.backends.cpu.get_cpu_capability()}"

@@ -10,13 +10,13 @@ from typing import Any, Literal
 import torch
 
 from bench.cohorts import memory
-from bench.cohorts.at_once import fitting
+from bench.cohorts.at_once import updates_at_once
 from bench.cohorts.cohort import Cohort, Member
 from bench.engines import stopping
 from bench.measures.evaluation import PolicyEvaluation, evaluate
 from bench.measures.splits import regret_split
 from bench.measures.value_estimates.estimation import value_estimates
-from bench.programs import compilation
+from bench.programs import compilation, gpu
 from bench.programs.compilation import Mode
 from bench.settings.spec import RunSpec
 from bench.store.record import RunRecord
@@ -24,9 +24,6 @@ from bench.training.checkpoints import Checkpoints
 from bench.training.history import History
 from bench.training.preparation import Prepared
 from bench.training.recording import Recorder
-
-# Of a run's `precision`, torch's names of how a GPU multiplies matrices of float32.
-MATMUL_PRECISIONS = {"float32": "highest", "tf32": "high"}
 
 
 class Trainer:
@@ -42,13 +39,6 @@ class Trainer:
         """Take how cohorts are computed: `device` is ``cpu`` or ``cuda``."""
         self.recorder, self.device, self.compile_setting = recorder, device, compile_setting
         self.updates_per_graph = updates_per_graph
-        if device == "cuda":
-            # The other library waits for the GPU in the middle of an update, which no graph can.
-            if torch.version.cuda is not None:
-                torch.backends.cuda.preferred_linalg_library("cusolver")
-            # A sum in another order would make a resumed training differ; where an operation
-            # knows no other way torch says so once.
-            torch.use_deterministic_algorithms(True, warn_only=True)
 
     def mode(self, run: RunSpec) -> Mode:
         """Return how a run's updates are made."""
@@ -132,7 +122,7 @@ class Trainer:
         config = ready[0].spec.config
         mode = self.mode(ready[0].spec)
         if self.device == "cuda":
-            torch.set_float32_matmul_precision(MATMUL_PRECISIONS[config.precision])
+            gpu.set_up(config.precision)
         return Cohort(
             [
                 Member(p.spec.config.algorithm, p.spec.config.seed, p.dataset, p.task.data)
@@ -142,15 +132,8 @@ class Trainer:
             config.dataset.normalization,
             self.device,
             mode,
-            at_once=self._at_once(config.eval_every, mode),
+            at_once=updates_at_once(self.updates_per_graph, config.eval_every, self.device, mode),
         )
-
-    def _at_once(self, eval_every: int, mode: Mode) -> int:
-        """Return how many updates are one call."""
-        if self.device != "cuda" or mode == "plain":
-            return 1
-        asked = self.updates_per_graph
-        return fitting(eval_every) if asked == "auto" else min(asked, eval_every)
 
 
 def _estimate(ready: list[Prepared], cohort: Cohort, history: History) -> None:

@@ -7,8 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.cohorts import at_once
-from bench.cohorts.at_once import MOST, AtOnce, fitting
-from bench.programs.replaying import cuda_graph
+from bench.cohorts.at_once import MOST_UPDATES, AtOnce, updates_at_once
 from tests.support.builders import (
     ALGORITHMS,
     build_algorithm,
@@ -25,32 +24,39 @@ from tests.support.graphs import replay_here
 NAMES = ["td3_bc-continuous", "cql-vector", "iql-discrete", "stackelberg-discrete", "atac-vector"]
 ALL = [f"{name}-{kind}" for name in ALGORITHMS for kind in kinds_of(name)]
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-CASES = [pytest.param(name, "cpu", replay_here, id=name) for name in NAMES] + [
-    pytest.param(name, "cuda", cuda_graph, id=f"{name}-cuda", marks=[pytest.mark.gpu, on_a_gpu])
-    for name in ALL
+USUAL = {"device": "cpu", "capture": replay_here}
+CASES = [pytest.param(name, {}, id=name) for name in NAMES]
+CASES += [pytest.param("iql-vector", {"batch_size": "full"}, id="full batches")]
+CASES += [
+    pytest.param(name, on_gpu, id=f"{name}-cuda-{number}", marks=[pytest.mark.gpu, on_a_gpu])
+    for number, (names, how) in enumerate(
+        [(ALL, {}), (NAMES, {"mode": "compiled"}), (NAMES, {"batch_size": "full"})]
+    )
+    for name in names
+    for on_gpu in [{"device": "cuda", "capture": None, **how}]
 ]
 
 
-def cohort_of(case, device="cpu", capture=replay_here, **settings):
+def cohort_of(case, **settings):
     """Return two runs with small networks, three updates a call unless another number is said."""
     name, kind = case.split("-")
     algorithm = build_algorithm(
         name, kind, hidden_sizes=[8], warm_updates=2, policy_interval=2, target_every=4
     )
     datasets = [random_dataset(kind, n, seed) for seed, n in enumerate((30, 50))]
-    own = {"device": device, "mode": "traced", "at_once": 3, "capture": capture}
+    own = {"mode": "traced", "at_once": 3, **USUAL}
     return make_cohort([algorithm] * 2, datasets, **own | settings)
 
 
-@pytest.mark.parametrize(("case", "device", "capture"), CASES)
-def test_calls_leave_the_bits_of_updates_one_by_one(case, device, capture):
-    cohort, single = (cohort_of(case, device, capture, at_once=n) for n in (3, 1))
+@pytest.mark.parametrize(("case", "how"), CASES)
+def test_calls_leave_the_bits_of_updates_one_by_one(case, how):
+    cohort, single = (cohort_of(case, at_once=n, **how) for n in (3, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Between calls some updates one by one: those before a multiple of eight.
         steps = list(cohort.train(29, within=8))
     assert steps == [3, 6, 7, 8, 11, 14, 15, 16, 19, 22, 23, 24, 27, 28, 29]
-    assert cohort._at_once._replayed
+    assert cohort._calls._replayed
     train(single, 29)
     assert same(cohort.state, single.state)
     for step in (cohort.train(3, within=8), single.train(3)):
@@ -89,34 +95,65 @@ def test_a_cohort_goes_on_from_a_snapshot_as_if_uninterrupted():
 
 
 def test_calls_start_at_multiples_and_end_before_evaluations_and_the_end():
-    calls = AtOnce(None, 4, replay_here)
+    calls = AtOnce(cohort_of("bc-vector")._updates, 4, replay_here)
 
     def starts(end, within):
-        return [step for step in range(end) if calls.fits(step, end, within)]
+        return [step for step in range(end) if calls.starts_at(step, end, within)]
 
     assert starts(17, None) == [0, 4, 8, 12]
     assert starts(15, None) == [0, 4, 8]
     assert starts(25, 10) == [0, 4, 10, 14, 20]
     assert starts(9, 3) == []
-    assert not AtOnce(None, 1, replay_here).fits(0, 10, None)
+    assert not AtOnce(None, 1, replay_here).starts_at(0, 10, None)
 
 
 @pytest.mark.parametrize(
     ("eval_every", "number"),
-    [(1000, 20), (3000, 20), (250, 10), (16, 16), (3, 3), (1, 1), (25, 5), (997, MOST), (58, MOST)],
+    [
+        (1000, 20), (250, 10), (16, 16), (26, 13), (3, 3), (1, 1), (25, 5),
+        (58, 19),  # three calls and an update; 20 would leave eighteen
+        (997, 12), (10**6, MOST_UPDATES),
+    ],
+)  # fmt: skip
+def test_a_call_makes_as_many_updates_as_ask_least_of_python(eval_every, number):
+    assert updates_at_once("auto", eval_every, "cuda", "traced") == number
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "mode", "number"),
+    [
+        (7, "cuda", "traced", 7),
+        (5000, "cuda", "compiled", 1000),
+        ("auto", "cuda", "plain", 1),
+        ("auto", "cpu", "compiled", 1),
+        (7, "cpu", "traced", 1),
+    ],
 )
-def test_as_many_updates_are_a_call_as_fit_evaluations(eval_every, number):
-    assert fitting(eval_every) == number
+def test_a_gpu_makes_as_many_as_asked_up_to_an_evaluation(asked, device, mode, number):
+    assert updates_at_once(asked, 1000, device, mode) == number
 
 
-def test_what_cannot_be_captured_is_made_one_by_one_and_said():
+def test_copies_lie_in_memory_as_states_do():
+    cohort = train(cohort_of("td3_bc-continuous"), 18)
+    strides = [x.stride() for x in cohort._leaves]
+    assert strides != [x.clone().stride() for x in cohort._leaves]
+    assert [x.stride() for x in cohort.snapshot()["state"]] == strides
+
+
+@pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError])
+def test_what_cannot_be_captured_is_made_one_by_one_and_said_once(error):
+    tried = []
+
     def refuse(run):
-        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        tried.append(run)
+        raise error("operation not permitted\nand more")
 
-    cohort = cohort_of("cql-vector", capture=refuse)
-    with pytest.warns(UserWarning, match="one by one, slower, .*: operation not permitted .*ng$"):
+    cohort = cohort_of("td3_bc-continuous", capture=refuse)
+    with pytest.warns(UserWarning, match=r"one by one, slower, .*: operation not permitted$"):
         train(cohort, 30)
-    assert same(cohort.state, train(cohort_of("cql-vector", at_once=1), 30).state)
+    # There are two kinds of calls.
+    assert len(tried) == 1
+    assert same(cohort.state, train(cohort_of("td3_bc-continuous", at_once=1), 30).state)
 
 
 class Inexact(TorchDispatchMode):
@@ -128,28 +165,29 @@ class Inexact(TorchDispatchMode):
         return result * 1.0001 if product else result
 
 
-def test_what_replays_other_numbers_is_made_one_by_one_and_said():
-    def wrong(run):
-        with Inexact():
-            run()
-        return lambda: None
+def inexact(run):
+    """Capture something else."""
+    with Inexact():
+        run()
+    return lambda: None
 
+
+def frozen(run):
+    """Capture results, and nothing that makes them."""
+    run()
+    return lambda: None
+
+
+@pytest.mark.parametrize("wrong", [inexact, frozen])
+def test_what_replays_other_numbers_is_made_one_by_one_and_said(wrong):
     cohort = cohort_of("cql-vector", capture=wrong)
-    with pytest.warns(UserWarning, match="Replayed updates give other numbers"):
+    with pytest.warns(UserWarning, match="they give other numbers than they should"):
         train(cohort, 30)
     assert same(cohort.state, train(cohort_of("cql-vector", at_once=1), 30).state)
-
-
-def test_too_little_memory_is_told_as_such():
-    def full(run):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        train(cohort_of("cql-vector", capture=full), 30)
 
 
 def test_more_kinds_of_calls_than_graphs_are_made_one_by_one(monkeypatch):
     monkeypatch.setattr(at_once, "MOST_GRAPHS", 1)
     cohort = train(cohort_of("td3_bc-continuous"), 30)
-    assert len(cohort._at_once._replayed) == 1
+    assert len(cohort._calls._replayed) == 1
     assert same(cohort.state, train(cohort_of("td3_bc-continuous", at_once=1), 30).state)

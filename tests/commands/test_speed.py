@@ -34,7 +34,7 @@ def test_what_is_timed_is_what_most_updates_are(monkeypatch, quick_values):
     """A model, a clone or a warm start comes first and costs something else."""
     seen = {}
 
-    def note(algorithm, task, size, batch_size, mode, device, num_updates):
+    def note(algorithm, task, size, batch_size, mode, device, num_updates, at_once):
         if not algorithm.tabular_only:
             key = type(algorithm).__module__, task.data.spec.action_kind
             seen[key] = algorithm.phase(num_updates // 2), algorithm.phase(0)
@@ -58,6 +58,28 @@ def test_all_variants_of_an_update_to_come_are_made_before_the_clock_runs(monkey
     # What comes after the end of a training is nobody's time.
     timing.ready(algorithm, task, 1, 32, "plain", "cpu", 21)
     assert made == [2]
+
+
+def test_all_kinds_of_calls_to_come_are_captured_before_the_clock_runs(monkeypatch):
+    steps = []
+
+    class Counting:
+        step = 0
+
+        def __init__(self, members, batch_size, **given):
+            assert given["at_once"] == 20
+
+    def finish(cohort, updates):
+        cohort.step += updates
+        steps.append(cohort.step)
+
+    monkeypatch.setattr(timing, "Cohort", Counting)
+    monkeypatch.setattr(timing, "finish", finish)
+    algorithm = build_algorithm("fqi", target_interval=30)
+    timing.ready(algorithm, Namespace(data=None), 1, 32, "traced", "cuda", 10_050)
+    # Of three kinds in turn, from the first multiple of twenty before the middle on, two of each.
+    assert steps[-1] == 5020 + 2 * 3 * 20
+    assert steps[-1] % 20 == 0
 
 
 def test_a_learner_that_is_none_is_refused_in_one_sentence(monkeypatch, capsys):

@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from bench.programs.replaying import Replayed, cuda_graph
+from bench.programs.agreement import identical
+from bench.programs.replaying import Replayed, cuda_graphs
 from tests.support.graphs import replay_here
 
 CAPTURES = [
     pytest.param("cpu", replay_here, id="cpu"),
     pytest.param(
-        "cuda", cuda_graph, id="cuda",
+        "cuda", cuda_graphs(), id="cuda",
         marks=[
             pytest.mark.gpu,
             pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
@@ -61,3 +62,45 @@ def test_what_python_does_is_done_once(device, capture):
     replayed = Replayed(function, [torch.zeros(2, device=device)], capture)
     assert replayed(torch.ones(2, device=device))[0].tolist() == [2, 2]
     assert len(calls) == 1
+
+
+def test_part_of_it_on_another_device_is_refused():
+    with pytest.raises(RuntimeError, match="another device"):
+        Replayed(lambda x: [x + 1, torch.zeros(2, device="meta")], [torch.ones(2)], replay_here)
+
+
+class Invalidated:
+    """What torch does where an operation cannot be captured: ending the capture fails, too."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        raise RuntimeError("capture was invalidated")
+
+
+def test_what_cannot_be_captured_is_named_and_not_what_follows_from_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "graph", Invalidated)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: None)
+
+    def waits():
+        raise RuntimeError("operation not permitted")
+
+    with pytest.raises(RuntimeError, match="operation not permitted"):
+        cuda_graphs()(waits)
+    with pytest.raises(RuntimeError, match="invalidated"):
+        cuda_graphs()(lambda: None)
+
+
+def test_tensors_are_identical_bit_by_bit():
+    x = torch.tensor([[1.0, torch.nan], [0.0, torch.inf]])
+    assert identical([x, x.isnan(), x.sum()], [x.clone(), x.isnan(), x.sum()])
+    for other in (-x, x[:1], x.flatten(), x.double(), x + 1e-7):
+        assert not identical([x], [other])
+    with pytest.raises(ValueError, match="shorter"):
+        identical([x, x], [x])

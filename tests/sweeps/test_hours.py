@@ -15,7 +15,7 @@ def test_seconds_follow_from_speed_and_length(monkeypatch, capsys):
     plan = commands.plan(*WORDS, "behavior=random", "algorithm=bc,td3_bc", "launcher=local")
     asked = []
 
-    def rate(algorithm, task, size, batch_size, seconds, mode, device, num_updates):
+    def rate(algorithm, task, size, batch_size, seconds, mode, device, num_updates, at_once):
         name = type(algorithm).__name__
         asked.append((name, len(task.data), size, batch_size, num_updates))
         return 50.0 if name == "TD3BC" else 200.0

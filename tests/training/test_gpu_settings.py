@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bench.cohorts.cohort import Cohort
+from bench.programs import gpu
 from bench.settings.typed import ConfigError
 from bench.training import trainer
-from bench.training.trainer import Trainer
 from tests.support import commands, sweeps
 from tests.support.graphs import replay_here
 
@@ -19,6 +19,8 @@ def pretended(monkeypatch):
     """Let there be a GPU as far as planning goes."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
 
 
 @pytest.mark.parametrize(
@@ -52,20 +54,28 @@ def test_precision_is_part_of_a_run_and_what_a_call_makes_is_not():
     assert usual.cohort_key != fast.cohort_key
 
 
-@pytest.mark.parametrize(
-    ("device", "mode", "asked", "number"),
-    [
-        ("cuda", "compiled", "auto", 20),
-        ("cuda", "traced", 7, 7),
-        ("cuda", "traced", 5000, 1000),
-        ("cuda", "plain", "auto", 1),
-        ("cpu", "compiled", "auto", 1),
-    ],
-)
-def test_a_gpu_makes_as_many_updates_a_call_as_asked(device, mode, asked, number):
-    own = Trainer(None, "cpu", "auto", asked)
-    own.device = device
-    assert own._at_once(1000, mode) == number
+def test_a_gpu_that_cannot_multiply_so_is_told_before_training(monkeypatch, pretended):
+    words = "algorithm=bc", "dataset=lock", "device=cuda", "precision=tf32"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    with pytest.raises(ConfigError, match="nothing that the GPU of this machine can do"):
+        commands.plan(*words)
+    # Of another machine nothing is known.
+    assert commands.plan(*words, "launcher=slurm").runs
+
+
+def test_torch_is_told_how_to_compute(monkeypatch):
+    told = []
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", told.append)
+    monkeypatch.setattr(torch.backends.cuda, "preferred_linalg_library", told.append)
+    monkeypatch.setattr(
+        torch, "use_deterministic_algorithms", lambda on, warn_only: told.append(on)
+    )
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    gpu.set_up()
+    gpu.set_up("tf32")
+    assert told == ["highest", "cusolver", True, "high", "cusolver", True]
+    assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
 def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monkeypatch):
@@ -76,7 +86,7 @@ def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monk
     found = []
     for number in (1, 10):
         steps = []
-        monkeypatch.setattr(Trainer, "_at_once", lambda *_, number=number: number)
+        monkeypatch.setattr(trainer, "updates_at_once", lambda *_, number=number: number)
         monkeypatch.setattr(trainer, "Cohort", partial(Cohort, capture=replay_here))
         monkeypatch.setattr(
             trainer.Checkpoints, "write", lambda self, step, _, steps=steps: steps.append(step)
