@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.cohorts.cohort import Cohort
-from bench.programs import gpu
+from bench.programs import compilation, gpu
 from bench.settings.typed import ConfigError
 from bench.training import trainer
 from tests.support import commands, sweeps
@@ -79,10 +79,9 @@ def test_torch_is_told_how_to_compute(monkeypatch):
 
 
 def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monkeypatch):
-    words = ("algorithm=fqi,td3_bc", "dataset=lqr", "dataset.num_transitions=200", "seed=0,1",
-             "algorithm.hidden_sizes=[8]", "num_updates=230", "eval_every=50", "batch_size=16",
-             "eval_episodes=2", "launcher=local", "launcher.checkpoint_seconds=0",
-             "tracking=none")  # fmt: skip
+    words = (*sweeps.TINY, "algorithm=iql", "algorithm.polyak=0.1", "seed=0,1", "num_updates=62",
+             "eval_every=25", "batch_size=16", "launcher.checkpoint_seconds=0")  # fmt: skip
+    monkeypatch.setattr(compilation, "WORTH_TRACING", 20)
     found = []
     for number in (1, 10):
         steps = []
@@ -97,5 +96,7 @@ def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monk
         found.append((sweeps.records(folder), steps))
     (single, every), (together, some) = found
     assert json.dumps(single, sort_keys=True) == json.dumps(together, sort_keys=True)
-    assert some == [step for step in every if step % 10 == 0]
+    # Checkpoints are written between calls; the end is none, but that of two runs.
+    assert every == [*range(1, 62), 62]
+    assert some == [10, 20, 21, 22, 23, 24, 25, 35, 45, 46, 47, 48, 49, 50, 60, 61, 62]
     assert {record["status"] for record in together.values()} == {"completed"}
