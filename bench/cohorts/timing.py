@@ -48,7 +48,9 @@ def updates_per_second(
         at_once: Of a call, on a GPU; None is as many as it would be for rare evaluations.
     """
     cohort = ready(algorithm, task, size, batch_size, mode, device, num_updates, at_once)
-    return pace(partial(finish, cohort), seconds)
+    number = cohort.updates_at_once
+    # Whole calls.
+    return pace(partial(finish, cohort), seconds, at_once=-(-PACED // number) * number)
 
 
 def ready(

@@ -3,6 +3,8 @@
 import csv
 from argparse import Namespace
 
+import pytest
+
 from bench.cohorts import timing
 from bench.commands import scaling, speed
 from bench.settings.groups import known_names
@@ -38,9 +40,10 @@ def test_what_is_timed_is_what_most_updates_are(monkeypatch, quick_values):
         if not algorithm.tabular_only:
             key = type(algorithm).__module__, task.data.spec.action_kind
             seen[key] = algorithm.phase(num_updates // 2), algorithm.phase(0)
+        return Namespace(updates_at_once=1)
 
     monkeypatch.setattr(timing, "ready", note)
-    monkeypatch.setattr(timing, "pace", lambda *arguments: 1.0)
+    monkeypatch.setattr(timing, "pace", lambda *arguments, **named: 1.0)
     list(speed.rows(["mopo", "atac", "stackelberg"], 0.0, "traced", "cpu"))
     assert len(seen) == 5
     assert all(later != first for later, first in seen.values())
@@ -80,6 +83,15 @@ def test_all_kinds_of_calls_to_come_are_captured_before_the_clock_runs(monkeypat
     # Of three kinds in turn, from the first multiple of twenty before the middle on, two of each.
     assert steps[-1] == 5020 + 2 * 3 * 20
     assert steps[-1] % 20 == 0
+
+
+@pytest.mark.parametrize(("number", "together"), [(1, 20), (20, 20), (13, 26), (7, 21)])
+def test_whole_calls_are_timed(monkeypatch, number, together):
+    given = {}
+    monkeypatch.setattr(timing, "ready", lambda *_: Namespace(updates_at_once=number))
+    monkeypatch.setattr(timing, "pace", lambda *_, **named: given.update(named))
+    timing.updates_per_second(None, None, 1, 32, 1.0, "traced", "cuda", 1000, number)
+    assert given == {"at_once": together}
 
 
 def test_a_learner_that_is_none_is_refused_in_one_sentence(monkeypatch, capsys):
