@@ -21,7 +21,6 @@ import numpy as np
 import torch
 
 from bench.atomic import atomic_write
-from bench.programs.compilation import Mode
 from bench.programs.gpu import LINEAR_ALGEBRA
 from bench.settings.spec import RunSpec, planned
 from bench.settings.typed import ConfigError
@@ -43,19 +42,20 @@ class Conditions:
     Attributes:
         device: Kind and model: other chips round sums in another order.
         threads: Threads of an operation.
-        updates: How they are made: plain, traced or compiled.
+        updates: How they are made: plain, traced or compiled, and on a GPU how many are a call,
+            which lays states out in memory anew.
         versions: Of what computes.
         code: Fingerprint of the algorithm's code, and the generation of the harness.
     """
 
     device: str
     threads: int
-    updates: Mode
+    updates: str
     versions: str
     code: str
 
     @classmethod
-    def here(cls, run: RunSpec, device: str, updates: Mode) -> "Conditions":
+    def here(cls, run: RunSpec, device: str, updates: str) -> "Conditions":
         """Return the conditions of this process for a run and all that are trained with it."""
         return cls(
             _device_name(device),

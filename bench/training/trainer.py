@@ -44,6 +44,16 @@ class Trainer:
         """Return how a run's updates are made."""
         return compilation.chosen(self.compile_setting, run.config.num_updates, self.device)
 
+    def at_once(self, run: RunSpec) -> int:
+        """Return how many of a run's updates are one call."""
+        every, mode = run.config.eval_every, self.mode(run)
+        return updates_at_once(self.updates_per_graph, every, self.device, mode)
+
+    def updates(self, run: RunSpec) -> str:
+        """Return in words how a run's updates are made."""
+        number = self.at_once(run)
+        return self.mode(run) if number == 1 else f"{self.mode(run)}, {number} a call"
+
     def bytes_per_run(self, example: Prepared) -> int:
         """Return an estimate of what one run more like the example takes in training."""
         return memory.bytes_per_run(self._cohort([example]))
@@ -120,7 +130,6 @@ class Trainer:
 
     def _cohort(self, ready: list[Prepared]) -> Cohort:
         config = ready[0].spec.config
-        mode = self.mode(ready[0].spec)
         if self.device == "cuda":
             gpu.set_up(config.precision)
         return Cohort(
@@ -131,8 +140,8 @@ class Trainer:
             config.batch_size,
             config.dataset.normalization,
             self.device,
-            mode,
-            at_once=updates_at_once(self.updates_per_graph, config.eval_every, self.device, mode),
+            self.mode(ready[0].spec),
+            at_once=self.at_once(ready[0].spec),
         )
 
 

@@ -217,8 +217,7 @@ class Worker:
         return equal_parts(ready, math.ceil(len(ready) / max(1, at_most)))
 
     def _checkpoints(self, runs: list[RunSpec]) -> Checkpoints:
-        mode = self.trainer.mode(runs[0])
-        conditions = Conditions.here(runs[0], self.device, mode)
+        conditions = Conditions.here(runs[0], self.device, self.trainer.updates(runs[0]))
         seconds = self.place.checkpoint_seconds
         return Checkpoints(self.files.checkpoints, runs, conditions, seconds)
 

@@ -9,14 +9,8 @@ from tests.support.graphs import replay_here
 
 CAPTURES = [
     pytest.param("cpu", replay_here, id="cpu"),
-    pytest.param(
-        "cuda", cuda_graphs(), id="cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
-        ],
-    ),
-]  # fmt: skip
+    pytest.param("cuda", cuda_graphs(), id="cuda", marks=pytest.mark.gpu),
+]
 everywhere = pytest.mark.parametrize(("device", "capture"), CAPTURES)
 
 

@@ -78,6 +78,15 @@ def test_torch_is_told_how_to_compute(monkeypatch):
     assert not torch.utils.deterministic.fill_uninitialized_memory
 
 
+def test_checkpoints_of_calls_are_those_of_as_many_updates(pretended):
+    (run,) = commands.plan("algorithm=bc", "dataset=lock", "eval_every=1000").runs
+    told = []
+    for device, asked in (("cpu", "auto"), ("cuda", "auto"), ("cuda", 8)):
+        own = trainer.Trainer(None, device, "off", asked)
+        told.append(own.updates(run))
+    assert told == ["traced", "traced, 20 a call", "traced, 8 a call"]
+
+
 def test_a_training_of_calls_leaves_the_records_of_single_updates(tmp_path, monkeypatch):
     words = (*sweeps.TINY, "algorithm=iql", "algorithm.polyak=0.1", "seed=0,1", "num_updates=62",
              "eval_every=25", "batch_size=16", "launcher.checkpoint_seconds=0")  # fmt: skip
